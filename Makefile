@@ -1,0 +1,98 @@
+# Visem. `make serve` installs and starts the service, `make test` checks everything; `make help` lists the rest.
+#
+#   PYTHON=python3.12   the interpreter of the virtual environment (3.11 or newer; found by itself otherwise)
+#   TORCH_INDEX=URL     where to take torch from: the package index which pytorch.org gives for CPU wheels makes
+#                       the installation about ten times smaller. Without it, pip's usual index is asked.
+#   ARGS="..."          more arguments for `make serve`, `train`, `bench` and `test` (there: for pytest)
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints.txt
+TORCH_INDEX ?=
+ARGS ?=
+
+# The first interpreter that is new enough. Expanded only when an environment is made.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+# An environment whose interpreter was upgraded away, or whose folder was moved, is made anew.
+VENV_USABLE := $(shell grep -qsF '$(CURDIR)/$(VENV)/' $(BIN)/pip && $(BIN)/python -c '' 2>/dev/null && echo yes)
+ifneq ($(VENV_USABLE),yes)
+.PHONY: $(VENV)/.created
+endif
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
+# The constraints pin the build backend, too, so the build may use the environment's own.
+INSTALL_VISEM := $(PIP_INSTALL) --no-build-isolation --editable
+
+.PHONY: help serve test lint train bench clean
+
+help:
+	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000'
+	@echo 'make test    lint, types, architecture and all tests'
+	@echo 'make lint    ruff, mypy and import-linter'
+	@echo 'make train   train a joint space:   make train ARGS="--data DIR --out BUNDLE"'
+	@echo 'make bench   measure this machine:  make bench ARGS="..."'
+	@echo 'make clean   remove the environment and all caches; the library stays'
+
+serve: $(VENV)/.base
+	@exec $(BIN)/visem serve $(ARGS)
+
+train: $(VENV)/.train
+	@exec $(BIN)/visem train space $(ARGS)
+
+bench: $(VENV)/.base
+	@exec $(BIN)/visem bench $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# Each stamp is one set of packages, installed on top of the one before: pip never runs twice at once (make -j2).
+
+$(VENV)/.created:
+	@if [ -z '$(PYTHON)' ]; then \
+	  echo 'Visem needs Python 3.11 or newer, and found none. Install one, or name it: make PYTHON=/path/to/python3.12' >&2; \
+	  exit 1; \
+	fi
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Visem needs Python 3.11 or newer; $(PYTHON) is $$('$(PYTHON)' -V 2>&1). Name another one: make PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	}
+	@rm -rf $(VENV)
+	@echo 'Creating $(VENV) with $(PYTHON)'
+	@'$(PYTHON)' -m venv $(VENV) || { \
+	  rm -rf $(VENV); \
+	  echo 'That Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv' >&2; \
+	  exit 1; \
+	}
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
+	@echo 'Installing Visem; the first time takes some minutes'
+	@if [ -n '$(TORCH_INDEX)' ]; then $(PIP_INSTALL) --no-deps --index-url '$(TORCH_INDEX)' torch torchvision; fi
+	@$(PIP_INSTALL) setuptools
+	@$(INSTALL_VISEM) .
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.base
+	@echo 'Installing what training needs'
+	@$(INSTALL_VISEM) '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	@echo 'Installing what the tests need'
+	@$(INSTALL_VISEM) '.[heic,train,dev]'
+	@touch $@
