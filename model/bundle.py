@@ -1,0 +1,202 @@
+"""A trained model on disk: configuration, weights, vocabulary and model card, each with its SHA-256.
+
+    bundle.json            BundleConfig below; names every other file with its checksum
+    backbone.safetensors   weights of the image backbone, float16, by their names in timm
+    backbone.onnx          the same network as a graph; its weights are read out of backbone.safetensors
+    encoders.safetensors   image projection, word vectors, LSTM (model/encoders.py)
+    vocabulary.txt         one word a line (model/words.py)
+    MODEL_CARD.md          data, licence terms, recipe, figures
+
+Loading verifies every checksum, never touches the network, and never unpickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model.errors import BundleError
+from model.words import TOKENISER, Vocabulary
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "bundle.json"
+SentenceEncoder = Literal["bag", "lstm", "mean"]
+"""The linear encoder, the LSTM, or the normalised mean of the two."""
+BACKBONE_WEIGHTS = "backbone.safetensors"
+BACKBONE_GRAPH = "backbone.onnx"
+ENCODERS = "encoders.safetensors"
+VOCABULARY = "vocabulary.txt"
+MODEL_CARD = "MODEL_CARD.md"
+REQUIRED_FILES = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocessing(_Config):
+    """How pixels become the backbone's input. Travels with the weights that were trained on it."""
+
+    size: int = Field(gt=0, description="Side of the square input, in pixels; the aspect ratio is not kept.")
+    mean: tuple[float, float, float] = Field(description="Subtracted from each channel, in units of 0..1.")
+    std: tuple[float, float, float] = Field(description="Each channel is divided by it, in units of 0..1.")
+
+
+class ImageConfig(_Config):
+    """The image side: a timm backbone, its pooled feature, and a linear projection."""
+
+    backbone: str = Field(description="timm name of the network.")
+    feature_dimension: int = Field(gt=0)
+    preprocessing: Preprocessing
+
+
+class TextConfig(_Config):
+    """The sentence side."""
+
+    tokeniser: str = TOKENISER
+    words: int = Field(gt=0, description="Size of the vocabulary.")
+    grounded_words: int = Field(gt=0, description="How many of them, from the first, were seen in training.")
+    lstm_dimension: int | None = Field(default=None, description="Hidden units; none: there is no LSTM.")
+    lstm_input_dimension: int | None = None
+    encoders: tuple[Literal["bag", "lstm"], ...] = Field(
+        default=("bag",), description="Sentence encoders that were trained."
+    )
+    sentence_encoder: SentenceEncoder = Field(
+        default="bag",
+        description="What embeds a whole sentence; operands of arithmetic use `bag` where it is.",
+    )
+
+    @property
+    def choices(self) -> tuple[SentenceEncoder, ...]:
+        """Every way in which this bundle can embed a sentence."""
+        return (*self.encoders, "mean") if len(self.encoders) > 1 else self.encoders
+
+
+class CompositionConfig(_Config):
+    """How operands of different kinds weigh in a sum (see `JointSpace.compose`)."""
+
+    image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
+
+
+class BundleConfig(_Config):
+    """`bundle.json`."""
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    dimension: int = Field(gt=0, description="Dimension of the joint space.")
+    image: ImageConfig
+    text: TextConfig
+    composition: CompositionConfig = CompositionConfig()
+    training_data: str = Field(description="What it was trained on, with its terms of use.")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")
+    quality: dict[str, Any] = Field(default_factory=dict, description="Figures measured after training.")
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of every other file.")
+
+    @property
+    def space_id(self) -> str:
+        """Digest of all that determines a vector: two bundles that share it make the same vectors."""
+        vector_files = {name: digest for name, digest in self.files.items() if name != MODEL_CARD}
+        identity = {
+            "dimension": self.dimension,
+            "image": self.image.model_dump(mode="json"),
+            "text": self.text.model_dump(mode="json"),
+            "files": vector_files,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: its folder, configuration and vocabulary."""
+
+    path: Path
+    config: BundleConfig
+    vocabulary: Vocabulary
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Bundle:
+        """Read and verify a bundle; None means the one that ships with Visem.
+
+        Errors: `BundleError` naming the file: `bundle_missing`, `bundle_corrupted` (a checksum differs or the
+        configuration cannot be read), `bundle_unsupported` (a format of another version).
+        """
+        path = shipped_bundle() if path is None else Path(path)
+        config = _read_config(path / CONFIG_FILE)
+        for name in REQUIRED_FILES:
+            if name not in config.files:
+                raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} lists no checksum for {name}.")
+        for name, digest in config.files.items():
+            _verify(path, name, digest)
+        vocabulary = Vocabulary.read(path / VOCABULARY)
+        if len(vocabulary) != config.text.words:
+            raise BundleError(
+                "bundle_corrupted",
+                f"{path / VOCABULARY} holds {len(vocabulary)} words where {CONFIG_FILE} says {config.text.words}.",
+            )
+        return cls(path, config, vocabulary)
+
+
+def shipped_bundle() -> Path:
+    """Folder of the bundle that ships with Visem."""
+    return Path(__file__).parent / "pretrained"
+
+
+def write_config(path: Path, config: BundleConfig) -> BundleConfig:
+    """Write `bundle.json` with the checksums of the files beside it; returns the configuration as written."""
+    digests = {
+        file.name: file_digest(file) for file in sorted(path.iterdir()) if file.is_file() and file.name != CONFIG_FILE
+    }
+    config = config.model_copy(update={"files": digests})
+    (path / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return config
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_config(path: Path) -> BundleConfig:
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError("bundle_missing", f"There is no bundle here: {path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise BundleError("bundle_corrupted", f"{path} cannot be read: {error}. Restore the bundle.") from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            "bundle_unsupported",
+            f"{path} has format version {version!r}; this Visem reads version {FORMAT_VERSION}.",
+        )
+    try:
+        config = BundleConfig.model_validate(raw)
+    except ValidationError as error:
+        raise BundleError("bundle_corrupted", f"{path} is not a bundle's configuration: {error}") from error
+    if config.text.tokeniser != TOKENISER:
+        raise BundleError(
+            "bundle_unsupported",
+            f"{path} wants the tokeniser {config.text.tokeniser!r}; this Visem has {TOKENISER!r}.",
+        )
+    return config
+
+
+def _verify(path: Path, name: str, digest: str) -> None:
+    if Path(name).name != name:
+        raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} names a file outside the bundle: {name!r}.")
+    file = path / name
+    try:
+        actual = file_digest(file)
+    except FileNotFoundError:
+        raise BundleError("bundle_corrupted", f"The bundle lacks {file}. Restore the bundle.") from None
+    if actual != digest:
+        raise BundleError(
+            "bundle_corrupted",
+            f"{file} is damaged: its SHA-256 is {actual[:12]}…, not {digest[:12]}…. Restore the bundle.",
+        )

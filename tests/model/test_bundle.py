@@ -1,0 +1,116 @@
+"""Bundles on disk: what is verified, and what the shipped one promises."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model.bundle import (
+    BACKBONE_WEIGHTS,
+    CONFIG_FILE,
+    MODEL_CARD,
+    REQUIRED_FILES,
+    VOCABULARY,
+    Bundle,
+    file_digest,
+    shipped_bundle,
+    write_config,
+)
+from model.errors import BundleError
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the shipped bundle that a test may damage."""
+    return Path(shutil.copytree(shipped_bundle(), tmp_path / "bundle"))
+
+
+def test_the_shipped_bundle_is_whole_and_small_enough_for_the_repository() -> None:
+    bundle = Bundle.load()
+    assert set(bundle.config.files) == {path.name for path in shipped_bundle().iterdir()} - {CONFIG_FILE}
+    assert sum(path.stat().st_size for path in shipped_bundle().iterdir()) < 64 * 2**20
+
+
+def test_the_model_card_states_origin_terms_and_every_figure() -> None:
+    card = (shipped_bundle() / MODEL_CARD).read_text()
+    assert "non-commercial" in card
+    for reports in Bundle.load().config.quality.values():
+        for report in reports.values():
+            assert f"{report['image_to_sentence']['r1']:.1f} /" in card
+            assert f"{report['sentence_to_image']['r1']:.1f} /" in card
+
+
+@pytest.mark.parametrize("name", REQUIRED_FILES)
+def test_one_changed_byte_is_noticed_and_the_file_named(copy: Path, name: str) -> None:
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(BundleError, match=name) as caught:
+        Bundle.load(copy)
+    assert caught.value.code == "bundle_corrupted"
+
+
+@pytest.mark.parametrize("name", REQUIRED_FILES)
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        Bundle.load(copy)
+
+
+def test_a_folder_without_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=CONFIG_FILE) as caught:
+        Bundle.load(tmp_path)
+    assert caught.value.code == "bundle_missing"
+
+
+def _edit(copy: Path, **changes: object) -> None:
+    config = json.loads((copy / CONFIG_FILE).read_text())
+    (copy / CONFIG_FILE).write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"format_version": 99}, "bundle_unsupported"),
+        ({"dimension": "wide"}, "bundle_corrupted"),
+        ({"surprise": 1}, "bundle_corrupted"),
+        ({"files": {}}, "bundle_corrupted"),
+    ],
+)
+def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, object], code: str) -> None:
+    _edit(copy, **changes)
+    with pytest.raises(BundleError, match=CONFIG_FILE) as caught:
+        Bundle.load(copy)
+    assert caught.value.code == code
+
+
+def test_a_configuration_that_is_not_json(copy: Path) -> None:
+    (copy / CONFIG_FILE).write_bytes(b"\x00{")
+    with pytest.raises(BundleError, match=CONFIG_FILE):
+        Bundle.load(copy)
+
+
+def test_files_outside_the_bundle_are_never_read(copy: Path) -> None:
+    outside = copy.parent / "outside"
+    outside.write_text("x")
+    files = json.loads((copy / CONFIG_FILE).read_text())["files"]
+    _edit(copy, files=files | {"../outside": file_digest(outside)})
+    with pytest.raises(BundleError, match="outside the bundle"):
+        Bundle.load(copy)
+
+
+def test_the_identity_follows_the_vectors_and_nothing_else(copy: Path) -> None:
+    before = Bundle.load(copy).config
+    (copy / MODEL_CARD).write_text("another text")
+    renamed = write_config(copy, before.model_copy(update={"name": "other"}))
+    assert Bundle.load(copy).config.space_id == renamed.space_id == before.space_id
+    (copy / VOCABULARY).write_text((copy / VOCABULARY).read_text().replace("dog\n", "god\n", 1))
+    assert write_config(copy, before).space_id != before.space_id
+
+
+def test_weights_of_the_backbone_are_stored_once(copy: Path) -> None:
+    # The graph reads its weights out of the safetensors file, so it stays small.
+    assert (copy / "backbone.onnx").stat().st_size < 0.1 * (copy / BACKBONE_WEIGHTS).stat().st_size

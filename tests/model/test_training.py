@@ -1,0 +1,157 @@
+"""Training from photographs to a bundle, for real, on the fixture's ten pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.bundle import Bundle
+from model.evaluation.retrieval import RetrievalReport
+from model.space import JointSpace
+from model.training import space as training
+from model.training.config import PRESETS, SpaceTraining, Stage
+from model.training.data import augment
+from model.training.loop import Progress
+from model.training.weights import BackboneWeightsError, load_pretrained
+
+CAPTIONS = Path(__file__).parents[1] / "fixtures" / "captions"
+
+SMALL = SpaceTraining(
+    preset="test",
+    backbone="tf_efficientnet_lite0",
+    image_size=64,
+    dimension=32,
+    minimum_count=1,
+    lstm_dimension=16,
+    lstm_input_dimension=16,
+    feature_dropout=0.0,
+    word_dropout=0.0,
+    stages=(
+        Stage(
+            name="tune",
+            epochs=4,
+            batch_images=3,
+            captions_per_image=2,
+            encoders=("bag", "lstm"),
+            learning_rate=0.01,
+            backbone_learning_rate=1e-4,
+            contrasts=4,
+        ),
+        Stage(name="bag", epochs=30, batch_images=6, captions_per_image=5, encoders=("bag",), learning_rate=0.01),
+    ),
+)
+
+
+class Killed(Exception):
+    """Stands for a kill: raised out of the progress report."""
+
+
+def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tuple[RetrievalReport, list[Progress]]:
+    seen: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress)
+        if (progress.stage, progress.step) == stop_at:
+            raise Killed
+
+    return training.train_space(CAPTIONS, out, SMALL, work=work, report=report), seen
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle from a run that was stopped after its first stage and in its second, and then resumed."""
+    folder = tmp_path_factory.mktemp("training")
+    with pytest.raises(Killed):
+        _train(folder / "bundle", folder / "work", stop_at=("bag", 10))
+    assert not (folder / "bundle").exists()
+    _, seen = _train(folder / "bundle", folder / "work")
+    assert "tune" not in {progress.stage for progress in seen}, "a finished stage must not run again"
+    return folder / "bundle"
+
+
+def test_the_bundle_loads_and_knows_its_training_photographs(trained: Path) -> None:
+    space = JointSpace.load(trained, device="cpu")
+    assert space.config.recipe["seed"] == SMALL.seed
+    assert space.config.text.encoders == ("bag", "lstm")
+    images = training.load_dataset(CAPTIONS, "train")
+    from model.evaluation.protocol import measure_retrieval
+
+    scores = measure_retrieval(space, images, ["bag"], lambda done, total: None)["bag"]
+    assert scores.image_to_sentence.r1 >= 80
+    assert scores.sentence_to_image.r1 >= 60
+
+
+def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> None:
+    _train(tmp_path / "again", tmp_path / "work")
+    first, second = JointSpace.load(trained, device="cpu"), JointSpace.load(tmp_path / "again", device="cpu")
+    texts = ["a cat looks", "a cup of coffee"]
+    np.testing.assert_allclose(first.embed_texts(texts, "bag"), second.embed_texts(texts, "bag"), atol=2e-2)
+
+
+def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
+    config = Bundle.load(trained).config
+    (reports,) = config.quality.values()
+    assert set(reports) == {"bag", "lstm", "mean"}
+    assert config.text.sentence_encoder in reports
+    assert "visem train space" in (trained / "MODEL_CARD.md").read_text()
+
+
+def test_the_paper_preset_is_the_papers_encoder() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.loss, paper.margin, paper.dimension, paper.lstm_dimension) == ("ranking", 0.2, 300, 300)
+    assert paper.encoders == ("lstm",)
+    assert not any(stage.trains_backbone for stage in paper.stages)
+
+
+def test_vgg19_takes_torchvisions_weights(tmp_path: Path) -> None:
+    import torchvision
+
+    theirs = torchvision.models.vgg19(weights=None)
+    torch.save(theirs.state_dict(), tmp_path / "vgg19.pth")
+    network = load_pretrained("vgg19", tmp_path / "vgg19.pth")
+    theirs.classifier = theirs.classifier[:-1]  # fc7
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pixels), theirs.eval()(pixels), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "message"),
+    [
+        ("no_such_network", None, "timm knows no backbone"),
+        ("resnet18", None, "--backbone-weights"),
+        ("resnet18", Path("missing.pth"), "no weights file"),
+    ],
+)
+def test_weights_that_are_not_there(backbone: str, weights: Path | None, message: str) -> None:
+    with pytest.raises(BackboneWeightsError, match=message):
+        load_pretrained(backbone, weights)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(BackboneWeightsError, match="do not match"):
+        load_pretrained("resnet18", tmp_path / "other.pth")
+
+
+def test_augmentation_keeps_shape_and_range_and_is_repeatable() -> None:
+    pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    first, second = (augment(pixels, torch.Generator().manual_seed(1)) for _ in range(2))
+    torch.testing.assert_close(first, second)
+    assert first.shape == pixels.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert not torch.allclose(first, augment(pixels, torch.Generator().manual_seed(2)))
+
+
+def test_a_bundle_that_is_there_is_replaced_as_a_whole(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    shutil.copytree(trained, out)
+    (out / "stray").write_text("x")
+    with pytest.raises(Killed):
+        _train(out, tmp_path / "work", stop_at=("decoding", 6))
+    assert (out / "stray").exists(), "an unfinished run must not touch the old bundle"
