@@ -1,0 +1,144 @@
+"""The catalog in SQLite: every record and every vector, and with that the one source of truth.
+
+A catalog is chosen by URL. `sqlite:///path` is what there is; another database would be another
+implementation of `index.interfaces.Catalog`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from index import inspection, schema, staging
+from index.database import Database
+from index.errors import CatalogCorrupted, CatalogUnsupported
+from index.interfaces import Catalog, CatalogState
+from index.metadata import decode_metadata
+from index.records import SqlCollection
+from index.types import ImageRecord, SentenceRecord, Space
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CHECKED_AT_OPEN = 64 * 2**20  # bytes; the structure of a larger catalog is checked by `problems` only
+
+
+def open_catalog(url: str | URL, space: Space | None, may_create: Callable[[], bool]) -> Catalog:
+    """Open the catalog at `url`, or create it for `space`.
+
+    Nothing is created without a space, or if `may_create` refuses. CatalogUnsupported for another database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise CatalogUnsupported(f"{url!r} is not a database URL; use sqlite:///path/to/catalog.") from error
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise CatalogUnsupported(f"{parsed.drivername} is not supported; use sqlite:///path/to/catalog.")
+    return SqliteCatalog(Path(parsed.database), space, may_create)
+
+
+class SqliteCatalog:
+    """A catalog in one SQLite file; see `Catalog` for what each method promises."""
+
+    def __init__(self, path: Path, space: Space | None, may_create: Callable[[], bool]) -> None:
+        """Open the file, or create it for `space`.
+
+        CatalogCorrupted, CatalogUnsupported. `may_create` is asked before an empty catalog is made.
+        """
+        self._database = Database(path)
+        try:
+            self._prepare(space, may_create)
+        except BaseException:
+            self._database.close()
+            raise
+        self.images: SqlCollection[ImageRecord] = SqlCollection(self._database, "images", "image", "sha256", _image)
+        self.sentences: SqlCollection[SentenceRecord] = SqlCollection(
+            self._database, "sentences", "sentence", "text", _sentence
+        )
+
+    def state(self) -> CatalogState:
+        """Return who this catalog is, as of now."""
+        with self._database.read() as connection:
+            return schema.read_state(connection)
+
+    def begin_staging(self, space: Space) -> int:
+        """Start, or go on, to stage vectors of `space`; return how many records have theirs already."""
+        return self._database.write(lambda connection: staging.begin(connection, space))
+
+    def swap_staged(self, space: Space) -> bool:
+        """Replace all vectors by the staged ones in one transaction; False if some record has none yet."""
+        return self._database.write(lambda connection: staging.swap(connection, space))
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the file and with the records in it."""
+        with self._database.read() as connection:
+            return inspection.problems(connection)
+
+    def size(self) -> int:
+        """Return how many bytes the file and its write-ahead log take up."""
+        path = self._database.path
+        files = (path, path.with_name(f"{path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def content_size(self) -> int:
+        """Return how many bytes the content of all images takes up."""
+        with self._database.read() as connection:
+            total = connection.execute(select(func.coalesce(func.sum(schema.images.c.size), 0)))
+            return int(total.scalar_one())
+
+    def close(self) -> None:
+        """Finish the writes under way and give up every connection."""
+        self._database.close()
+
+    def _prepare(self, space: Space | None, may_create: Callable[[], bool]) -> None:
+        """Create the tables where there are none, and make sure that they are the right ones."""
+        path = self._database.path
+
+        def create(connection: Connection) -> None:
+            if not schema.is_blank(connection):  # another process was faster
+                return
+            if space is None or not may_create():
+                raise CatalogCorrupted(path, "it is empty or was missing, but there are content files beside it")
+            schema.create(connection, space)
+
+        with self._database.read() as connection:
+            blank = schema.is_blank(connection)
+        if blank:
+            self._database.write(create)
+        with self._database.read() as connection:
+            schema.verify(connection, path)
+            if path.stat().st_size <= _CHECKED_AT_OPEN:
+                damage = inspection.damage(connection, "quick_check")
+                if damage:
+                    raise CatalogCorrupted(path, damage[0])
+
+
+def _image(row: Mapping[str, Any]) -> ImageRecord:
+    return ImageRecord(
+        id=row["id"],
+        sha256=row["sha256"],
+        filename=row["filename"],
+        media_type=row["media_type"],
+        width=row["width"],
+        height=row["height"],
+        size=row["size"],
+        created_at=_time(row["created_at"]),
+        metadata=decode_metadata(row["metadata"]),
+    )
+
+
+def _sentence(row: Mapping[str, Any]) -> SentenceRecord:
+    return SentenceRecord(
+        id=row["id"],
+        text=row["text"],
+        created_at=_time(row["created_at"]),
+        metadata=decode_metadata(row["metadata"]),
+    )
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,168 @@
+"""One SQLite file: a thread that owns the only write connection, a pool of read-only ones, errors with names.
+
+After datasette's `database.py`: callers hand functions to the writer thread and wait. Each runs in a
+transaction of its own that begins with BEGIN IMMEDIATE, so that two processes take turns instead of failing
+half-way, and that is on the disk (WAL, synchronous=FULL) before the caller hears of it.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, StorageFailed
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT = 30.0  # seconds; a reindex swaps a large library within this
+
+
+class Database:
+    """A SQLite file that is open for reading by many threads and for writing by one."""
+
+    def __init__(self, path: Path, busy_timeout: float = _BUSY_TIMEOUT) -> None:
+        """Open or create the file; CatalogCorrupted if it is something else than a database."""
+        self.path = path
+        self._busy_timeout = busy_timeout
+        self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", ("PRAGMA synchronous = FULL",))
+        self._readers = self._engine(QueuePool, "BEGIN", ("PRAGMA query_only = ON",), pool_size=8, max_overflow=-1)
+        with self.named_errors():
+            self._writer = self._open_writer()
+        self._queue: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None]
+        self._queue = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="visem-catalog-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, function: Callable[[Connection], T]) -> T:
+        """Run `function` on the writer thread in a transaction; return its result once that is durable.
+
+        An exception rolls everything back and is raised here.
+        """
+        future: Future[T] = Future()
+        with self._closing:  # nothing may be queued behind the mark that ends the thread
+            if self._closed:
+                raise LibraryClosed
+            self._queue.put((function, future))
+        with self.named_errors():
+            return future.result()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a read-only connection; everything read through it describes one moment."""
+        with self.connect() as connection, self.named_errors():
+            yield connection
+
+    def connect(self) -> Connection:
+        """Return a read-only connection to keep; close it before the database."""
+        if self._closed:
+            raise LibraryClosed
+        with self.named_errors():
+            return self._readers.connect()
+
+    def close(self) -> None:
+        """Finish what is queued and close every connection; the last process also empties the WAL."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._readers.dispose()
+        self._writer.close()
+        self._writers.dispose()
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Raise what the driver raises as LibraryBusy, CatalogCorrupted or StorageFailed, where it is one."""
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            code = _primary_code(error)
+            reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise LibraryBusy from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise CatalogCorrupted(self.path, reason) from error
+            if code in _STORAGE_CODES:
+                raise StorageFailed(self.path, reason) from error
+            raise
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            function, future = item
+            try:
+                with self._writer.begin():
+                    result = function(self._writer)
+            except BaseException as error:  # whatever it is, it belongs to the caller who waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del item, function, future  # a waiting thread keeps nobody's content alive
+
+    def _open_writer(self) -> Connection:
+        """Connect and switch to WAL. The switch needs the file alone and does not wait for it by itself."""
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            connection = self._writers.connect()
+            try:
+                driver = connection.connection.driver_connection
+                assert isinstance(driver, sqlite3.Connection)  # noqa: S101 (narrows the type)
+                driver.execute("PRAGMA journal_mode = WAL")  # outside any transaction
+            except BaseException as error:
+                connection.close()
+                if not (_primary_code(error) == sqlite3.SQLITE_BUSY and time.monotonic() < deadline):
+                    raise
+                time.sleep(0.05)
+            else:
+                return connection
+
+    def _engine(self, pool: type[Pool], begin: str, pragmas: tuple[str, ...], **options: Any) -> Engine:
+        engine = create_engine(
+            URL.create("sqlite", database=str(self.path)),
+            poolclass=pool,
+            connect_args={"check_same_thread": False, "timeout": self._busy_timeout},
+            **options,
+        )
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # the driver begins nothing by itself
+            for pragma in pragmas:
+                connection.execute(pragma)
+
+        @event.listens_for(engine, "begin")
+        def start(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+
+_STORAGE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOLFS,
+    }
+)
+
+
+def _primary_code(error: BaseException) -> int | None:
+    """Return SQLite's primary result code, without the details in the upper bytes."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(original, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -1,0 +1,60 @@
+"""What users hand in, checked and made ready for the catalog."""
+
+from __future__ import annotations
+
+from index.content import digest
+from index.encoding import unit_vector
+from index.errors import InvalidText
+from index.interfaces import Draft
+from index.metadata import encode_metadata
+from index.types import NewImage, NewSentence
+
+MAX_TEXT_BYTES = 64 * 1024
+"""How long a sentence may be, in UTF-8."""
+
+
+def image_draft(image: NewImage, dimension: int) -> Draft:
+    """Return the record to be of an image; InvalidVector, InvalidMetadata.
+
+    A file name that is not valid Unicode (they exist on Linux) gets question marks for the bytes without a
+    meaning.
+    """
+    encode_metadata(image.metadata)
+    name = image.filename
+    return Draft(
+        name=digest(image.content),
+        columns={
+            "filename": None if name is None else name.encode("utf-8", "replace").decode(),
+            "media_type": image.media_type,
+            "width": image.width,
+            "height": image.height,
+            "size": len(image.content),
+        },
+        vector=unit_vector(image.vector, dimension),
+        metadata=image.metadata,
+    )
+
+
+def sentence_draft(sentence: NewSentence, dimension: int) -> Draft:
+    """Return the record to be of a sentence; InvalidText, InvalidVector, InvalidMetadata."""
+    encode_metadata(sentence.metadata)
+    return Draft(
+        name=checked_text(sentence.text),
+        columns={},
+        vector=unit_vector(sentence.vector, dimension),
+        metadata=sentence.metadata,
+    )
+
+
+def checked_text(text: str) -> str:
+    """Return the text without surrounding white space; InvalidText."""
+    stripped = text.strip()
+    if not stripped:
+        raise InvalidText("A sentence must not be empty.")
+    try:
+        size = len(stripped.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidText("A sentence must be valid Unicode.") from error
+    if size > MAX_TEXT_BYTES:
+        raise InvalidText(f"A sentence may take at most {MAX_TEXT_BYTES} bytes in UTF-8; this takes {size}.")
+    return stripped

@@ -1,0 +1,58 @@
+"""Vectors into and out of the catalog: checked, made unit length, packed as little-endian float16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import InvalidVector
+from index.types import Vectors
+
+_HALF = np.dtype("<f2")
+
+
+def unit_rows(vectors: npt.ArrayLike, dimension: int) -> Vectors:
+    """Return the rows of `vectors` (n, D) at unit length; InvalidVector if one has no direction."""
+    try:
+        rows = np.asarray(vectors, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidVector(f"Vectors must be rows of {dimension} real numbers: {error}.") from error
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise InvalidVector(
+            f"Expected vectors of {dimension} components, but the array has the shape {rows.shape}. "
+            "Embed with the bundle that the library was made with."
+        )
+    if not np.isfinite(rows).all():
+        raise InvalidVector("A vector has components that are not finite numbers.")
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    if not largest.all():
+        raise InvalidVector("A vector is zero: it has no direction.")
+    rows = rows / largest  # first, so that the squares below neither overflow nor vanish
+    unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def unit_vector(vector: npt.NDArray[Any], dimension: int) -> Vectors:
+    """Return one vector (D,) at unit length; InvalidVector."""
+    array = np.asarray(vector)
+    if array.ndim != 1:
+        raise InvalidVector(f"Expected one vector ({dimension},), but the shape is {array.shape}.")
+    unit: Vectors = unit_rows(array[np.newaxis, :], dimension)[0]
+    return unit
+
+
+def pack(vectors: Vectors) -> list[bytes]:
+    """Return each row as float16 bytes."""
+    return [row.tobytes() for row in vectors.astype(_HALF)]
+
+
+def unpack(blobs: Sequence[bytes], dimension: int) -> Vectors:
+    """Return packed rows as float32 (n, D), at unit length again in spite of the rounding; InvalidVector."""
+    width = dimension * _HALF.itemsize
+    if any(len(blob) != width for blob in blobs):
+        raise InvalidVector(f"A stored vector does not have {width} bytes.")
+    rows = np.frombuffer(b"".join(blobs), dtype=_HALF).reshape(len(blobs), dimension)
+    return unit_rows(rows, dimension)

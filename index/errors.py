@@ -1,0 +1,178 @@
+"""Everything that can go wrong with a library, as one tree.
+
+    LibraryError
+     ├─ RecordNotFound        record_not_found      no image or sentence has this id
+     ├─ InvalidCursor         invalid_cursor        not a cursor of this very query
+     ├─ InvalidFilter         invalid_filter        metadata filters that cannot be applied
+     ├─ InvalidMetadata       invalid_metadata      not a JSON object, or a too large one
+     ├─ InvalidText           invalid_text          an empty, too long or undecodable sentence
+     ├─ InvalidVector         invalid_vector        wrong dimension, zero, NaN or infinite
+     ├─ SpaceMismatch         space_mismatch        the library's vectors were made by another bundle
+     ├─ ReindexConflict       reindex_conflict      another process re-embeds the same library
+     ├─ LibraryNotFound       library_not_found     no library in this directory
+     ├─ LibraryClosed         library_closed        used after close()
+     ├─ LibraryBusy           library_busy          another process held the write lock for too long
+     ├─ ContentMissing        content_missing       a record's file is gone from the disk
+     ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
+     ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
+     └─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
+
+`code` is stable: clients may compare it. The message says what happened and what to do about it.
+"""
+
+# ruff: noqa: N818 (the names are part of the contract: what went wrong, without "Error")
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from index.types import Space
+
+
+class LibraryError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+    code: ClassVar[str] = "library_error"
+
+
+class RecordNotFound(LibraryError):
+    """No record of this kind has this id: it never existed, or it was deleted."""
+
+    code = "record_not_found"
+
+    def __init__(self, kind: Literal["image", "sentence"], id: str) -> None:
+        super().__init__(f"There is no {kind} with the id {id!r}; it may have been deleted.")
+        self.kind = kind
+        self.id = id
+
+
+class InvalidCursor(LibraryError):
+    """A cursor that was not made by this library for this very query."""
+
+    code = "invalid_cursor"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The cursor does not belong to this query. "
+            "Repeat the query that returned it unchanged, or start again without a cursor."
+        )
+
+
+class InvalidFilter(LibraryError):
+    """Metadata filters that cannot be applied."""
+
+    code = "invalid_filter"
+
+
+class InvalidMetadata(LibraryError):
+    """Metadata that is not a JSON object within the limits."""
+
+    code = "invalid_metadata"
+
+
+class InvalidText(LibraryError):
+    """A sentence that cannot be stored."""
+
+    code = "invalid_text"
+
+
+class InvalidVector(LibraryError):
+    """A vector that has no direction in the library's space."""
+
+    code = "invalid_vector"
+
+
+class SpaceMismatch(LibraryError):
+    """The library's vectors were made by another bundle than the one in use."""
+
+    code = "space_mismatch"
+
+    def __init__(self, library: Space, given: Space) -> None:
+        super().__init__(
+            f"The library was embedded with the bundle {library.name} ({library.id[:12]}), "
+            f"but the bundle in use is {given.name} ({given.id[:12]}). "
+            f"Use {library.name}, or run `visem reindex` to embed the library anew with {given.name}."
+        )
+        self.library = library
+        self.given = given
+
+
+class ReindexConflict(LibraryError):
+    """Another process started to re-embed the library with another bundle."""
+
+    code = "reindex_conflict"
+
+
+class LibraryNotFound(LibraryError):
+    """The directory holds no library."""
+
+    code = "library_not_found"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(f"There is no library in {root}. Add something with `visem add` to create it.")
+        self.root = root
+
+
+class LibraryClosed(LibraryError):
+    """The library was used after it was closed."""
+
+    code = "library_closed"
+
+    def __init__(self) -> None:
+        super().__init__("The library is closed. Open it again to go on.")
+
+
+class LibraryBusy(LibraryError):
+    """Another process held the write lock for longer than the time-out."""
+
+    code = "library_busy"
+
+    def __init__(self) -> None:
+        super().__init__("Another process is writing to the library. Nothing was changed: try again later.")
+
+
+class ContentMissing(LibraryError):
+    """The file of a record is gone from the disk."""
+
+    code = "content_missing"
+
+    def __init__(self, id: str, path: Path) -> None:
+        super().__init__(
+            f"The file {path} of the image {id} is missing. Restore it from a backup, or delete the image."
+        )
+        self.id = id
+        self.path = path
+
+
+class StorageFailed(LibraryError):
+    """The disk is full or read-only, or reported an input/output error."""
+
+    code = "storage_failed"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"Writing or reading {path} failed: {reason}. Check its free space and permissions; "
+            "what was not acknowledged was not stored."
+        )
+        self.path = path
+
+
+class CatalogCorrupted(LibraryError):
+    """The catalog is damaged, or is not a catalog at all."""
+
+    code = "catalog_corrupted"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"The catalog {path} cannot be used: {reason}. Restore it from a backup, or move it and the "
+            "files beside it away to start an empty library."
+        )
+        self.path = path
+
+
+class CatalogUnsupported(LibraryError):
+    """The catalog has another schema version, or lives in an unsupported kind of database."""
+
+    code = "catalog_unsupported"

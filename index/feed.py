@@ -1,0 +1,86 @@
+"""Following one collection of a SQLite catalog, whichever process writes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import numpy as np
+from sqlalchemy import Table, func, select
+
+from index import schema
+from index.database import Database
+from index.encoding import unpack
+from index.errors import CatalogCorrupted, InvalidVector
+from index.interfaces import ChangeBatch, Position
+from index.types import Keys, Target
+
+_BATCH = 4096  # vectors held in memory at once while an index is rebuilt
+
+
+class SqlChangeFeed:
+    """Keeps a connection of its own: there `PRAGMA data_version` tells whether anyone has committed."""
+
+    def __init__(self, database: Database, target: Target) -> None:
+        self._database = database
+        self._target = target
+        self._table: Table = schema.records[target]
+        self._connection = database.connect()
+        self._seen: int | None = None
+
+    def poll(self, since: Position | None) -> Generator[ChangeBatch, None, None]:
+        """Yield what happened after `since`; see `ChangeFeed.poll`."""
+        with (
+            self._database.named_errors(),
+            self._connection.begin(),
+        ):  # one read transaction: the version and the changes are of one moment
+            version = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            if version == self._seen and since is not None:
+                return
+            self._seen = None
+            yield from self._changes(since)
+            self._seen = version
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def _changes(self, since: Position | None) -> Iterator[ChangeBatch]:
+        state = schema.read_state(self._connection)
+        reset = since is None or since.generation != state.generation
+        last = Position(state.generation, 0, 0) if since is None or reset else since
+        deletion, removed = self._deletions(last.deletion)
+        if reset:
+            removed = _no_keys()
+        table, dimension = self._table, state.space.dimension
+        while True:
+            rows = self._connection.execute(
+                select(table.c.key, table.c.vector).where(table.c.key > last.key).order_by(table.c.key).limit(_BATCH)
+            ).all()
+            if not rows and not reset and not len(removed) and deletion == last.deletion:
+                return
+            added = np.array([row.key for row in rows], dtype=np.int64)
+            try:
+                vectors = unpack([row.vector for row in rows], dimension)
+            except InvalidVector as error:
+                reason = f"{self._target} with keys from {last.key + 1} on have invalid vectors ({error})"
+                raise CatalogCorrupted(self._database.path, reason) from error
+            last = Position(state.generation, int(added[-1]) if len(added) else last.key, deletion)
+            yield ChangeBatch(reset, dimension, removed, added, vectors, last)
+            if len(rows) < _BATCH:
+                return
+            reset, removed = False, _no_keys()
+
+    def _deletions(self, after: int) -> tuple[int, Keys]:
+        """Return the last entry of the deletion log and the keys of this collection deleted after `after`."""
+        log = schema.deletions
+        last = self._connection.execute(select(func.max(log.c.seq))).scalar_one() or 0
+        if last <= after:
+            return after, _no_keys()
+        keys = self._connection.execute(
+            select(log.c.key).where(log.c.seq > after, log.c.target == self._target)
+        ).scalars()
+        return last, np.fromiter(keys, dtype=np.int64)
+
+
+def _no_keys() -> Keys:
+    return np.empty(0, dtype=np.int64)

@@ -1,0 +1,248 @@
+"""The three parts of a library, each behind a narrow interface.
+
+`Library` knows only these protocols, so that PostgreSQL, a distributed vector engine or object storage can
+take the places of SQLite, FAISS and a directory. Two rules bind every implementation:
+
+- *Keys ascend in commit order.* Whoever has seen key n has seen every record with a smaller key that still
+  exists. (SQLite has one writer at a time, so AUTOINCREMENT keeps this; a PostgreSQL sequence alone would
+  not.)
+- *Deletions are a log.* Whoever remembers a `Position` can ask for everything that happened after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from index.types import Added, Filters, ImageRecord, Keys, Metadata, R, SentenceRecord, Space, Target, Vectors
+
+
+@dataclass(frozen=True)
+class CatalogState:
+    """Who a catalog is. `generation` goes up whenever all vectors are replaced."""
+
+    library_id: str
+    space: Space
+    generation: int
+    schema_version: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Up to where someone has followed a collection: the last key, the last entry of the deletion log."""
+
+    generation: int
+    key: int
+    deletion: int
+
+
+@dataclass(frozen=True)
+class ChangeBatch:
+    """One step from a position to a later one: first remove, then add.
+
+    With `reset`, everything known so far is void, and vectors have `dimension` components from here on.
+    """
+
+    reset: bool
+    dimension: int
+    removed: Keys
+    added: Keys
+    vectors: Vectors
+    position: Position
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record to be. `name` is what makes it unique: the SHA-256 of an image, the text of a sentence."""
+
+    name: str
+    columns: Mapping[str, str | int | None]
+    vector: Vectors
+    metadata: Metadata
+
+
+class ChangeFeed(Protocol):
+    """Tells one follower what happened to one collection. Not for several threads at once."""
+
+    def poll(self, since: Position | None) -> Generator[ChangeBatch, None, None]:
+        """Yield what happened after `since`, whoever did it; nothing, cheaply, if nothing was committed.
+
+        Without `since`, or if the vectors were replaced, the first batch has `reset`. All batches of one call
+        describe one moment; only a caller that takes them all is told nothing next time.
+        """
+
+    def close(self) -> None:
+        """Give up the connection."""
+
+
+class Collection(Protocol[R]):
+    """The records of one kind. Every method is thread-safe and sees what was committed before."""
+
+    @property
+    def target(self) -> Target:
+        """Which collection this is."""
+
+    def add(self, drafts: Sequence[Draft], space: Space, before_insert: Callable[[list[str]], None]) -> list[Added[R]]:
+        """Store the drafts in one transaction; a name that exists, or comes again, keeps its first record.
+
+        `before_insert` gets the names about to be stored while nobody else can write, so what it ensures
+        holds. SpaceMismatch if the catalog has another space by now.
+        """
+
+    def find(self, names: Sequence[str]) -> dict[str, R]:
+        """Return the records that have these names; the others are left out."""
+
+    def unknown(self, names: Sequence[str]) -> list[str]:
+        """Return those names that no record has."""
+
+    def get(self, id: str) -> R:
+        """Return one record; RecordNotFound."""
+
+    def page(self, before: int | None, limit: int, filters: Filters) -> list[tuple[int, R]]:
+        """Return up to `limit` pairs (key, record), newest first, with keys below `before`."""
+
+    def count(self, filters: Filters) -> int:
+        """Count the records that match."""
+
+    def update(self, id: str, metadata: Metadata) -> R:
+        """Replace the metadata of one record; RecordNotFound."""
+
+    def delete(self, ids: Sequence[str]) -> list[R]:
+        """Delete all of these in one transaction, or none: RecordNotFound."""
+
+    def release(self, names: Sequence[str], remove: Callable[[list[str]], None]) -> None:
+        """Call `remove` with those names that no record has, while nobody else can write."""
+
+    def keys(self, filters: Filters) -> Keys:
+        """Return the keys of all records that match, ascending."""
+
+    def keys_of(self, ids: Sequence[str]) -> Keys:
+        """Return the keys of the records with these ids; unknown ids are left out."""
+
+    def records(self, keys: Keys) -> dict[int, R]:
+        """Return the records with these keys; keys of deleted records are left out."""
+
+    def vectors(self, ids: Sequence[str], space: Space) -> Vectors:
+        """Return the vectors of these records, (n, D), in this order; RecordNotFound, SpaceMismatch."""
+
+    def head(self) -> Position:
+        """Return the position of the last change."""
+
+    def anchor(self, key: int) -> str | None:
+        """Return the id that this key stands or stood for; another history has another one."""
+
+    def feed(self) -> ChangeFeed:
+        """Start to follow this collection."""
+
+    def unstaged(self, after: int, limit: int) -> list[tuple[int, R]]:
+        """Return up to `limit` pairs (key, record) with keys above `after` that have no staged vector yet."""
+
+    def stage(self, space: Space, keys: Keys, vectors: Vectors) -> None:
+        """Keep vectors of `space` for these keys until the swap; ReindexConflict for another space."""
+
+
+class Catalog(Protocol):
+    """The one source of truth: every record and every vector."""
+
+    @property
+    def images(self) -> Collection[ImageRecord]:
+        """The images."""
+
+    @property
+    def sentences(self) -> Collection[SentenceRecord]:
+        """The sentences."""
+
+    def state(self) -> CatalogState:
+        """Return who this catalog is, as of now."""
+
+    def begin_staging(self, space: Space) -> int:
+        """Start, or go on, to stage vectors of `space`; return how many records have theirs already."""
+
+    def swap_staged(self, space: Space) -> bool:
+        """Replace all vectors by the staged ones in one transaction; False if some record has none yet."""
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the records themselves."""
+
+    def size(self) -> int:
+        """Return how many bytes the catalog takes up."""
+
+    def content_size(self) -> int:
+        """Return how many bytes the content of all images takes up."""
+
+    def close(self) -> None:
+        """Finish the writes under way and give up every connection. Closing twice does no harm."""
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours by cosine. Not for a writer and others at once: the caller locks."""
+
+    @property
+    def kind(self) -> str:
+        """What it is: `exact`, `ivf`, …"""
+
+    @property
+    def recall(self) -> float:
+        """Recall@10 against the exact result, as measured when the structure was built."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, keys: Keys, vectors: Vectors) -> None:
+        """Add unit rows (n, D) under new keys."""
+
+    def remove(self, keys: Keys) -> None:
+        """Remove these keys; unknown ones do no harm."""
+
+    def search(
+        self, vector: Vectors, k: int, allowed: Keys | None = None, excluded: Keys | None = None
+    ) -> tuple[Vectors, Keys]:
+        """Return scores and keys, both (r,), r <= k, of the nearest to (D,): descending, ties by key.
+
+        `allowed` keys are searched exactly; `excluded` ones never come back. A pair of vectors always has the
+        same score, bit for bit.
+        """
+
+    def keys(self) -> Keys:
+        """Return all keys, ascending."""
+
+    def vectors(self, keys: Keys) -> Vectors:
+        """Return the vectors (n, D) of keys that are all there."""
+
+    def serialize(self) -> npt.NDArray[np.uint8]:
+        """Return the index as bytes, for a snapshot."""
+
+
+class ContentStore(Protocol):
+    """Files named by the SHA-256 of their content, and a thumbnail of each."""
+
+    def path(self, sha256: str) -> Path:
+        """Return where the content is, or would be."""
+
+    def thumbnail_path(self, sha256: str) -> Path:
+        """Return where the thumbnail is, or would be."""
+
+    def put_many(self, items: Mapping[str, tuple[bytes, bytes]]) -> None:
+        """Store content and thumbnail for each digest; durable on return."""
+
+    def has(self, sha256: str) -> bool:
+        """Tell whether both content and thumbnail are there."""
+
+    def read(self, sha256: str) -> bytes:
+        """Return the content; FileNotFoundError."""
+
+    def delete(self, sha256: str) -> None:
+        """Remove content and thumbnail, if they are there."""
+
+    def stored_before(self, timestamp: float) -> Iterator[str]:
+        """Yield the digests last written before `timestamp` (since the epoch); some may come twice."""
+
+    def sweep_incoming(self, timestamp: float) -> None:
+        """Remove unfinished files last written before `timestamp`."""
+
+    def is_empty(self) -> bool:
+        """Tell whether there is no content at all."""

@@ -1,0 +1,414 @@
+"""A library: catalog, vector indexes and content files as one thing that cannot disagree with itself.
+
+    root/catalog.sqlite          every record and every vector: the one source of truth
+    root/content/, thumbnails/   the files, named by their SHA-256
+    root/index/                  snapshots of the vector indexes; may be deleted at any time
+
+Order is what keeps the three together. Files are durable before the record that names them is written, and go
+after it is deleted; whoever writes a record makes sure, while nobody else can write, that its files are
+(still) there; whoever removes a file makes sure in the same way that no record names it. The vector indexes
+follow the catalog's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy.typing as npt
+from sqlalchemy import URL
+
+from index import maintenance
+from index.catalog import open_catalog
+from index.content import FileContentStore
+from index.cursors import ListCursor, fingerprint
+from index.drafts import checked_text, image_draft, sentence_draft
+from index.encoding import unit_vector
+from index.errors import ContentMissing, LibraryError, LibraryNotFound, SpaceMismatch
+from index.following import FollowingIndex, GenerationChanged
+from index.interfaces import Catalog, CatalogState, Collection, ContentStore
+from index.locks import Gate
+from index.metadata import checked_filters
+from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
+from index.searching import Query, search_page
+from index.types import (
+    Added,
+    Hit,
+    ImageRecord,
+    LibraryStats,
+    Metadata,
+    NewImage,
+    NewSentence,
+    Page,
+    R,
+    SentenceRecord,
+    Space,
+    Target,
+    Vectors,
+)
+from index.vectors import EXACT_UP_TO, FaissIndex
+
+
+class Library:
+    """A library that is open. Thread-safe, and several processes may have the same library open.
+
+    Every method sees what was committed, by whatever process, before it was called; after `close` all raise
+    LibraryClosed. Besides what each names, all may raise LibraryBusy, StorageFailed and CatalogCorrupted.
+    """
+
+    def __init__(self, root: Path, catalog: Catalog, content: ContentStore, exact_up_to: int) -> None:
+        """Put a library together from its parts; `Library.open` is the usual way to get one."""
+        self._root = root
+        self._catalog = catalog
+        self._content = content
+        self._state = catalog.state()
+        self._gate = Gate()
+        self._indexes = {
+            collection.target: FollowingIndex(
+                catalog,
+                collection,
+                root / "index" / f"{collection.target}.faiss",
+                make=lambda dimension: FaissIndex(dimension, exact_up_to),
+                restore=lambda payload, recall: FaissIndex.deserialize(payload, exact_up_to, recall=recall),
+            )
+            for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
+        }
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        space: Space,
+        *,
+        catalog_url: str | None = None,
+        exact_up_to: int = EXACT_UP_TO,
+    ) -> Library:
+        """Open the library in `root`, or create it for vectors of `space`.
+
+        Up to `exact_up_to` vectors of a kind are searched exhaustively. SpaceMismatch, CatalogUnsupported.
+        """
+        library = cls.open_for_reindex(root, space, catalog_url=catalog_url, exact_up_to=exact_up_to)
+        if _differ(library.space, space):
+            library.close()
+            raise SpaceMismatch(library.space, space)
+        return library
+
+    @classmethod
+    def open_for_reindex(
+        cls,
+        root: Path,
+        space: Space | None = None,
+        *,
+        catalog_url: str | None = None,
+        exact_up_to: int = EXACT_UP_TO,
+    ) -> Library:
+        """Open the library in `root` whatever space made its vectors; `library.space` tells which.
+
+        If there is none it is created for `space`; without `space`, LibraryNotFound. CatalogUnsupported.
+        """
+        path = root / "catalog.sqlite"
+        if space is None and catalog_url is None and not path.exists():
+            raise LibraryNotFound(root)
+        url = catalog_url or URL.create("sqlite", database=str(path))
+        content = FileContentStore(root)
+        catalog = open_catalog(url, space, may_create=content.is_empty)
+        try:
+            maintenance.sweep(catalog, content)
+            return cls(root, catalog, content, exact_up_to)
+        except BaseException:
+            catalog.close()
+            raise
+
+    @property
+    def root(self) -> Path:
+        """The directory of the library."""
+        return self._root
+
+    @property
+    def space(self) -> Space:
+        """The space that the vectors of the library are of."""
+        return self._state.space
+
+    def close(self) -> None:
+        """Wait for the calls under way, write snapshots, close every file. Twice does no harm."""
+        if not self._gate.close():
+            return
+        with ExitStack() as stack:  # whatever goes wrong with one, the others are closed
+            stack.callback(self._catalog.close)
+            for index in self._indexes.values():
+                stack.callback(index.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_images(self, images: Sequence[NewImage]) -> list[Added[ImageRecord]]:
+        """Add all images in one transaction, or none; the answers are in their order.
+
+        An image whose content is there already, or came earlier in the list, is not changed: `created` is
+        False. InvalidVector, InvalidMetadata, SpaceMismatch.
+        """
+        with self._gate.enter():
+            space = self._state.space
+            drafts = [image_draft(image, space.dimension) for image in images]
+            files = {
+                draft.name: (image.content, image.thumbnail)
+                for draft, image in reversed(list(zip(drafts, images, strict=True)))  # the first one counts
+            }
+
+            def store(names: list[str]) -> None:
+                self._content.put_many({name: files[name] for name in names})
+
+            unknown = set(self._catalog.images.unknown(list(files)))
+            # Adding an image again also brings back files that got lost.
+            store([name for name in files if name in unknown or not self._content.has(name)])
+            added = self._catalog.images.add(
+                drafts,
+                space,
+                # Somebody may have deleted the same image, or swept its files, since.
+                before_insert=lambda names: store([name for name in names if not self._content.has(name)]),
+            )
+            self._indexes["images"].added(len(added))
+            return added
+
+    def add_sentences(self, sentences: Sequence[NewSentence]) -> list[Added[SentenceRecord]]:
+        """Add all sentences in one transaction, or none; the answers are in their order.
+
+        Surrounding white space is removed. A text that is there already is not changed: `created` is False.
+        InvalidText, InvalidVector, InvalidMetadata, SpaceMismatch.
+        """
+        with self._gate.enter():
+            space = self._state.space
+            drafts = [sentence_draft(sentence, space.dimension) for sentence in sentences]
+            added = self._catalog.sentences.add(drafts, space, before_insert=lambda names: None)
+            self._indexes["sentences"].added(len(added))
+            return added
+
+    def find_images(self, sha256s: Sequence[str]) -> dict[str, ImageRecord]:
+        """Return the images with these contents by SHA-256; those not there are left out."""
+        with self._gate.enter():
+            return self._catalog.images.find(sha256s)
+
+    def find_sentences(self, texts: Sequence[str]) -> dict[str, SentenceRecord]:
+        """Return the sentences with these texts, by text as given; others are left out. InvalidText."""
+        with self._gate.enter():
+            stripped = {text: checked_text(text) for text in texts}
+            found = self._catalog.sentences.find(list(stripped.values()))
+            return {text: found[exact] for text, exact in stripped.items() if exact in found}
+
+    def get_image(self, id: str) -> ImageRecord:
+        """Return one image; RecordNotFound."""
+        with self._gate.enter():
+            return self._catalog.images.get(id)
+
+    def get_sentence(self, id: str) -> SentenceRecord:
+        """Return one sentence; RecordNotFound."""
+        with self._gate.enter():
+            return self._catalog.sentences.get(id)
+
+    def list_images(
+        self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
+    ) -> Page[ImageRecord]:
+        """Return a page of the images whose metadata match, newest first; InvalidCursor, InvalidFilter."""
+        with self._gate.enter():
+            return self._list(self._catalog.images, cursor, limit, filters)
+
+    def list_sentences(
+        self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
+    ) -> Page[SentenceRecord]:
+        """Return a page of the sentences whose metadata match, newest first; InvalidCursor, InvalidFilter."""
+        with self._gate.enter():
+            return self._list(self._catalog.sentences, cursor, limit, filters)
+
+    def update_image(self, id: str, metadata: Metadata) -> ImageRecord:
+        """Replace the metadata of an image; RecordNotFound, InvalidMetadata."""
+        with self._gate.enter():
+            return self._catalog.images.update(id, metadata)
+
+    def update_sentence(self, id: str, metadata: Metadata) -> SentenceRecord:
+        """Replace the metadata of a sentence; RecordNotFound, InvalidMetadata."""
+        with self._gate.enter():
+            return self._catalog.sentences.update(id, metadata)
+
+    def delete_image(self, id: str) -> None:
+        """Delete an image with its files; RecordNotFound. No search that starts afterwards finds it."""
+        self.delete_images([id])
+
+    def delete_images(self, ids: Sequence[str]) -> None:
+        """Delete all these images with their files, or none: RecordNotFound."""
+        with self._gate.enter():
+            records = self._catalog.images.delete(ids)
+            maintenance.try_remove(self._catalog, self._content, [record.sha256 for record in records])
+
+    def delete_sentence(self, id: str) -> None:
+        """Delete a sentence; RecordNotFound. No search that starts afterwards finds it."""
+        self.delete_sentences([id])
+
+    def delete_sentences(self, ids: Sequence[str]) -> None:
+        """Delete all these sentences, or none: RecordNotFound."""
+        with self._gate.enter():
+            self._catalog.sentences.delete(ids)
+
+    def image_vectors(self, ids: Sequence[str]) -> Vectors:
+        """Return float32 unit rows (n, D) of these images, in this order; RecordNotFound, SpaceMismatch."""
+        with self._gate.enter():
+            return self._catalog.images.vectors(ids, self._state.space)
+
+    def sentence_vectors(self, ids: Sequence[str]) -> Vectors:
+        """Return float32 unit rows (n, D) of these sentences, in this order; as `image_vectors`."""
+        with self._gate.enter():
+            return self._catalog.sentences.vectors(ids, self._state.space)
+
+    def content_path(self, id: str) -> Path:
+        """Return the file with the bytes of an image as they were added; RecordNotFound, ContentMissing."""
+        return self._existing(id, self._content.path)
+
+    def thumbnail_path(self, id: str) -> Path:
+        """Return the file with the thumbnail (WebP) of an image; RecordNotFound, ContentMissing."""
+        return self._existing(id, self._content.thumbnail_path)
+
+    def search(
+        self,
+        vector: npt.NDArray[Any],
+        k: int,
+        target: Target,
+        *,
+        cursor: str | None = None,
+        filters: Mapping[str, str] | None = None,
+        exclude: Sequence[str] = (),
+        min_score: float | None = None,
+    ) -> Page[Hit]:
+        """Return the k records nearest to `vector` (D,), best first, ties in the order of adding.
+
+        With `filters` the search is exact among the records that match. Records with the ids in `exclude` are
+        left out (unknown ids do no harm), and those that score below `min_score`. A cursor continues the very
+        same query (k may differ) after the last hit of its page: deleted records are missing, nothing comes
+        twice. InvalidVector, InvalidCursor, InvalidFilter, SpaceMismatch.
+        """
+        _require_positive("k", k)
+        with self._gate.enter():
+            state = self._state
+            query = Query(
+                vector=unit_vector(vector, state.space.dimension),
+                filters=checked_filters(filters),
+                exclude=tuple(dict.fromkeys(exclude)),
+                min_score=min_score,
+            )
+            collection = self._collection(target)
+            while True:
+                try:
+                    return search_page(collection, self._indexes[target], state, query, k, cursor)
+                except GenerationChanged:
+                    state = self._follow(state)
+
+    def count(self, target: Target) -> int:
+        """Return how many images or sentences there are."""
+        with self._gate.enter():
+            return self._collection(target).count({})
+
+    def stats(self) -> LibraryStats:
+        """Return what the library holds; this loads the vector indexes."""
+        with self._gate.enter():
+            state = self._catalog.state()
+            return LibraryStats(
+                root=self._root,
+                library_id=state.library_id,
+                space=state.space,
+                generation=state.generation,
+                schema_version=state.schema_version,
+                images=self._catalog.images.count({}),
+                sentences=self._catalog.sentences.count({}),
+                content_bytes=self._catalog.content_size(),
+                catalog_bytes=self._catalog.size(),
+                image_index=self._indexes["images"].stats(),
+                sentence_index=self._indexes["sentences"].stats(),
+            )
+
+    def check(self, deep: bool = False) -> list[str]:
+        """Return every inconsistency as a sentence, none if all is well; `deep` reads all content files."""
+        checks: list[Callable[[], list[str]]] = [
+            self._catalog.problems,
+            lambda: maintenance.content_problems(self._catalog, self._content, deep),
+            *(index.problems for index in self._indexes.values()),
+        ]
+        found: list[str] = []
+        with self._gate.enter():
+            for check in checks:
+                try:
+                    found += check()
+                except LibraryError as error:  # too broken to look further
+                    found.append(str(error))
+        return found
+
+    def reindex(
+        self,
+        space: Space,
+        embed_images: EmbedImages,
+        embed_sentences: EmbedSentences,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        """Replace all vectors by those of `space`, in one step at the end.
+
+        `embed_images` takes contents and `embed_sentences` texts, in batches, and both return (n, D); what
+        they raise comes through, and the next call with the same space goes on where this one stopped.
+        `progress` gets how many records of how many are done. ContentMissing, InvalidVector, ReindexConflict.
+        """
+        with self._gate.enter():
+            Reindexing(self._catalog, self._content, space, progress).run(embed_images, embed_sentences)
+            self._state = self._catalog.state()
+
+    def _list(
+        self, collection: Collection[R], cursor: str | None, limit: int, filters: Mapping[str, str] | None
+    ) -> Page[R]:
+        _require_positive("limit", limit)
+        wanted = checked_filters(filters)
+        parts = [part for item in wanted.items() for part in item]
+        identity = fingerprint(self._state.library_id, collection.target, *parts)
+        before = ListCursor.decode(cursor, identity).key if cursor is not None else None
+        rows = collection.page(before, limit + 1, wanted)
+        more = len(rows) > limit
+        return Page(
+            items=[record for _, record in rows[:limit]],
+            next_cursor=ListCursor(rows[limit - 1][0]).encode(identity) if more else None,
+            total=collection.count(wanted),
+        )
+
+    def _existing(self, id: str, locate: Callable[[str], Path]) -> Path:
+        with self._gate.enter():
+            path = locate(self._catalog.images.get(id).sha256)
+            if not path.exists():
+                self._catalog.images.get(id)  # or was it deleted just now?
+                raise ContentMissing(id, path)
+            return path
+
+    def _collection(self, target: Target) -> Collection[Any]:
+        """Return a collection by name; ValueError."""
+        for collection in cast(tuple[Collection[Any], ...], (self._catalog.images, self._catalog.sentences)):
+            if collection.target == target:
+                return collection
+        raise ValueError(f"There are images and sentences, but no {target!r}.")
+
+    def _follow(self, state: CatalogState) -> CatalogState:
+        """Return the present state after a reindex; SpaceMismatch if it changed the space."""
+        current = self._catalog.state()
+        if _differ(current.space, state.space):
+            raise SpaceMismatch(current.space, state.space)
+        self._state = current
+        return current
+
+
+def _differ(one: Space, other: Space) -> bool:
+    """Tell whether vectors of the two spaces cannot be compared; the name is only for people."""
+    return (one.id, one.dimension) != (other.id, other.dimension)
+
+
+def _require_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}.")

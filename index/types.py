@@ -1,0 +1,146 @@
+"""The records of a library and what its methods take and return.
+
+A *key* is the catalog's integer for a record: never reused, ascending with time, internal to this package. An
+*id* is the random, URL-safe name that the outside world uses. A *space* is what gives vectors their meaning:
+vectors of two spaces must never be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Target = Literal["images", "sentences"]
+"""Which of the two collections of a library is meant."""
+
+Metadata = dict[str, Any]
+"""A JSON object: what a user says about a record."""
+
+Filters = dict[str, str]
+"""Metadata key to the value that it must have, the JSON value written as text: `3`, `true`, `holiday`."""
+
+Vectors = npt.NDArray[np.float32]
+"""Unit rows, shape (n, D), or one unit vector, shape (D,)."""
+
+Keys = npt.NDArray[np.int64]
+"""Catalog keys, shape (n,)."""
+
+T = TypeVar("T")
+R = TypeVar("R", bound="ImageRecord | SentenceRecord")
+
+
+@dataclass(frozen=True)
+class Space:
+    """The joint space that made a library's vectors: hex digest of the bundle, its name, its dimension D."""
+
+    id: str
+    name: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A stored image. `sha256` names its content, `created_at` is UTC, `size` is in bytes."""
+
+    id: str
+    sha256: str
+    filename: str | None
+    media_type: str
+    width: int
+    height: int
+    size: int
+    created_at: datetime
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class SentenceRecord:
+    """A stored sentence; `created_at` is UTC."""
+
+    id: str
+    text: str
+    created_at: datetime
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image to add: its bytes, its vector (D,), its thumbnail (WebP), and what decoding it told."""
+
+    content: bytes
+    vector: npt.NDArray[Any]
+    thumbnail: bytes
+    media_type: str
+    width: int
+    height: int
+    filename: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewSentence:
+    """A sentence to add, with its vector (D,)."""
+
+    text: str
+    vector: npt.NDArray[Any]
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Added(Generic[R]):
+    """The answer to adding one thing. `created` is False where the same content was there already."""
+
+    record: R
+    created: bool
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result of a search; `score` is a cosine, from -1 to 1."""
+
+    record: ImageRecord | SentenceRecord
+    score: float
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A page of a list. `next_cursor` is None on the last page.
+
+    `total` counts what the list ranges over, on all pages: the records that match the filters; in a search
+    without those excluded, and before `min_score`.
+    """
+
+    items: list[T]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """One vector index: `kind` is `exact` or `ivf`, `recall` its measured recall@10 (1.0 if exact)."""
+
+    kind: str
+    size: int
+    recall: float
+
+
+@dataclass(frozen=True)
+class LibraryStats:
+    """What a library holds. Sizes are in bytes; `generation` counts how often it was re-embedded."""
+
+    root: Path
+    library_id: str
+    space: Space
+    generation: int
+    schema_version: int
+    images: int
+    sentences: int
+    content_bytes: int
+    catalog_bytes: int
+    image_index: IndexStats
+    sentence_index: IndexStats

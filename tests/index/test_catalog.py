@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import index
+from index import Library, LibraryError, NewImage, NewSentence, Space
+from index.catalog import open_catalog
+from index.database import Database
+
+Image = Callable[..., NewImage]
+
+
+def execute(root: Path, statement: str, *parameters: object) -> None:
+    with closing(sqlite3.connect(root / "catalog.sqlite")) as connection, connection:
+        connection.execute(statement, parameters)
+
+
+@pytest.mark.parametrize("content", [b"this is not a database, " * 50, b"\x00" * 5000])
+def test_a_file_that_is_no_database_is_named(root: Path, space: Space, content: bytes) -> None:
+    root.mkdir()
+    (root / "catalog.sqlite").write_bytes(content)
+    with pytest.raises(index.CatalogCorrupted, match=r"catalog\.sqlite") as caught:
+        Library.open(root, space)
+    assert caught.value.path == root / "catalog.sqlite"
+    assert (root / "catalog.sqlite").read_bytes() == content
+
+
+def test_the_database_of_something_else_is_refused(root: Path, space: Space) -> None:
+    root.mkdir()
+    execute(root, "CREATE TABLE songs (title TEXT)")
+    with pytest.raises(index.CatalogCorrupted, match="something else"):
+        Library.open(root, space)
+
+
+def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Image) -> None:
+    with Library.open(root, space) as library:
+        library.add_images([image(n) for n in range(60)])
+    path = root / "catalog.sqlite"
+    data = bytearray(path.read_bytes())
+    for start in range(4096, len(data), 4096):  # every page but the first
+        data[start : start + 600] = b"\xff" * 600
+    path.write_bytes(data)
+    with pytest.raises(index.CatalogCorrupted, match=r"catalog\.sqlite"):
+        Library.open(root, space)
+
+
+def test_a_newer_schema_is_refused_with_both_versions(root: Path, space: Space) -> None:
+    Library.open(root, space).close()
+    execute(root, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
+    with pytest.raises(index.CatalogUnsupported, match=r"version 2.*version 1"):
+        Library.open(root, space)
+
+
+def test_a_catalog_that_lost_a_table_is_refused(root: Path, space: Space) -> None:
+    Library.open(root, space).close()
+    execute(root, "DROP TABLE deletions")
+    with pytest.raises(index.CatalogCorrupted, match="deletions"):
+        Library.open(root, space)
+
+
+@pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://", "nonsense"])
+def test_other_databases_are_not_supported_yet(url: str, space: Space) -> None:
+    with pytest.raises(index.CatalogUnsupported, match="sqlite:///"):
+        open_catalog(url, space, lambda: True)
+
+
+def test_a_catalog_may_live_elsewhere(root: Path, tmp_path: Path, space: Space, image: Image) -> None:
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    with Library.open(root, space, catalog_url=url) as library:
+        library.add_images([image(1)])
+    assert (tmp_path / "elsewhere.db").exists()
+    assert not (root / "catalog.sqlite").exists()
+    with Library.open_for_reindex(root, catalog_url=url) as library:
+        assert library.count("images") == 1
+
+
+def test_a_write_waits_for_another_process_and_then_gives_up(
+    root: Path, space: Space, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database.__init__, "__defaults__", (0.2,))
+    with Library.open(root, space) as library, closing(sqlite3.connect(root / "catalog.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(index.LibraryBusy):
+            library.add_images([image(1)])
+        assert library.count("images") == 0  # reading goes on
+        other.rollback()
+        assert library.add_images([image(1)])[0].created
+        assert library.check() == []
+
+
+def test_a_read_only_catalog_says_so(root: Path, space: Space, image: Image) -> None:
+    with Library.open(root, space) as library:
+        library.add_images([image(1)])
+        with pytest.raises(index.StorageFailed, match="readonly"):
+            library._catalog._database.write(  # type: ignore[attr-defined]
+                lambda connection: (
+                    connection.exec_driver_sql("PRAGMA query_only = ON")
+                    and connection.exec_driver_sql("DELETE FROM images")
+                )
+            )
+
+
+def test_an_error_in_a_transaction_rolls_back_and_spares_the_next(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.sqlite")
+
+    def broken(connection: object) -> None:
+        connection.exec_driver_sql("CREATE TABLE t (x)")  # type: ignore[attr-defined]
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        database.write(broken)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+    database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE t (x)").close())
+    database.close()
+    database.close()
+    with pytest.raises(index.LibraryClosed):
+        database.write(lambda connection: None)
+    with pytest.raises(index.LibraryClosed), database.read():
+        pass
+
+
+def test_readers_cannot_write_and_one_thread_does_all_writing(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "x.sqlite")) as database:
+        with pytest.raises(index.StorageFailed), database.read() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x)")
+        writers = {database.write(lambda connection: threading.current_thread().name) for _ in range(3)}
+        assert writers == {"visem-catalog-writer"}
+
+
+def test_writes_are_synchronised_in_full(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "x.sqlite")) as database:
+        modes = database.write(
+            lambda connection: [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+            ]
+        )
+    assert modes == ["wal", 2]
+
+
+def test_filtered_pages_read_no_more_than_their_rows(library: Library, image: Image) -> None:
+    """SQLite's plan for a page: by the primary keys alone, without sorting or scanning."""
+    library.add_images([image(1)])
+    plans: list[str] = []
+    collection = library._catalog.images
+    for filters in ({}, {"a": "1"}, {"a": "1", "b": "2"}):
+        query, key = collection._matching(filters, whole=True)  # type: ignore[attr-defined]
+        query = query.where(key < 100).order_by(key.desc()).limit(10)
+        with collection._database.read() as connection:  # type: ignore[attr-defined]
+            compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
+            plans += [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    assert plans
+    assert not [line for line in plans if "SCAN" in line or "TEMP B-TREE" in line]
+
+
+def test_check_names_each_kind_of_damage(
+    root: Path, space: Space, image: Image, sentence: Callable[..., NewSentence]
+) -> None:
+    with Library.open(root, space) as library:
+        ids = [one.record.id for one in library.add_images([image(n) for n in range(8)])]
+        library.add_sentences([sentence(1)])
+        library.content_path(ids[0]).unlink()
+        library.thumbnail_path(ids[1]).unlink()
+        library.content_path(ids[2]).write_bytes(b"longer than it should be")
+        library.content_path(ids[3]).write_bytes(b"CONTENT 3")
+        with pytest.raises(index.ContentMissing, match="Restore it"):
+            library.content_path(ids[0])
+    execute(root, "UPDATE images SET vector = x'0102' WHERE id = ?", ids[4])
+    execute(root, "UPDATE images SET metadata = '{' WHERE id = ?", ids[5])
+    execute(root, "UPDATE images_labels SET value = '77' WHERE value = '6'")
+    execute(root, "INSERT INTO images_labels VALUES ('n', 'v', 999)")
+    (root / "index" / "images.faiss").unlink()
+    with Library.open(root, space) as library:
+        problems = " | ".join(library.check())
+    assert f"{ids[4]} has an invalid vector" in problems
+    assert f"{ids[5]} has invalid metadata" in problems
+    assert f"filters of {ids[6]} do not match" in problems
+    assert "for the key 999" in problems
+    execute(root, "UPDATE images SET metadata = '{\"number\": 5}' WHERE id = ?", ids[5])
+    with Library.open(root, space) as library:
+        problems = " | ".join(library.check(deep=True))
+    assert f"{ids[0]} lacks its content" in problems
+    assert f"{ids[1]} lacks its thumbnail" in problems
+    assert f"{ids[2]} has 24 bytes" in problems
+    assert f"{ids[3]} has other content" in problems
+    assert ids[7] not in problems
+
+
+def test_a_broken_vector_stops_a_search_by_name(root: Path, space: Space, image: Image) -> None:
+    with Library.open(root, space) as library:
+        library.add_images([image(1)])
+    execute(root, "UPDATE images SET vector = x'0102'")
+    (root / "index" / "images.faiss").unlink()
+    with Library.open(root, space) as library, pytest.raises(LibraryError) as caught:
+        library.search(image(1).vector, 1, "images")
+    assert caught.value.code == "catalog_corrupted"

@@ -1,0 +1,156 @@
+"""What a crash, and other processes, must not do to a library."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index import Library, NewImage, Space
+
+Worker = Callable[..., list[str]]
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7])
+def test_acknowledged_images_survive_a_kill(
+    root: Path, space: Space, start_worker: Callable[..., object], acknowledged: int
+) -> None:
+    worker = start_worker(root, "add", 0, 100_000, 5)
+    assert worker.stdout is not None
+    ids = [id for _ in range(acknowledged) for id in worker.stdout.readline().split()]
+    time.sleep(0.02)  # into the middle of the next batches
+    os.kill(worker.pid, signal.SIGKILL)
+    ids += worker.stdout.read().split()
+    assert worker.wait() == -signal.SIGKILL
+
+    with Library.open(root, space) as library:
+        assert library.check(deep=True) == []
+        assert len(ids) >= 5 * acknowledged
+        for number, id in enumerate(ids):
+            assert library.get_image(id).metadata == {"number": number}
+            assert library.content_path(id).read_bytes() == f"content {number}".encode()
+        query = np.random.default_rng(len(ids) - 1).normal(size=space.dimension)
+        assert library.search(query, 1, "images").items[0].record.id == ids[-1]
+
+
+def test_a_killed_process_does_not_lock_the_library(
+    root: Path, space: Space, start_worker: Callable[..., object], image: Callable[..., NewImage]
+) -> None:
+    with Library.open(root, space) as library:
+        worker = start_worker(root, "add", 0, 100_000, 5)
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+        assert library.add_images([image(-1 % 1_000_000)])[0].created
+        assert library.check() == []
+
+
+def test_what_another_process_adds_and_deletes_shows_in_the_next_search(
+    library: Library, run_worker: Worker, image: Callable[..., NewImage], vector: Callable[[int], np.ndarray]
+) -> None:
+    first, second = (one.record for one in library.add_images([image(1), image(2)]))
+    assert library.search(vector(1), 2, "images").items[0].record == first
+    (added,) = run_worker(library.root, "add", 3, 4, 1)
+    assert library.search(vector(3), 1, "images").items[0].record.id == added
+    run_worker(library.root, "delete", first.id, added)
+    page = library.search(vector(1), 3, "images")
+    assert [hit.record for hit in page.items] == [second]
+    assert page.total == 1
+
+
+def test_two_processes_add_at_the_same_time(root: Path, space: Space, start_worker: Callable[..., object]) -> None:
+    workers = [start_worker(root, "add", first, first + 60, 6) for first in (0, 30)]  # half of each is shared
+    outputs = [worker.communicate(timeout=60)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    first, second = (output.split() for output in outputs)
+    assert first[30:] == second[:30]  # one record for one content, whoever came first
+    with Library.open(root, space) as library:
+        assert library.count("images") == 90
+        assert library.check(deep=True) == []
+
+
+def test_a_file_without_a_record_is_swept_only_when_it_is_old(
+    root: Path, space: Space, library: Library, image: Callable[..., NewImage]
+) -> None:
+    kept = library.add_images([image(1)])[0].record
+    old, young = root / "content/ab" / ("ab" * 32), root / "content/cd" / ("cd" * 32)
+    unfinished = root / "incoming/0123.unfinished"
+    for path in (old, young, unfinished):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    long_ago = time.time() - 7 * 24 * 3600
+    for path in (old, unfinished, library.content_path(kept.id)):
+        os.utime(path, (long_ago, long_ago))
+    Library.open(root, space).close()
+    assert not old.exists()
+    assert not unfinished.exists()
+    assert young.exists()
+    assert library.check(deep=True) == []
+
+
+def test_content_is_never_swept_for_want_of_a_catalog(root: Path, space: Space, image: Callable[..., NewImage]) -> None:
+    with Library.open(root, space) as library:
+        path = library.content_path(library.add_images([image(1)])[0].record.id)
+    (root / "catalog.sqlite").unlink()
+    long_ago = time.time() - 7 * 24 * 3600
+    os.utime(path, (long_ago, long_ago))
+    with pytest.raises(Exception, match="content files beside it") as caught:
+        Library.open(root, space)
+    assert caught.value.code == "catalog_corrupted"
+    assert path.exists()
+
+
+def test_a_failed_addition_leaves_nothing_behind(library: Library, image: Callable[..., NewImage]) -> None:
+    bad = image(2, vector=np.full(library.space.dimension, np.nan))
+    with pytest.raises(Exception, match="finite") as caught:
+        library.add_images([image(1), bad])
+    assert caught.value.code == "invalid_vector"
+    assert library.count("images") == 0
+    assert library.check() == []
+
+
+def test_closing_leaks_no_descriptor(root: Path, space: Space, image: Callable[..., NewImage]) -> None:
+    def use() -> None:
+        with Library.open(root, space) as library:
+            library.add_images([image(1), image(2)])
+            library.search(image(1).vector, 1, "images")
+            library.check()
+
+    use()  # what is imported and cached on first use is no leak
+    before = _descriptors()
+    use()
+    assert _descriptors() == before
+
+
+def test_a_failed_open_leaks_no_descriptor(root: Path, space: Space, other_space: Space) -> None:
+    Library.open(root, space).close()
+    before = _descriptors()
+    for _ in range(3):
+        with pytest.raises(Exception, match="visem reindex"):
+            Library.open(root, other_space)
+    assert _descriptors() == before
+
+
+def test_the_log_is_emptied_by_the_last_to_close(root: Path, space: Space) -> None:
+    Library.open(root, space).close()
+    assert not (root / "catalog.sqlite-wal").exists()
+    with sqlite3.connect(root / "catalog.sqlite") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def _descriptors() -> list[str]:
+    """What the open descriptors of this process point to."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists the directory
+            found.append(str(link.readlink()))
+    return sorted(found)

@@ -1,0 +1,40 @@
+"""Another process at work: `worker.py ROOT COMMAND ARGUMENTS`. It prints what was acknowledged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from index import Library, NewImage, Space
+
+DIMENSION = 32
+
+
+def image(number: int) -> NewImage:
+    content = f"content {number}".encode()
+    return NewImage(
+        content=content,
+        vector=np.random.default_rng(number).normal(size=DIMENSION),
+        thumbnail=b"thumbnail of " + content,
+        media_type="image/png",
+        width=640,
+        height=480,
+        metadata={"number": number},
+    )
+
+
+def main(root: str, command: str, *arguments: str) -> None:
+    with Library.open(Path(root), Space("a" * 64, "first-bundle", DIMENSION)) as library:
+        if command == "add":
+            first, last, batch = map(int, arguments)
+            for start in range(first, last, batch):
+                added = library.add_images([image(n) for n in range(start, min(start + batch, last))])
+                sys.stdout.write(" ".join(one.record.id for one in added) + "\n")
+                sys.stdout.flush()
+        elif command == "delete":
+            library.delete_images(arguments)
+
+
+main(*sys.argv[1:])
