@@ -24,7 +24,13 @@ def measure_retrieval(
     report: Callable[[int, int], None],
 ) -> dict[SentenceEncoder, RetrievalReport]:
     """Retrieval in both directions by each of the sentence encoders; `report(done, total)` counts images."""
-    images = embed_photographs(space, dataset, report)
+    return rank_photographs(space, dataset, embed_photographs(space, dataset, report), encoders)
+
+
+def rank_photographs(
+    space: JointSpace, dataset: CaptionDataset, images: Vectors, encoders: Sequence[SentenceEncoder]
+) -> dict[SentenceEncoder, RetrievalReport]:
+    """As `measure_retrieval`, with the photographs' vectors (n, D) at hand."""
     captions = [caption for item in dataset.items for caption in item.captions]
     owner = np.repeat(np.arange(len(dataset.items)), [len(item.captions) for item in dataset.items])
     return {

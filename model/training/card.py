@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from model.bundle import BundleConfig
 
 _FLICKR8K_TERMS = """\
@@ -21,8 +23,13 @@ def model_card(config: BundleConfig) -> str:
     figures = "\n".join(
         f"| {name} | {encoder}{' (default)' if encoder == config.text.sentence_encoder else ''} "
         f"| {_scores(report['image_to_sentence'])} | {_scores(report['sentence_to_image'])} |"
-        for name, reports in config.quality.items()
-        for encoder, report in reports.items()
+        for name, quality in config.quality.items()
+        for encoder, report in quality["retrieval"].items()
+    )
+    regularities = "\n".join(
+        f"| {name} | {quality['regularities']['queries']:,} | {_successes(quality['regularities'])} |"
+        for name, quality in config.quality.items()
+        if quality["regularities"]
     )
     terms = _FLICKR8K_TERMS if "flickr8k" in config.training_data.lower() else "See the set's own terms of use."
     preset = config.recipe["preset"]
@@ -57,6 +64,13 @@ R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the b
 |---|---|---|---|
 {figures}
 
+Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 in percent; the
+weight of an image in a sum, {config.composition.image_weight:g}, was chosen on them.
+
+| split | queries | arithmetic | the image alone | the text alone |
+|---|---|---|---|---|
+{regularities}
+
 ## Limits
 
 It knows people, dogs, sports, streets and landscapes, as amateurs photograph them, in plain English; of other things it
@@ -68,3 +82,8 @@ its annotators saw, their assumptions about people included: do not use it to ju
 def _scores(scores: dict[str, float]) -> str:
     recalls = " / ".join(f"{scores[key]:.1f}" for key in ("r1", "r5", "r10"))
     return f"{recalls}, {scores['median_rank']:g}"
+
+
+def _successes(report: dict[str, Any]) -> str:
+    kinds = (report[kind] for kind in ("arithmetic", "image_only", "text_only"))
+    return " | ".join(f"{scores['success_at_1']:.1f} / {scores['success_at_10']:.1f}" for scores in kinds)

@@ -68,8 +68,8 @@ def load_pixels(dataset: CaptionDataset, size: int, cache: Path, report: Callabl
     return mapped
 
 
-def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Random crop, stretch, mirror and light of a batch: float (n, 3, S, S) in 0..1 to the same shape.
+def augment(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Random crop, stretch, mirror and light of a batch: float (n, 3, S, S) in 0..1 to (n, 3, size, size).
 
     Hue is left alone, because captions name colours; the crop keeps at least 55 in 100 of the area, because they name
     what stands at the border too.
@@ -87,12 +87,12 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     lefts = ((width - widths + 1) * uniform(0, 1)).int()
     mirrored = uniform(0, 1) < 0.5
     contrast, light = uniform(0.8, 1.2), uniform(-0.075, 0.075)
-    out = torch.empty_like(pixels)
+    out = torch.empty(count, 3, size, size)
     for row in range(count):
         top, left = int(tops[row]), int(lefts[row])
         crop = pixels[row : row + 1, :, top : top + int(heights[row]), left : left + int(widths[row])]
         if mirrored[row]:
             crop = crop.flip(3)
-        resized = torch.nn.functional.interpolate(crop, (height, width), mode="bilinear", antialias=True)
+        resized = torch.nn.functional.interpolate(crop, (size, size), mode="bilinear", antialias=True)
         out[row] = ((resized[0] - 0.5) * contrast[row] + 0.5 + light[row]).clamp(0, 1)
     return out

@@ -137,7 +137,7 @@ def run_stage(
             pooled = torch.from_numpy(features[rows.numpy(), sides.numpy()].astype(np.float32))
         else:
             pixels = torch.from_numpy(data.pixels[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
-            batch = (augment(pixels, generator) - mean) / std
+            batch = (augment(pixels, stage.image_size or config.image_size, generator) - mean) / std
             pooled = parts.backbone(batch.contiguous(memory_format=torch.channels_last))
         images = parts.image(nn.functional.dropout(pooled, config.feature_dropout))
         sentences, owner = _draw_captions(data, rows, stage.captions_per_image, generator)
@@ -173,9 +173,12 @@ def run_stage(
 
 
 def _trained_parameters(parts: TrainedParts, stage: Stage) -> dict[str, nn.Parameter]:
+    backbone = [name for name, _ in parts.named_parameters() if name.startswith("backbone.")]
+    tuned = set(backbone[int(stage.frozen_share * len(backbone)) :]) if stage.trains_backbone else set()
+
     def is_trained(name: str) -> bool:
         if name.startswith("backbone."):
-            return stage.trains_backbone
+            return name in tuned
         if name.startswith("text.lstm."):
             return "lstm" in stage.encoders
         return stage.train_shared

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from model.bundle import (
     MODEL_CARD,
     VOCABULARY,
     BundleConfig,
+    CompositionConfig,
     ImageConfig,
     Preprocessing,
     TextConfig,
@@ -33,7 +35,8 @@ from model.bundle import (
 )
 from model.datasets import CaptionDataset, load_dataset
 from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
-from model.evaluation.protocol import measure_retrieval
+from model.evaluation.protocol import embed_photographs, rank_photographs
+from model.evaluation.regularities import evaluate_regularities, find_swaps
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.training.card import model_card
@@ -46,6 +49,8 @@ from model.words import Vocabulary, count_words
 
 Features = npt.NDArray[np.float16]
 FEATURE_BATCH = 16
+IMAGE_WEIGHTS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
+"""What an image may weigh in a sum, against a text."""
 
 
 def train_space(
@@ -178,15 +183,25 @@ def _export(network: nn.Module, config: SpaceTraining, folder: Path) -> None:
 
 
 def _measure_and_choose(folder: Path, config: BundleConfig, dev: CaptionDataset, report: Report) -> RetrievalReport:
-    """Measure each sentence encoder, let the best be the bundle's, and write that and the model card."""
+    """Let the development split choose the sentence encoder and the weight of images in a sum; write the figures."""
     space = JointSpace.load(folder, device="cpu")
-    reports = measure_retrieval(
-        space, dev, config.text.choices, lambda done, total: report(Progress("measuring", done, total))
-    )
+    images = embed_photographs(space, dev, lambda done, total: report(Progress("measuring", done, total)))
+    reports = rank_photographs(space, dev, images, config.text.choices)
     best = max(config.text.choices, key=lambda encoder: reports[encoder].recall_sum)
-    quality = {f"{dev.name}-dev": {encoder: reports[encoder].to_json() for encoder in config.text.choices}}
-    text = config.text.model_copy(update={"sentence_encoder": best})
-    config = config.model_copy(update={"text": text, "quality": quality})
+    retrieval = {encoder: reports[encoder].to_json() for encoder in config.text.choices}
+    composition, regularities = config.composition, {}
+    if swaps := find_swaps(dev):
+        trials = {weight: evaluate_regularities(space, images, swaps, weight) for weight in IMAGE_WEIGHTS}
+        weight = max(trials, key=lambda weight: sum(astuple(trials[weight].arithmetic)))
+        composition = CompositionConfig(image_weight=weight)
+        regularities = trials[weight].to_json()
+    config = config.model_copy(
+        update={
+            "text": config.text.model_copy(update={"sentence_encoder": best}),
+            "composition": composition,
+            "quality": {f"{dev.name}-dev": {"retrieval": retrieval, "regularities": regularities}},
+        }
+    )
     (folder / MODEL_CARD).write_text(model_card(config), encoding="utf-8")
     write_config(folder, config)
     return reports[best]

@@ -64,7 +64,10 @@ def test_sentences_find_their_photographs(space: JointSpace, images: dict[str, I
     names = list(images)
     vectors = space.embed_images(list(images.values()))
     scores = space.embed_texts(list(wanted)) @ vectors.T
-    found = [wanted[text] in [names[place] for place in np.argsort(-row)[:3]] for text, row in zip(wanted, scores)]
+    found = [
+        wanted[text] in [names[place] for place in np.argsort(-row)[:3]]
+        for text, row in zip(wanted, scores, strict=True)
+    ]
     assert sum(found) >= 3
 
 

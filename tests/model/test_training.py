@@ -40,13 +40,15 @@ SMALL = SpaceTraining(
             learning_rate=0.01,
             backbone_learning_rate=1e-4,
             contrasts=4,
+            image_size=48,
+            frozen_share=0.5,
         ),
         Stage(name="bag", epochs=30, batch_images=6, captions_per_image=5, encoders=("bag",), learning_rate=0.01),
     ),
 )
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill: raised out of the progress report."""
 
 
@@ -56,7 +58,7 @@ def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tup
     def report(progress: Progress) -> None:
         seen.append(progress)
         if (progress.stage, progress.step) == stop_at:
-            raise Killed
+            raise KilledError
 
     return training.train_space(CAPTIONS, out, SMALL, work=work, report=report), seen
 
@@ -65,7 +67,7 @@ def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tup
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle from a run that was stopped after its first stage and in its second, and then resumed."""
     folder = tmp_path_factory.mktemp("training")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         _train(folder / "bundle", folder / "work", stop_at=("bag", 10))
     assert not (folder / "bundle").exists()
     _, seen = _train(folder / "bundle", folder / "work")
@@ -94,9 +96,9 @@ def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> No
 
 def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
     config = Bundle.load(trained).config
-    (reports,) = config.quality.values()
-    assert set(reports) == {"bag", "lstm", "mean"}
-    assert config.text.sentence_encoder in reports
+    (quality,) = config.quality.values()
+    assert set(quality["retrieval"]) == {"bag", "lstm", "mean"}
+    assert config.text.sentence_encoder in quality["retrieval"]
     assert "visem train space" in (trained / "MODEL_CARD.md").read_text()
 
 
@@ -140,18 +142,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 def test_augmentation_keeps_shape_and_range_and_is_repeatable() -> None:
     pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    first, second = (augment(pixels, torch.Generator().manual_seed(1)) for _ in range(2))
+    first, second = (augment(pixels, 24, torch.Generator().manual_seed(1)) for _ in range(2))
     torch.testing.assert_close(first, second)
-    assert first.shape == pixels.shape
+    assert first.shape == (3, 3, 24, 24)
     assert first.min() >= 0
     assert first.max() <= 1
-    assert not torch.allclose(first, augment(pixels, torch.Generator().manual_seed(2)))
+    assert not torch.allclose(first, augment(pixels, 24, torch.Generator().manual_seed(2)))
 
 
 def test_a_bundle_that_is_there_is_replaced_as_a_whole(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     shutil.copytree(trained, out)
     (out / "stray").write_text("x")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         _train(out, tmp_path / "work", stop_at=("decoding", 6))
     assert (out / "stray").exists(), "an unfinished run must not touch the old bundle"

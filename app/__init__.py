@@ -1,0 +1,5 @@
+"""The service around the joint space: HTTP, settings, query expressions, and one `Service` behind them all.
+
+The top layer: `app` uses `model` (pixels and words to vectors) and `index` (vectors and records), never the
+other way round. Start with `app.main.create_app` for HTTP and `app.service.Service` for everything else.
+"""

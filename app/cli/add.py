@@ -1,0 +1,157 @@
+"""`visem add`: photographs into the library."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.errors import FAILED, INTERRUPTED
+from app.cli.files import FileRejected, find_pictures, read_file
+from app.cli.json_stream import JsonStream
+from app.cli.options import (
+    BundleOption,
+    JsonOption,
+    LibraryOption,
+    MetadataOption,
+    read_metadata,
+    read_settings,
+)
+from app.cli.output import count, say, shown, write
+from app.cli.progress import Reporter, progress
+from app.cli.sessions import open_service
+
+if TYPE_CHECKING:
+    from app.ingest import IncomingFile, IngestResult
+    from app.service import Service
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to the application."""
+    application.command()(add)
+
+
+def add(
+    ctx: typer.Context,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", exists=True, help="Picture files, and folders of them.")
+    ],
+    library: LibraryOption = None,
+    bundle: BundleOption = None,
+    metadata: MetadataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add photographs and whole folders to the library.
+
+    What is there already is not stored again, so an interrupted command continues when it is repeated.
+    Hidden files in folders are skipped. The exit status is 1 if a file was rejected.
+    """
+    checked = read_metadata(metadata)
+    settings = read_settings(library=library, bundle=bundle)
+    with progress("Adding", "images") as reporter, open_service(settings, create=True) as service:
+        addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
+        addition.run(checked)
+    if addition.interrupted:
+        say("Interrupted. What was added is stored; repeat the command to go on.")
+        raise typer.Exit(INTERRUPTED)
+    if addition.counts["rejected"]:
+        raise typer.Exit(FAILED)
+
+
+class Addition:
+    """One run: feeds the files to the service, counts what becomes of them, and reports it as it goes."""
+
+    def __init__(self, service: Service, paths: Sequence[Path], reporter: Reporter, results: JsonStream | None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.interrupted = False
+        self._service = service
+        self._paths = paths
+        self._reporter = reporter
+        self._results = results
+        self._waiting: deque[Path] = deque()  # read, but not stored yet, in order: a few at any time
+
+    def run(self, metadata: dict[str, Any]) -> None:
+        """Add everything. Ctrl-C stops it, and leaves the library whole."""
+        total = sum(1 for _ in self._find())
+        self._reporter.update(0, total)
+        started = time.monotonic()
+        done = 0
+        try:
+            with closing(self._service.ingest(self._files(), metadata)) as results:  # type: ignore[type-var]
+                for result in results:
+                    self._record(self._waiting.popleft(), result)
+                    done = self.counts.total()
+                    self._reporter.update(done, max(total, done))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            self._summarise(time.monotonic() - started)
+
+    def _find(self) -> Iterator[Path]:
+        return find_pictures(self._paths, without=self._service.library.root)
+
+    def _files(self) -> Iterator[IncomingFile]:
+        from app.ingest import IncomingFile
+
+        def unreadable(folder: Path, error: OSError) -> None:
+            self._reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")
+
+        for path in find_pictures(self._paths, without=self._service.library.root, on_error=unreadable):
+            try:
+                data = read_file(path, self._service.settings.max_image_bytes)
+            except FileRejected as error:
+                self._reject(path, error.code, str(error))
+            else:
+                self._waiting.append(path)
+                yield IncomingFile(path.name, data)
+
+    def _record(self, path: Path, result: IngestResult) -> None:
+        if result.status == "rejected":
+            self._reject(path, str(result.code), str(result.reason))
+            return
+        self.counts[result.status] += 1
+        if self._results is not None:
+            from app import convert
+
+            self._results.add(
+                {"path": shown(path), **convert.image_status(result).model_dump(mode="json")},
+            )
+
+    def _reject(self, path: Path, code: str, reason: str) -> None:
+        self.counts["rejected"] += 1
+        self._reporter.note(f"Rejected {shown(path)}: {reason}")
+        if self._results is not None:
+            self._results.add(
+                {
+                    "path": shown(path),
+                    "filename": shown(path.name),
+                    "status": "rejected",
+                    "image": None,
+                    "code": code,
+                    "reason": reason,
+                }
+            )
+
+    def _summarise(self, seconds: float) -> None:
+        created, duplicates, rejected = (self.counts[key] for key in ("created", "duplicate", "rejected"))
+        rate = self.counts.total() / seconds if seconds > 0 else 0.0
+        if self._results is not None:
+            self._results.end(
+                created=created,
+                duplicates=duplicates,
+                rejected=rejected,
+                interrupted=self.interrupted,
+                seconds=round(seconds, 3),
+            )
+            return
+        text = f"Added {count(created, 'image')}"
+        if duplicates:
+            text += f"; {duplicates:,} {'was' if duplicates == 1 else 'were'} there already"
+        if rejected:
+            text += f"; {rejected:,} {'was' if rejected == 1 else 'were'} rejected"
+        write(f"{text} ({rate:.1f} images/s).\n")

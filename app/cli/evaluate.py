@@ -1,0 +1,81 @@
+"""`visem evaluate`: how good a bundle is, by the field's measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from app.cli.errors import USAGE, CommandError
+from app.cli.options import JsonOption, read_settings
+from app.cli.output import print_json, print_rows, say
+from app.cli.progress import progress
+
+Encoder = Literal["bag", "lstm", "mean"]
+
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", exists=True, file_okay=False, help="A captioned image set."),
+]
+SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="train, dev (or val) or test.")]
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="BUNDLE", help="Directory of a bundle.  [VISEM_BUNDLE; the shipped one]"),
+]
+
+evaluate = typer.Typer(no_args_is_help=True)
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands to the application."""
+    application.add_typer(evaluate, name="evaluate", help="Measure a bundle on a captioned image set.")
+
+
+@evaluate.callback()
+def _evaluate() -> None:
+    """Measure a bundle on a captioned image set."""
+
+
+@evaluate.command()
+def retrieval(
+    data: DataOption,
+    split: SplitOption,
+    model: ModelOption = None,
+    encoder: Annotated[
+        Encoder | None, typer.Option(help="Sentence encoder.  [the bundle's choice]", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Rank all sentences for each image and all images for each sentence: recall and median rank."""
+    settings = read_settings(bundle=model)
+    from model.datasets import load_dataset
+
+    dataset = load_dataset(data, split)  # before the model: a wrong name is told at once
+    if dataset.missing:
+        say(f"{dataset.missing:,} images of the split are left out: no file, or no captions.")
+    from model.evaluation.protocol import measure_retrieval
+    from model.space import JointSpace
+
+    space = JointSpace.load(settings.bundle, device=settings.device)
+    chosen: Encoder = encoder or space.config.text.sentence_encoder
+    choices = space.config.text.choices
+    if chosen not in choices:
+        raise CommandError(
+            "encoder_missing",
+            f"The bundle {space.name} has no encoder {chosen}. Use --encoder {' or '.join(choices)}.",
+            USAGE,
+        )
+    with progress("Embedding", "images") as reporter:
+        document = measure_retrieval(space, dataset, [chosen], reporter.update)[chosen].to_json()
+    if json:
+        print_json(document)
+        return
+    say(f"{space.name}, {chosen} encoder, on {dataset.name} {dataset.split}: {len(dataset.items):,} images")
+    print_rows(
+        ("direction", "R@1", "R@5", "R@10", "median rank"),
+        [
+            [direction.replace("_", " "), *(f"{scores[key]:.1f}" for key in ("r1", "r5", "r10", "median_rank"))]
+            for direction, scores in document.items()
+        ],
+    )

@@ -1,0 +1,133 @@
+"""`visem info`: versions, bundle and library, and whether all is well with them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.errors import FAILED, describe
+from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
+from app.cli.output import print_json, printable, say, shown, size, write
+from app.cli.sessions import open_library
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to the application."""
+    application.command()(info)
+
+
+def info(
+    library: LibraryOption = None,
+    bundle: BundleOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Verify bundle and library; exit status 1 if something is wrong.")
+    ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="With --check: read every picture file, too, and compare its SHA-256.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the version, the bundle and what the library holds."""
+    from app.version import version
+
+    settings = read_settings(library=library, bundle=bundle)
+    problems: list[str] = []
+    document: dict[str, Any] = {
+        "version": version(),
+        "bundle": _bundle(settings, problems),
+        "library": _library(settings, problems, check=check or deep, deep=deep),
+    }
+    document["matching"] = _matching(document)
+    if check or deep:
+        document["problems"] = problems
+    if json:
+        print_json(document)
+    else:
+        _print(document)
+    for problem in problems:
+        say(f"visem: {printable(problem)}")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _bundle(settings: Settings, problems: list[str]) -> dict[str, Any] | None:
+    """The bundle, whose checksums are verified; None, and the problem in the list, if it cannot be loaded."""
+    from model.bundle import Bundle
+    from model.errors import BundleError
+
+    try:
+        loaded = Bundle.load(settings.bundle)
+    except BundleError as error:
+        problems.append(str(error))
+        return None
+    config = loaded.config
+    return {
+        "path": shown(loaded.path.absolute()),
+        "id": config.space_id,
+        "name": config.name,
+        "dimension": config.dimension,
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _library(settings: Settings, problems: list[str], *, check: bool, deep: bool) -> dict[str, Any] | None:
+    """The library; None where there is none. Other errors are problems as well: this command has to tell."""
+    from index import LibraryError, LibraryNotFound
+
+    try:
+        with open_library(settings) as opened:
+            stats = opened.stats()
+            if check:
+                problems += opened.check(deep)
+    except LibraryNotFound as error:
+        if check:
+            problems.append(str(error))
+        return None
+    except LibraryError as error:
+        problems.append(describe(error)[1])
+        return None
+    space = {"id": stats.space.id, "name": stats.space.name, "dimension": stats.space.dimension}
+    return {
+        "path": shown(stats.root.absolute()),
+        "id": stats.library_id,
+        "space": space,
+        "images": stats.images,
+        "sentences": stats.sentences,
+        "content_bytes": stats.content_bytes,
+        "catalog_bytes": stats.catalog_bytes,
+        "generation": stats.generation,
+        "image_index": asdict(stats.image_index),
+        "sentence_index": asdict(stats.sentence_index),
+    }
+
+
+def _matching(document: dict[str, Any]) -> bool | None:
+    """Whether the bundle made the vectors of the library; None if one of them is not there."""
+    bundle, library = document["bundle"], document["library"]
+    if bundle is None or library is None:
+        return None
+    return bool(bundle["id"] == library["space"]["id"])
+
+
+def _print(document: dict[str, Any]) -> None:
+    write(f"visem {document['version']}\n")
+    bundle, library = document["bundle"], document["library"]
+    if bundle is not None:
+        write(f"bundle   {bundle['name']}, {bundle['dimension']} dimensions, in {bundle['path']}\n")
+    if library is None:
+        write("library  none yet: `visem add` creates it\n")
+        return
+    write(f"library  {library['path']}\n")
+    for name, key in (("images", "image_index"), ("sentences", "sentence_index")):
+        index = library[key]
+        recall = "" if index["kind"] == "exact" else f", recall {index['recall']:.3f}"
+        write(f"         {library[name]:,} {name} (index: {index['kind']}{recall})\n")
+    write(f"         {size(library['content_bytes'])} of files, {size(library['catalog_bytes'])} of records\n")
+    if document["matching"] is False:
+        name = library["space"]["name"]
+        write(f"         embedded with {name}, another bundle: `visem reindex` embeds it anew\n")

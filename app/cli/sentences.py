@@ -1,0 +1,138 @@
+"""`visem sentences`: the other half of image-sentence retrieval."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.errors import FAILED, USAGE, CommandError
+from app.cli.json_stream import JsonStream
+from app.cli.options import (
+    BundleOption,
+    CursorOption,
+    FilterOption,
+    JsonOption,
+    LibraryOption,
+    MetadataOption,
+    read_filters,
+    read_metadata,
+    read_settings,
+)
+from app.cli.output import count, print_json, print_rows, printable, say, shown, write
+from app.cli.progress import progress
+from app.cli.remove import remove_each
+from app.cli.sessions import open_library, open_service
+
+BATCH = 256
+"""Sentences that are embedded and stored at once."""
+
+sentences = typer.Typer(no_args_is_help=True)
+
+
+def register(application: typer.Typer) -> None:
+    """Add the commands to the application."""
+    application.add_typer(sentences, name="sentences", help="Sentences of the library: add, list, remove.")
+
+
+@sentences.command()
+def add(
+    ctx: typer.Context,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Sentences, each in quotes.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="A text file with a sentence a line; - for standard input."),
+    ] = None,
+    metadata: MetadataOption = None,
+    library: LibraryOption = None,
+    bundle: BundleOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add sentences.
+
+    One of which the model knows no word is rejected, and the exit status is 1 then.
+    """
+    if not texts and file is None:
+        raise CommandError(
+            "invalid_request", 'Give sentences or --file FILE, as in: visem sentences add "A dog runs."', USAGE
+        )
+    if file is not None and str(file) != "-" and not file.is_file():
+        raise CommandError("invalid_request", f"--file: there is no file {shown(file)}.", USAGE)
+    checked = read_metadata(metadata)
+    counts: Counter[str] = Counter()
+    settings = read_settings(library=library, bundle=bundle)
+    with progress("Adding", "sentences") as reporter, open_service(settings, create=True) as service:
+        from app import convert
+        from app.embedder import batched
+
+        results = JsonStream(ctx, "results") if json else None
+        try:
+            for batch in batched(_all_texts(texts or (), file), BATCH):
+                for result in service.add_sentences(batch, checked):
+                    counts[result.status] += 1
+                    if result.status == "rejected":
+                        reporter.note(f"Rejected {printable(result.text)}: {result.reason}")
+                    if results is not None:
+                        results.add(convert.sentence_status(result).model_dump(mode="json"))
+                reporter.update(counts.total(), None)
+        finally:
+            created, duplicates, rejected = (counts[key] for key in ("created", "duplicate", "rejected"))
+            if results is not None:
+                results.end(created=created, duplicates=duplicates, rejected=rejected)
+    if not json:
+        write(f"Added {count(created, 'sentence')}; {duplicates:,} there already; {rejected:,} rejected.\n")
+    if rejected:
+        raise typer.Exit(FAILED)
+
+
+@sentences.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many at most.")] = 50,
+    filters: FilterOption = None,
+    cursor: CursorOption = None,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List sentences, newest first."""
+    from app.schemas.records import Sentence
+
+    with open_library(read_settings(library=library)) as opened:
+        page = opened.list_sentences(cursor, limit, read_filters(filters))
+    if json:
+        items = [Sentence(**asdict(record)).model_dump(mode="json") for record in page.items]
+        print_json({"items": items, "next_cursor": page.next_cursor, "total": page.total})
+        return
+    print_rows(("id", "sentence"), [[record.id, record.text] for record in page.items])
+    if page.next_cursor:
+        say(f"{len(page.items):,} of {page.total:,}. The next ones: --cursor {page.next_cursor}")
+
+
+@sentences.command()
+def remove(
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids of sentences.")],
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove sentences.
+
+    This cannot be undone.
+    """
+    with open_library(read_settings(library=library)) as opened:
+        remove_each(opened.delete_sentence, ids, "sentence", json=json)
+
+
+def _all_texts(texts: Sequence[str], file: Path | None) -> Iterator[str]:
+    yield from texts
+    if file is None:
+        return
+    try:
+        with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8-sig") as lines:
+            yield from (line.strip() for line in lines if line.strip())
+    except UnicodeDecodeError:
+        raise CommandError("invalid_text", f"{shown(file)} is not UTF-8 text. Convert it first.") from None

@@ -1,0 +1,34 @@
+"""Opening what commands work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.service import Service
+    from app.settings import Settings
+    from index import Library
+
+
+@contextmanager
+def open_service(settings: Settings, *, create: bool = False) -> Iterator[Service]:
+    """The service of these settings. LibraryNotFound if there is no library and it is not to be created."""
+    if not create:
+        # A mistyped name must not leave an empty library behind. This comes before the model: it is quick.
+        with open_library(settings):
+            pass
+    from app.service import Service
+
+    with Service.open(settings) as service:
+        yield service
+
+
+@contextmanager
+def open_library(settings: Settings) -> Iterator[Library]:
+    """The library alone, whatever bundle made it, without the model. LibraryNotFound."""
+    from index import Library
+
+    with Library.open_for_reindex(settings.library) as library:
+        yield library

@@ -1,0 +1,153 @@
+"""Results of the service to what goes over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from app import results
+from app.cache import Vector
+from app.ingest import IngestResult
+from app.schemas import about, captions, changes, embeddings, records, search
+from index import Hit, ImageRecord, IndexStats, LibraryStats, SentenceRecord
+
+_DECIMALS = 8
+"""Of vector components: what single precision can tell apart in a unit vector."""
+
+
+def image(record: ImageRecord) -> records.Image:
+    """A stored image."""
+    return records.Image(**_image_fields(record))
+
+
+def described_image(described: results.DescribedImage) -> records.DescribedImage:
+    """A stored image with its concepts."""
+    concepts = [records.Concept(word=one.word, score=one.score) for one in described.concepts]
+    return records.DescribedImage(**_image_fields(described.record), concepts=concepts)
+
+
+def sentence(record: SentenceRecord) -> records.Sentence:
+    """A stored sentence."""
+    return records.Sentence(**_sentence_fields(record))
+
+
+def image_status(result: IngestResult) -> changes.ImageStatus:
+    """What became of one file."""
+    return changes.ImageStatus(
+        filename=result.filename,
+        status=result.status,
+        image=None if result.record is None else image(result.record),
+        code=result.code,
+        reason=result.reason,
+    )
+
+
+def sentence_status(result: results.SentenceResult) -> changes.SentenceStatus:
+    """What became of one sentence."""
+    return changes.SentenceStatus(
+        text=result.text,
+        status=result.status,
+        sentence=None if result.record is None else sentence(result.record),
+        unknown_words=list(result.unknown_words),
+        code=result.code,
+        reason=result.reason,
+    )
+
+
+def hit(found: Hit) -> search.ImageHit | search.SentenceHit:
+    """One hit of a search."""
+    if isinstance(found.record, ImageRecord):
+        return search.ImageHit(**_image_fields(found.record), score=found.score)
+    return search.SentenceHit(**_sentence_fields(found.record), score=found.score)
+
+
+def search_answer(result: results.SearchResult) -> search.SearchAnswer:
+    """A page of hits."""
+    return search.SearchAnswer(
+        query=result.expression,
+        target=result.target,
+        hits=[hit(found) for found in result.hits],
+        next_cursor=result.next_cursor,
+        unknown_words=list(result.unknown_words),
+    )
+
+
+def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
+    """Captions of an image. Retrieved ones are ranked by similarity alone."""
+    return captions.CaptionAnswer(
+        mode=result.mode,
+        captions=[
+            captions.Caption(
+                text=one.text,
+                score=one.similarity,
+                similarity=one.similarity,
+                fluency=None,
+                sentence_id=one.sentence_id,
+            )
+            for one in result.captions
+        ],
+    )
+
+
+def embedding_item(
+    embedding: results.Embedding, *, text: str | None = None, filename: str | None = None
+) -> embeddings.EmbeddingItem:
+    """The vector of one text or file."""
+    return embeddings.EmbeddingItem(
+        text=text,
+        filename=filename,
+        vector=None if embedding.vector is None else floats(embedding.vector),
+        unknown_words=list(embedding.unknown_words),
+        code=embedding.code,
+        reason=embedding.reason,
+    )
+
+
+def library_info(stats: LibraryStats) -> about.LibraryInfo:
+    """What the library holds; without where it lies."""
+    return about.LibraryInfo(
+        images=stats.images,
+        sentences=stats.sentences,
+        content_bytes=stats.content_bytes,
+        catalog_bytes=stats.catalog_bytes,
+        generation=stats.generation,
+        image_index=_index_info(stats.image_index),
+        sentence_index=_index_info(stats.sentence_index),
+    )
+
+
+def floats(vector: Vector) -> list[float]:
+    """A vector as numbers for JSON, without digits beyond its precision."""
+    values: list[float] = np.round(vector.astype(np.float64), _DECIMALS).tolist()
+    return values
+
+
+def _image_fields(record: ImageRecord) -> dict[str, Any]:
+    path = f"/v1/images/{record.id}"
+    return {
+        "id": record.id,
+        "filename": record.filename,
+        "media_type": record.media_type,
+        "width": record.width,
+        "height": record.height,
+        "size": record.size,
+        "sha256": record.sha256,
+        "created_at": record.created_at,
+        "metadata": record.metadata,
+        "content_url": f"{path}/content",
+        "thumbnail_url": f"{path}/thumbnail",
+    }
+
+
+def _sentence_fields(record: SentenceRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "text": record.text,
+        "created_at": record.created_at,
+        "metadata": record.metadata,
+    }
+
+
+def _index_info(stats: IndexStats) -> about.IndexInfo:
+    return about.IndexInfo(kind=stats.kind, size=stats.size, recall=stats.recall)

@@ -1,0 +1,126 @@
+"""Bytes and sentences of callers to vectors: decoding, batching and remembering in one place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from app.batching import Batcher
+from app.cache import Vector, VectorCache
+from app.pictures import load_picture
+from app.results import Embedding
+from app.settings import Settings
+from model.errors import ImageError, TextError
+from model.images import ImageLimits
+from model.space import JointSpace
+
+T = TypeVar("T")
+
+CHECK_TIMEOUT = 10.0
+"""Seconds after which an embedding that does not come counts as a failure of a check."""
+
+
+class Embedder:
+    """Embeds for many threads at once. Owns a pool that decodes images and the batcher's thread, until `close`.
+
+    The pool bounds how many images are decoded at a time, and so the memory which hostile ones can take.
+    """
+
+    def __init__(self, space: JointSpace, settings: Settings) -> None:
+        self._space = space
+        self._batch_size = settings.batch_size
+        self._recent = VectorCache()
+        self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode")
+        self.batcher = Batcher(
+            {
+                "images": lambda images: list(space.embed_images(images)),
+                "texts": lambda texts: list(space.embed_texts(texts)),
+            },
+            max_batch=settings.batch_size,
+            max_wait=settings.batch_wait_ms / 1000,
+            name="visem-embed",
+        )
+
+    @property
+    def decoders(self) -> Executor:
+        """The pool on which images are decoded."""
+        return self._decoders
+
+    def close(self) -> None:
+        """Stop the threads; what still waits fails with BatcherClosed. Idempotent."""
+        self.batcher.close()
+        self._decoders.shutdown(cancel_futures=True)
+
+    def image(self, data: bytes) -> Vector:
+        """The vector (D,) of an image file that asks for something; ImageError."""
+
+        def compute() -> Vector:
+            decoded = self._decoders.submit(load_picture, data, self.limits).result()
+            (future,) = self.batcher.submit("images", [decoded.image])
+            vector: Vector = future.result()
+            return vector
+
+        return self._recent.get(f"image {hashlib.sha256(data).hexdigest()}", compute)
+
+    def sentence(self, text: str) -> Vector:
+        """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""
+
+        def compute() -> Vector:
+            (future,) = self.batcher.submit("texts", [text])
+            vector: Vector = future.result()
+            return vector
+
+        return self._recent.get(f"text {text}", compute)
+
+    def texts(self, texts: Sequence[str]) -> list[Embedding]:
+        """Vectors of sentences, in order; an item without one has the code and reason instead."""
+        embeddings: list[Embedding] = []
+        for text, future in zip(texts, self.batcher.submit("texts", texts), strict=True):
+            unknown = tuple(self._space.unknown_words(text))
+            try:
+                embeddings.append(Embedding(future.result(), unknown))
+            except TextError as error:
+                embeddings.append(Embedding(None, unknown, error.code, str(error)))
+        return embeddings
+
+    def images(self, images: Iterable[bytes | ImageError]) -> Iterator[Embedding]:
+        """Vectors of image files, in order; an item without one has the code and reason instead."""
+        for chunk in batched(images, self._batch_size):
+            decoding = [
+                data if isinstance(data, ImageError) else self._decoders.submit(load_picture, data, self.limits)
+                for data in chunk
+            ]
+            embedding: list[Future[Vector] | ImageError] = []
+            for one in decoding:
+                try:
+                    if isinstance(one, ImageError):
+                        raise one
+                    embedding += self.batcher.submit("images", [one.result().image])
+                except ImageError as error:
+                    embedding.append(error)
+            for outcome in embedding:
+                if isinstance(outcome, ImageError):
+                    yield Embedding(None, code=outcome.code, reason=str(outcome))
+                else:
+                    yield Embedding(outcome.result())
+
+    def check(self) -> Vector:
+        """Embed a word of the vocabulary for real, not from memory; TimeoutError when it takes too long."""
+        anywhere = np.eye(1, self._space.dimension, dtype=np.float32)
+        [[(word, _)]] = self._space.nearest_words(anywhere, 1)
+        (future,) = self.batcher.submit("texts", [word])
+        vector: Vector = future.result(timeout=CHECK_TIMEOUT)
+        return vector
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items, in order."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,30 @@
+"""Serving files that never change under their path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+CACHE_CONTROL = "private, max-age=31536000, immutable"
+
+
+def immutable_file(request: Request, path: Path, *, etag: str, media_type: str, filename: str) -> Response:
+    """A file, or 304 when the client has it, or the ranges it asks for.
+
+    `etag` is the strong entity tag without quotes. The name becomes RFC 6266's `filename` or `filename*`.
+    """
+    quoted = f'"{etag}"'
+    headers = {"ETag": quoted, "Cache-Control": CACHE_CONTROL}
+    if _matches(request.headers.get("if-none-match", ""), quoted):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        path, headers=headers, media_type=media_type, filename=filename, content_disposition_type="inline"
+    )
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Weak comparison, as RFC 9110 prescribes for If-None-Match."""
+    candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
+    return "*" in candidates or etag in candidates

@@ -1,0 +1,34 @@
+"""Readiness: a real check whose outcome is kept for a moment."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Readiness:
+    """Runs a check at most once every `lifetime` seconds, however many ask; they all get its outcome."""
+
+    def __init__(self, check: Callable[[], None], lifetime: float = 1.0) -> None:
+        self._check = check
+        self._lifetime = lifetime
+        self._lock = threading.Lock()
+        self._ready = False
+        self._expires = float("-inf")
+
+    def ready(self) -> bool:
+        """Whether the check passes, or passed a moment ago. Failures are logged, with their reasons."""
+        with self._lock:
+            if time.monotonic() >= self._expires:
+                try:
+                    self._check()
+                    self._ready = True
+                except Exception:
+                    logger.exception("the readiness check failed")
+                    self._ready = False
+                self._expires = time.monotonic() + self._lifetime
+            return self._ready

@@ -1,0 +1,155 @@
+"""The HTTP application. `create_app` builds it; `serve` runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.concurrency import run_in_threadpool
+
+from app import errors, logs
+from app.deps import documented_parameters, only_documented_parameters
+from app.health import Readiness
+from app.metrics import Metrics
+from app.middleware import REQUEST_ID_HEADER, ApiKey, BodyLimit, HeadRequests, RequestContext
+from app.routes import about, captions, embeddings, images, search, sentences
+from app.schemas.about import ProblemDocument
+from app.service import Service
+from app.settings import Settings
+from app.version import version
+
+_DESCRIPTION = """
+Finds photographs by sentence and sentences by photograph, and does arithmetic with both:
+`image:ID - blue + red`.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code`; `/problems` lists all codes. Lists page
+by opaque cursor. Unknown parameters and fields are errors.
+"""
+
+_PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {errors.MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
+    }
+    for status, description in {
+        "4XX": "The request cannot be fulfilled.",
+        "5XX": "The service failed.",
+    }.items()
+}
+
+
+def create_app(settings: Settings | None = None, service: Service | None = None) -> FastAPI:
+    """Build the application. Without a `service` it opens its own at startup, and closes it at shutdown.
+
+    Startup fails with BundleError for a damaged bundle, which it names, and with SpaceMismatch for a library
+    which another bundle made. A `service` that is given stays the caller's to close.
+    """
+    settings = settings or (service.settings if service else Settings())
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        running = service if service is not None else await run_in_threadpool(Service.open, settings)
+        try:
+            running.observe_batches(metrics.observe_batch)
+            metrics.watch_library(running.stats)
+            app.state.service = running
+            app.state.readiness = Readiness(running.check_ready)
+            yield
+        finally:
+            if service is None:
+                await run_in_threadpool(running.close)
+
+    app = FastAPI(
+        title="Visem",
+        summary="Image-sentence retrieval",
+        description=_DESCRIPTION,
+        version=version(),
+        lifespan=lifespan,
+        dependencies=[Depends(only_documented_parameters)],
+        responses=_PROBLEM_RESPONSES,
+        redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load scripts from the internet
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics
+    errors.install(app)
+    for module in (images, sentences, search, captions, embeddings, about):
+        app.include_router(module.router)
+    if settings.api_key is not None:
+        _document_key(app)
+    app.state.parameters = documented_parameters(app)
+    _add_middleware(app, settings, metrics)
+    return app
+
+
+def _document_key(app: FastAPI) -> None:
+    """Say in the OpenAPI document how to send the key."""
+    document = app.openapi()
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for path, operations in document["paths"].items():
+        if path.startswith("/v1/"):
+            for operation in operations.values():
+                operation["security"] = [{"bearer": []}, {"header": []}]
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """Innermost first: each addition wraps what is there."""
+
+    def body_limit(content_type: str) -> int:
+        multipart = content_type.strip().lower().startswith("multipart/form-data")
+        return settings.max_upload_bytes if multipart else settings.max_json_bytes
+
+    app.add_middleware(BodyLimit, limit=body_limit)
+    if settings.api_key is not None:
+        app.add_middleware(ApiKey, key=settings.api_key.get_secret_value())
+    app.add_middleware(HeadRequests)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range"],
+            expose_headers=[REQUEST_ID_HEADER, "ETag", "Content-Range"],
+        )
+    app.add_middleware(RequestContext, metrics=metrics, cross_origin=bool(settings.allowed_origins))
+
+
+def serve(service: Service) -> None:
+    """Serve until SIGINT or SIGTERM; running requests are finished. Returns, so that the caller can clean up.
+
+    For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
+    """
+    settings = service.settings
+    logs.configure(settings.log_level)
+    config = uvicorn.Config(
+        create_app(service=service),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout,
+    )
+    # When it is done uvicorn raises the signal again, for the handler before its own. The default one would
+    # end the process on the spot, with the library still open.
+    handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _nothing_more(number: int, frame: FrameType | None) -> None:
+    """The server has stopped already."""

@@ -1,0 +1,100 @@
+"""Every problem which the service reports, by stable code: the one list behind errors, documentation and tests.
+
+Problem                       raised by app; carries a code of this list and a detail for people
+QueryError (query.py)         invalid_query
+ModelError (model/errors.py)  image_*, empty_text, no_known_words, degenerate_query, bundle_*
+LibraryError (index/errors.py)  record_not_found, invalid_cursor, invalid_filter, space_mismatch, ...
+"""
+
+# ruff: noqa: E501  # one line for each problem reads best
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """What is always the same about a problem: its code, HTTP status, title and what it means."""
+
+    code: str
+    status: int
+    title: str
+    meaning: str
+
+
+_KINDS = (
+    ProblemKind("invalid_request", 422, "Invalid request", "A parameter or field is missing, unknown or invalid; `errors` names each."),
+    ProblemKind("malformed_body", 400, "Malformed body", "The body is not the JSON or multipart data that its content type announces."),
+    ProblemKind("unsupported_media_type", 415, "Unsupported media type", "The body has a content type which this operation does not take."),
+    ProblemKind("unauthorized", 401, "Unauthorized", "The API key is missing or wrong. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."),
+    ProblemKind("not_found", 404, "Not found", "There is no such path."),
+    ProblemKind("method_not_allowed", 405, "Method not allowed", "The path exists, but not with this method; `Allow` lists those it has."),
+    ProblemKind("request_too_large", 413, "Request too large", "The body exceeds the limit; see `limits` in /v1/info."),
+    ProblemKind("too_many_files", 413, "Too many files", "More files in one request than the limit allows; send several requests."),
+    ProblemKind("range_not_satisfiable", 416, "Range not satisfiable", "The requested range lies outside of the content."),
+    ProblemKind("http_error", 400, "HTTP error", "The request was refused for a reason without a code of its own."),
+    ProblemKind("internal_error", 500, "Internal error", "A fault of the service. Its log has the details under the request id."),
+    ProblemKind("invalid_query", 422, "Invalid query", "The expression cannot be read; `column` (1-based) points at the place."),
+    ProblemKind("empty_text", 422, "Empty text", "A text has no words in it."),
+    ProblemKind("no_known_words", 422, "No known words", "The model knows none of the words of a text; `unknown_words` lists them."),
+    ProblemKind("degenerate_query", 422, "Degenerate query", "The terms of the query cancel each other out, so that it has no direction."),
+    ProblemKind("invalid_cursor", 422, "Invalid cursor", "The cursor is damaged, or belongs to another query. Start without a cursor."),
+    ProblemKind("invalid_filter", 422, "Invalid filter", "A metadata filter cannot be used."),
+    ProblemKind("record_not_found", 404, "Record not found", "There is no image or sentence with this id."),
+    ProblemKind("images_rejected", 422, "Images rejected", "No file was accepted and nothing was stored; `errors` names each file, the code and the reason."),
+    ProblemKind("sentences_rejected", 422, "Sentences rejected", "No sentence was accepted and nothing was stored; `errors` gives the reasons."),
+    ProblemKind("texts_rejected", 422, "Texts rejected", "No text could be embedded; `errors` gives the reasons."),
+    ProblemKind("image_empty", 422, "Empty image file", "The file has no bytes."),
+    ProblemKind("image_unreadable", 422, "Unreadable image", "The file is no image, or a damaged one."),
+    ProblemKind("image_truncated", 422, "Truncated image", "The image file ends too early."),
+    ProblemKind("image_too_small", 422, "Image too small", "The image has too few pixels on a side."),
+    ProblemKind("image_too_large", 422, "Image too large", "The image has too many bytes or pixels; see `limits` in /v1/info."),
+    ProblemKind("image_format_unsupported", 422, "Unsupported image format", "The content is an image of a format which is not accepted."),
+    ProblemKind("captioner_missing", 501, "No captioner", "The model bundle has no captioner, so captions cannot be generated. Use mode=retrieve."),
+    ProblemKind("not_ready", 503, "Not ready", "The readiness check failed; try again later."),
+    ProblemKind("shutting_down", 503, "Shutting down", "The service is stopping and takes no more work."),
+    ProblemKind("library_closed", 503, "Library closed", "The service is stopping and takes no more work."),
+    ProblemKind("invalid_metadata", 422, "Invalid metadata", "The metadata is not a JSON object, or too large."),
+    ProblemKind("invalid_text", 422, "Invalid text", "The sentence cannot be stored: it is empty, too long, or not valid Unicode."),
+    ProblemKind("invalid_vector", 500, "Invalid vector", "The model made a vector which the library cannot use."),
+    ProblemKind("reindex_conflict", 503, "Re-indexing", "The library is being embedded anew with another bundle."),
+    ProblemKind("library_not_found", 500, "Library not found", "There is no library where the settings say."),
+    ProblemKind("library_busy", 503, "Library busy", "Another process is writing to the library. Nothing was changed: try again."),
+    ProblemKind("content_missing", 500, "Content missing", "The file of an image is gone from the disk of the service."),
+    ProblemKind("storage_failed", 507, "Storage failed", "The disk is full or failed. What was not acknowledged was not stored."),
+    ProblemKind("catalog_unsupported", 500, "Catalog unsupported", "The library has a schema which this version does not know."),
+    ProblemKind("library_error", 500, "Library error", "The library could not do what was asked of it; the log has the details."),
+    ProblemKind("catalog_corrupted", 500, "Catalog corrupted", "The catalog of the library is damaged. Restore it from a backup."),
+    ProblemKind("space_mismatch", 503, "Space mismatch", "The library was embedded with another model bundle than the one in use. Restart with it, or run `visem reindex`."),
+    ProblemKind("bundle_missing", 500, "Bundle missing", "The model bundle is not where the settings say."),
+    ProblemKind("bundle_corrupted", 500, "Bundle corrupted", "A file of the model bundle is damaged."),
+    ProblemKind("bundle_unsupported", 500, "Bundle unsupported", "The model bundle has a format which this version does not know."),
+)  # fmt: skip
+
+PROBLEMS: Mapping[str, ProblemKind] = MappingProxyType({kind.code: kind for kind in _KINDS})
+"""Every kind of problem by its code."""
+
+
+class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
+    """Something that went wrong on purpose: a code of `PROBLEMS`, a detail for people, members for programs."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        status: int | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = PROBLEMS[code]
+        self.code = code
+        self.detail = detail
+        self.status = status or self.kind.status
+        self.headers = dict(headers or {})
+        self.members = members

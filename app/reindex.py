@@ -1,0 +1,71 @@
+"""Embedding a whole library anew with another bundle."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.pictures import load_picture
+from app.service import library_space
+from app.settings import Settings
+from index import Library
+from model.errors import TextError
+from model.images import ImageLimits
+from model.space import JointSpace
+
+logger = logging.getLogger(__name__)
+
+Vectors = NDArray[np.float32]
+
+_ACCEPTED_BEFORE = ImageLimits(max_bytes=sys.maxsize, max_pixels=sys.maxsize, min_side=1)
+"""Stored images were within the limits of their time, which may have been others."""
+
+
+def reindex(
+    settings: Settings,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    space: JointSpace | None = None,
+) -> None:
+    """Embed the library of the settings with their bundle (or a loaded `space`); resumes where it stopped.
+
+    The library stays searchable with its old vectors until the new ones take their place, all at once.
+    `progress` is told how many records of how many are done. BundleError, LibraryNotFound, ReindexConflict.
+    """
+    joint_space = space or JointSpace.load(settings.bundle, device=settings.device)
+    with (
+        Library.open_for_reindex(settings.library) as library,
+        ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode") as decoders,
+    ):
+
+        def embed_images(contents: Sequence[bytes]) -> Vectors:
+            pictures = decoders.map(lambda data: load_picture(data, _ACCEPTED_BEFORE).image, contents)
+            return joint_space.embed_images(list(pictures))
+
+        def embed_sentences(texts: Sequence[str]) -> Vectors:
+            return _embed_sentences(joint_space, texts)
+
+        library.reindex(library_space(joint_space), embed_images, embed_sentences, progress)
+
+
+def _embed_sentences(space: JointSpace, texts: Sequence[str]) -> Vectors:
+    """Vectors (n, D) of sentences, even of those which the new vocabulary knows no word of.
+
+    Such a sentence must not stop the whole library from moving on, and nobody may lose it. It gets a
+    direction that is nearly orthogonal to everything, so that it stays listed, but comes last in every
+    search.
+    """
+    try:
+        return space.embed_texts(texts)
+    except TextError:
+        if len(texts) > 1:
+            return np.concatenate([_embed_sentences(space, [text]) for text in texts])
+    logger.warning("the bundle %s knows no word of a stored sentence, which will not be found", space.name)
+    direction = np.random.default_rng(0).standard_normal((1, space.dimension))
+    unit: Vectors = (direction / np.linalg.norm(direction)).astype(np.float32)
+    return unit

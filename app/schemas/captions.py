@@ -1,0 +1,62 @@
+"""Captions of images."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from app.results import CaptionMode, CaptionOptions, Strategy
+from app.schemas.base import EXAMPLE_ID, Input, Output, PlainText
+
+MAX_CAPTIONS = 50
+"""Most captions of one image."""
+
+
+class CaptionParameters(Input):
+    """How to caption."""
+
+    n: int = Field(5, ge=1, le=MAX_CAPTIONS, description="How many captions.", examples=[5])
+    mode: CaptionMode | None = Field(
+        None,
+        description="retrieve: the nearest sentences of the library; generate: new ones, by the captioner of "
+        "the bundle. Without it: generate when the bundle has a captioner, else retrieve.",
+        examples=["retrieve"],
+    )
+    strategy: Strategy = Field("beam", description="How to generate: beam search or sampling.", examples=["beam"])
+    structure: PlainText | None = Field(
+        None,
+        description="An example sentence whose structure generated captions follow.",
+        examples=["a man in a red shirt rides a horse"],
+    )
+    seed: int | None = Field(None, ge=0, lt=2**32, description="Makes sampling repeatable.", examples=[20250601])
+
+    def options(self) -> CaptionOptions:
+        """These parameters for `Service.captions`."""
+        return CaptionOptions(self.n, self.mode, self.strategy, self.structure, self.seed)
+
+
+class CaptionBody(CaptionParameters):
+    """A stored image to caption."""
+
+    image_id: str = Field(min_length=1, max_length=128, description="The image.", examples=[EXAMPLE_ID])
+
+
+class Caption(Output):
+    """A description of an image."""
+
+    text: str = Field(description="The caption.", examples=["A dog runs along the beach."])
+    score: float = Field(description="What captions are ranked by: higher is better.", examples=[0.51])
+    similarity: float = Field(description="Cosine of the caption and the image.", examples=[0.51])
+    fluency: float | None = Field(
+        description="Log-probability per word by the language model; null for retrieved captions.",
+        examples=[None],
+    )
+    sentence_id: str | None = Field(
+        description="The stored sentence, when retrieved; null when generated.", examples=[EXAMPLE_ID]
+    )
+
+
+class CaptionAnswer(Output):
+    """Captions of an image, best first."""
+
+    mode: CaptionMode = Field(description="How they came about.", examples=["retrieve"])
+    captions: list[Caption] = Field(description="The captions, best first.", examples=[[]])

@@ -1,0 +1,340 @@
+"""The one implementation behind HTTP, the command line and the pages. Synchronous and thread-safe."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from app.batching import Observer
+from app.cache import Vector
+from app.embedder import Embedder
+from app.embedder import batched as batched  # re-exported for the command line
+from app.ingest import IncomingFile, Ingestion, IngestResult
+from app.metadata import check_metadata, merge_patch
+from app.problems import Problem
+from app.query import Expression, Reference, Text, parse
+from app.results import (
+    CaptionMode,
+    CaptionOptions,
+    Captions,
+    Concept,
+    DescribedImage,
+    Embedding,
+    RetrievedCaption,
+    SearchOptions,
+    SearchResult,
+    SentenceResult,
+)
+from app.settings import Settings
+from index import (
+    Hit,
+    ImageRecord,
+    Library,
+    LibraryStats,
+    NewSentence,
+    Page,
+    RecordNotFound,
+    SentenceRecord,
+    Space,
+    Target,
+)
+from model.errors import ImageError
+from model.space import JointSpace
+
+CONCEPTS = 8
+"""How many nearest words describe an image."""
+
+
+class Service:
+    """A joint space and a library at work. Made by `open`, ended by `close`; a context manager.
+
+    Errors are those of the parts: Problem (app), QueryError (app.query), ModelError (model), LibraryError
+    (index); each has a stable `code` and a message for people.
+    """
+
+    def __init__(self, space: JointSpace, library: Library, settings: Settings) -> None:
+        self.space = space
+        self.library = library
+        self.settings = settings
+        self._embedder = Embedder(space, settings)
+        self.limits = self._embedder.limits
+        self._metadata_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
+        """Load the bundle (unless a loaded `space` is given) and open the library, creating it when absent.
+
+        BundleError names the damaged file; SpaceMismatch says that `visem reindex` is needed.
+        """
+        if space is None:
+            space = JointSpace.load(settings.bundle, device=settings.device)
+        library = Library.open(settings.library, library_space(space))
+        return cls(space, library, settings)
+
+    def close(self) -> None:
+        """Stop the threads, refuse what still waits, close the library. Idempotent."""
+        self._embedder.close()
+        self.library.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Images
+
+    def ingest(
+        self, files: Iterable[IncomingFile], metadata: Mapping[str, Any] | None = None
+    ) -> Iterator[IngestResult]:
+        """Store photographs while iterated over; yield a result for each, in order, once it is durable.
+
+        `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
+        file is a result with status "rejected", not an exception. Problem invalid_request for bad metadata.
+        """
+        checked = _checked_metadata(metadata or {})
+        ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, checked)
+        return ingestion.run(files)
+
+    def get_image(self, image_id: str) -> ImageRecord:
+        """The record of an image; RecordNotFound."""
+        return self.library.get_image(image_id)
+
+    def list_images(
+        self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
+    ) -> Page[ImageRecord]:
+        """A page of images, newest first; InvalidCursor, InvalidFilter."""
+        return self.library.list_images(cursor=cursor, limit=limit, filters=dict(filters or {}))
+
+    def describe(self, records: Sequence[ImageRecord]) -> list[DescribedImage]:
+        """Records with their concepts, in order; without those that have been deleted in the meantime."""
+        remaining = list(records)
+        while remaining:
+            try:
+                vectors = self.library.image_vectors([record.id for record in remaining])
+            except RecordNotFound as error:
+                remaining = [record for record in remaining if record.id != error.id]
+                continue
+            words = self.space.nearest_words(vectors, CONCEPTS)
+            return [
+                DescribedImage(record, tuple(Concept(*pair) for pair in pairs))
+                for record, pairs in zip(remaining, words, strict=True)
+            ]
+        return []
+
+    def patch_image(self, image_id: str, patch: Mapping[str, Any]) -> ImageRecord:
+        """Apply a JSON merge patch (RFC 7396) to the metadata of an image; RecordNotFound, Problem."""
+        with self._metadata_lock:  # or two patches at once could lose one of them
+            record = self.library.get_image(image_id)
+            merged = _checked_metadata(merge_patch(record.metadata, dict(patch)))
+            return self.library.update_image(image_id, metadata=merged)
+
+    def delete_image(self, image_id: str) -> None:
+        """Delete an image: its record, vector and files; RecordNotFound."""
+        self.library.delete_image(image_id)
+
+    def image_content(self, image_id: str) -> tuple[ImageRecord, Path]:
+        """The record and the original file of an image, as it was uploaded; RecordNotFound."""
+        return self.library.get_image(image_id), self.library.content_path(image_id)
+
+    def image_thumbnail(self, image_id: str) -> tuple[ImageRecord, Path]:
+        """The record and the WebP thumbnail of an image; RecordNotFound."""
+        return self.library.get_image(image_id), self.library.thumbnail_path(image_id)
+
+    # Sentences
+
+    def add_sentences(self, texts: Sequence[str], metadata: Mapping[str, Any] | None = None) -> list[SentenceResult]:
+        """Store sentences; a result for each, in order. One of which the model knows no word is rejected."""
+        checked = _checked_metadata(metadata or {})
+        normalised = [" ".join(text.split()) for text in texts]
+        embeddings = self.embed_texts(normalised)
+        accepted = [
+            NewSentence(text=text, vector=embedding.vector, metadata=checked)
+            for text, embedding in zip(normalised, embeddings, strict=True)
+            if embedding.vector is not None
+        ]
+        added = iter(self.library.add_sentences(accepted) if accepted else ())
+        results: list[SentenceResult] = []
+        for text, embedding in zip(normalised, embeddings, strict=True):
+            if embedding.vector is None:
+                result = SentenceResult(
+                    "rejected", text, None, embedding.unknown_words, embedding.code, embedding.reason
+                )
+            else:
+                one = next(added)
+                status: Literal["created", "duplicate"] = "created" if one.created else "duplicate"
+                result = SentenceResult(status, text, one.record, embedding.unknown_words)
+            results.append(result)
+        return results
+
+    def get_sentence(self, sentence_id: str) -> SentenceRecord:
+        """The record of a sentence; RecordNotFound."""
+        return self.library.get_sentence(sentence_id)
+
+    def list_sentences(
+        self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
+    ) -> Page[SentenceRecord]:
+        """A page of sentences, newest first; InvalidCursor, InvalidFilter."""
+        return self.library.list_sentences(cursor=cursor, limit=limit, filters=dict(filters or {}))
+
+    def delete_sentence(self, sentence_id: str) -> None:
+        """Delete a sentence; RecordNotFound."""
+        self.library.delete_sentence(sentence_id)
+
+    # Searching
+
+    def search(
+        self,
+        query: Expression | str | None = None,
+        options: SearchOptions | None = None,
+        *,
+        image: bytes | None = None,
+    ) -> SearchResult:
+        """Find what is nearest to an expression, to an image (its bytes), or to the sum of both.
+
+        Images and sentences that the query names are left out unless `options.include_query_items`.
+        QueryError, ImageError, TextError, DegenerateQueryError, RecordNotFound, InvalidCursor, InvalidFilter.
+        """
+        options = options or SearchOptions()
+        expression = parse(query) if isinstance(query, str) else query
+        vector = self.query_vector(expression, image)
+        excluded: Sequence[str] = ()
+        if expression is not None and not options.include_query_items:
+            excluded = expression.references("image" if options.target == "images" else "sentence")
+        page = self.library.search(
+            vector,
+            options.k,
+            options.target,
+            cursor=options.cursor,
+            filters=dict(options.filters),
+            exclude=list(dict.fromkeys(excluded)),
+            min_score=options.min_score,
+        )
+        texts = expression.texts if expression is not None else ()
+        return SearchResult(
+            expression=None if expression is None else str(expression),
+            target=options.target,
+            hits=page.items,
+            next_cursor=page.next_cursor,
+            unknown_words=self._unknown_words(texts),
+        )
+
+    def query_vector(self, expression: Expression | None, image: bytes | None = None) -> Vector:
+        """The unit vector (D,) of an expression, of an image, or of both; errors as `search`.
+
+        One text alone is a sentence, for the sentence encoder; operands of arithmetic are for the bag
+        encoder.
+        """
+        if expression is None:
+            if image is None:
+                raise Problem("invalid_request", "A search needs a query or an image. Give at least one.")
+            return self._embedder.image(image)
+        if image is None and expression.sentence is not None:
+            return self._embedder.sentence(expression.sentence)
+        terms: list[tuple[Vector | str, float, Literal["image", "text"]]] = []
+        if image is not None:
+            terms.append((self._embedder.image(image), 1.0, "image"))
+        for term in expression.terms:
+            match term.operand:
+                case Text(text):
+                    terms.append((text, term.weight, "text"))
+                case Reference("image", image_id):
+                    terms.append((self._image_vector(image_id), term.weight, "image"))
+                case Reference("sentence", sentence_id):
+                    terms.append((self._sentence_vector(sentence_id), term.weight, "text"))
+        # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
+        scale = max(abs(weight) for _, weight, _ in terms)
+        return self.space.compose([(operand, weight / scale, kind) for operand, weight, kind in terms])
+
+    # Captions
+
+    def captions(
+        self,
+        options: CaptionOptions | None = None,
+        *,
+        image: bytes | None = None,
+        image_id: str | None = None,
+    ) -> Captions:
+        """Describe an image, given by its bytes or by its id: the nearest sentences of the library.
+
+        Problem captioner_missing for mode "generate"; ImageError, RecordNotFound.
+        """
+        options = options or CaptionOptions()
+        mode: CaptionMode = options.mode or "retrieve"
+        if mode == "generate":
+            raise Problem(
+                "captioner_missing",
+                f"The bundle {self.space.name} has no captioner, so captions cannot be generated. "
+                "Use mode=retrieve, which picks the nearest sentences of the library.",
+            )
+        if (image is None) == (image_id is None):
+            raise Problem("invalid_request", "Give an image or an image_id: exactly one of them.")
+        vector = self._embedder.image(image) if image is not None else self._image_vector(str(image_id))
+        page: Page[Hit] = self.library.search(vector, options.n, "sentences")
+        found = [
+            RetrievedCaption(hit.record.text, hit.score, hit.record.id)
+            for hit in page.items
+            if isinstance(hit.record, SentenceRecord)
+        ]
+        return Captions(mode, found)
+
+    # Embeddings
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Embedding]:
+        """Vectors of sentences, in order; an item without one has the code and reason instead."""
+        return self._embedder.texts(texts)
+
+    def embed_images(self, images: Iterable[bytes | ImageError]) -> Iterator[Embedding]:
+        """Vectors of image files, in order; an item without one has the code and reason instead."""
+        return self._embedder.images(images)
+
+    # About the service
+
+    def observe_batches(self, observer: Observer) -> None:
+        """Have an observer told of every batch that is embedded: kind, size, seconds."""
+        self._embedder.batcher.observer = observer
+
+    def stats(self) -> LibraryStats:
+        """Figures of the library: counts, bytes, index."""
+        return self.library.stats()
+
+    def check_ready(self) -> None:
+        """Run a real embedding and a real search; raise whatever goes wrong."""
+        vector = self._embedder.check()
+        targets: tuple[Target, ...] = ("images", "sentences")
+        for target in targets:
+            self.library.search(vector, 1, target)
+
+    # Parts
+
+    def _image_vector(self, image_id: str) -> Vector:
+        vector: Vector = self.library.image_vectors([image_id])[0]
+        return vector
+
+    def _sentence_vector(self, sentence_id: str) -> Vector:
+        vector: Vector = self.library.sentence_vectors([sentence_id])[0]
+        return vector
+
+    def _unknown_words(self, texts: Iterable[str]) -> tuple[str, ...]:
+        words = (word for text in texts for word in self.space.unknown_words(text))
+        return tuple(dict.fromkeys(words))
+
+
+def library_space(space: JointSpace) -> Space:
+    """What a library remembers of the joint space that made its vectors."""
+    return Space(id=space.id, name=space.name, dimension=space.dimension)
+
+
+def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return check_metadata(dict(metadata))
+    except ValueError as error:
+        reason = str(error)
+        raise Problem(
+            "invalid_request", f"metadata: {reason}", errors=[{"field": "metadata", "reason": reason}]
+        ) from None

@@ -1,0 +1,73 @@
+"""Settings of the service, read from `VISEM_*` environment variables when constructed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Settings(BaseSettings):
+    """What can be configured. The environment variable of `max_files` is `VISEM_MAX_FILES`, and so on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VISEM_",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # the input may be a secret
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 listens on every interface.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
+    library: Path = Field(Path("library"), description="Directory of the library. Created when absent.")
+    bundle: Path | None = Field(None, description="Directory of the model bundle; the shipped one when unset.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where the model runs: auto, cpu, cuda or cuda:N.",
+    )
+
+    max_upload_bytes: int = Field(
+        256 * MEBIBYTE, ge=1024, description="Largest request body with files in it, all files together."
+    )
+    max_image_bytes: int = Field(50 * MEBIBYTE, ge=1024, description="Largest single image file.")
+    max_json_bytes: int = Field(2 * MEBIBYTE, ge=1024, description="Largest request body without files.")
+    max_pixels: int = Field(100_000_000, ge=64, description="Largest image, width times height.")
+    max_files: int = Field(256, ge=1, le=10_000, description="Most files in one request.")
+    max_texts: int = Field(256, ge=1, le=10_000, description="Most texts in one request.")
+
+    batch_size: int = Field(16, ge=1, le=1024, description="Most images or texts embedded in one batch.")
+    batch_wait_ms: float = Field(
+        2.0, ge=0, le=1000, description="How long an incomplete batch waits for more, in milliseconds."
+    )
+    decode_threads: int = Field(2, ge=1, le=64, description="Threads which decode images of an ingestion.")
+
+    api_key: SecretStr | None = Field(
+        None, description="When set, everything under /v1 demands it: as a bearer token or as X-API-Key."
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (),
+        description='Origins which browsers may call from, as a JSON list; ["*"] for any. None by default.',
+    )
+    log_level: LogLevel = Field("info", description="Least severe level that is logged.")
+    shutdown_timeout: int = Field(
+        30, ge=1, le=3600, description="Seconds which running requests get to finish at shutdown."
+    )
+
+    @field_validator("api_key")
+    @classmethod
+    def _usable_key(cls, key: SecretStr | None) -> SecretStr | None:
+        """Refuse a key which no HTTP header could carry, rather than lock everybody out."""
+        if key is not None:
+            secret = key.get_secret_value()
+            if not (secret.isascii() and secret.isprintable()) or secret != secret.strip():
+                raise ValueError("must consist of printable ASCII characters, without spaces around it")
+        return key

@@ -1,0 +1,94 @@
+"""Fixtures for the tests of the command line: tiny bundles, folders of pictures, and running commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import application
+from tests.app.cli.tiny import write_bundle
+from tests.app.helpers import picture
+
+CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
+
+
+@dataclass
+class Outcome:
+    """What a command printed, and its exit status."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        """All of standard output as the one JSON document that it has to be."""
+        return json.loads(self.stdout)
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two bundles that make different vectors."""
+    folder = tmp_path_factory.mktemp("bundles")
+    captions = (CAPTIONS / "Flickr8k.token.txt").read_text()
+    return [write_bundle(folder / f"bundle-{seed}", captions, seed) for seed in range(2)]
+
+
+@pytest.fixture
+def environment(bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of commands: a library that is not there yet, and the first bundle."""
+    values = {"VISEM_LIBRARY": str(tmp_path / "library"), "VISEM_BUNDLE": str(bundles[0]), "VISEM_DEVICE": "cpu"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return dict(os.environ)
+
+
+@pytest.fixture
+def library(environment: dict[str, str]) -> Path:
+    """Where the library of the commands is, or will be."""
+    return Path(environment["VISEM_LIBRARY"])
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """Runs a command in this process."""
+
+    def run_one(*arguments: str | Path, stdin: str | None = None) -> Outcome:
+        result = CliRunner().invoke(application, [str(argument) for argument in arguments], input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run_one
+
+
+def start(environment: dict[str, str], *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    command = [sys.executable, "-c", "from app.cli import main; main()", *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, **options)  # noqa: S603
+
+
+def finish(process: subprocess.Popen[str]) -> Outcome:
+    """Wait for a process."""
+    stdout, stderr = process.communicate(timeout=300)
+    return Outcome(process.returncode, stdout, stderr)
+
+
+def write_pictures(folder: Path, count: int, first: int = 0) -> Path:
+    """A folder with pictures, all different."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(first, first + count):
+        (folder / f"{seed:04}.jpg").write_bytes(picture(seed))
+    return folder

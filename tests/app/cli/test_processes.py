@@ -1,0 +1,136 @@
+"""Commands as processes: killed, interrupted, side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from index import Library
+from tests.app.cli.conftest import Run, finish, start, write_pictures
+from tests.app.helpers import picture
+
+PICTURES = 400
+
+
+def wait_for_content(library: Path, process: subprocess.Popen[str], files: int) -> None:
+    """Wait until a process has stored some files, but not all of them."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        assert process.poll() is None, finish(process)
+        if sum(1 for path in library.glob("content/*/*")) >= files:
+            return
+        time.sleep(0.02)
+    raise AssertionError("nothing was stored")
+
+
+def count_images(library: Path) -> int:
+    with Library.open_for_reindex(library) as opened:
+        assert opened.check(deep=True) == []
+        return opened.count("images")
+
+
+def test_add_continues_after_kill(environment: dict[str, str], run: Run, tmp_path: Path, library: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", PICTURES)
+    process = start(environment, "add", photos)
+    wait_for_content(library, process, 48)
+    process.kill()
+    assert finish(process).status == -signal.SIGKILL
+    before = count_images(library)
+    assert 0 < before < PICTURES
+    document = run("add", photos, "--json").document
+    assert (document["created"], document["duplicates"]) == (PICTURES - before, before)
+    assert count_images(library) == PICTURES
+    assert len({result["image"]["id"] for result in document["results"]}) == PICTURES
+
+
+def test_ctrl_c_ends_cleanly(environment: dict[str, str], run: Run, tmp_path: Path, library: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", PICTURES)
+    process = start(environment, "add", photos, "--json")
+    wait_for_content(library, process, 32)
+    process.send_signal(signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.status == 130
+    assert "Traceback" not in outcome.stderr
+    assert "repeat the command" in outcome.stderr
+    document = outcome.document
+    assert document["interrupted"] is True
+    before = count_images(library)
+    assert 0 < document["created"] <= before < PICTURES
+    assert run("add", photos, "--json").document["created"] == PICTURES - before
+
+
+def test_two_at_once(environment: dict[str, str], tmp_path: Path, library: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 60)
+    processes = [start(environment, "add", photos, "--json") for _ in range(2)]
+    outcomes = [finish(process) for process in processes]
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes
+    assert sum(outcome.document["created"] for outcome in outcomes) == 60
+    assert count_images(library) == 60
+
+
+def test_names_that_are_no_text_in_a_plain_locale(environment: dict[str, str], tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    Path(os.fsdecode(path)).write_bytes(picture(1))
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "C.UTF-8"}):
+        outcome = finish(start(environment | locale, "add", path, "--json"))
+        assert outcome.status == 0, outcome
+        assert outcome.document["results"][0]["path"].endswith("caf\\xe9.jpg")
+        assert outcome.document["rejected"] == 0
+
+
+class Served:
+    """A service in a process of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.process = start(environment, "serve", "--port", "0")
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            message = json.loads(line)["message"]
+            if "running on" in message:
+                self.url = message.split()[3]
+                return
+        raise AssertionError(finish(self.process))
+
+    def get(self, path: str) -> object:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as response:  # noqa: S310
+            return json.loads(response.read())
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return finish(self.process).status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serving_a_library_that_commands_change(
+    environment: dict[str, str], run: Run, tmp_path: Path, library: Path, number: signal.Signals
+) -> None:
+    served = Served(environment)
+    try:
+        photos = write_pictures(tmp_path / "photos", 3)
+        added = run("add", photos, "--json").document["results"]
+        answer = served.get("/v1/search?q=dog")
+        assert {hit["id"] for hit in answer["hits"]} == {result["image"]["id"] for result in added}  # type: ignore[index]
+        run("remove", added[0]["image"]["id"])
+        assert len(served.get("/v1/search?q=dog")["hits"]) == 2  # type: ignore[index]
+    finally:
+        assert served.stop(number) == 0
+    assert list((library / "index").glob("*.faiss")), "the library was closed"
+
+
+def test_an_address_that_is_taken(environment: dict[str, str], run: Run, library: Path) -> None:
+    served = Served(environment)
+    try:
+        port = served.url.rsplit(":", 1)[1]
+        outcome = run("serve", "--port", port)
+        assert outcome.status == 1
+        assert f"port {port}" in outcome.stderr
+        assert len(outcome.stderr.splitlines()) == 1
+    finally:
+        served.stop(signal.SIGTERM)

@@ -1,0 +1,136 @@
+"""`visem search` and `visem caption`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.app.cli.conftest import Run, write_pictures
+
+
+@pytest.fixture
+def photos(run: Run, tmp_path: Path) -> Path:
+    """A folder of which all is in the library."""
+    folder = write_pictures(tmp_path / "photos", 6)
+    assert run("add", folder, "--metadata", "album=holiday").status == 0
+    return folder
+
+
+def test_by_words(run: Run, photos: Path) -> None:
+    document = run("search", "a dog on the beach", "-k", "4", "--json").document
+    assert document["query"] == "a dog on the beach"
+    assert len(document["hits"]) == 4
+    scores = [hit["score"] for hit in document["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    for hit in document["hits"]:
+        assert Path(hit["path"]).read_bytes() == (photos / hit["filename"]).read_bytes()
+
+
+def test_words_need_no_quotes(run: Run, photos: Path) -> None:
+    quoted = run("search", "red car - blue", "--json").document
+    assert run("search", "red", "car", "-", "blue", "--json").document == quoted
+    assert quoted["query"] == "red car - blue"
+
+
+def test_by_picture(run: Run, photos: Path) -> None:
+    hits = run("search", "--image", photos / "0003.jpg", "--json").document["hits"]
+    assert hits[0]["filename"] == "0003.jpg"
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("expression", ["- blue + red", "- black", "+ red", "-  k - k"])
+def test_an_expression_may_begin_with_an_operator(run: Run, photos: Path, expression: str) -> None:
+    outcome = run("search", expression, "--image", photos / "0003.jpg", "--json")
+    if "k - k" in expression:
+        assert outcome.document["error"]["code"] == "no_known_words"
+    else:
+        assert outcome.document["query"] == expression.removeprefix("+ ")
+
+
+def test_a_picture_of_the_library(run: Run, photos: Path) -> None:
+    first = run("search", "dog", "-k", "1", "--json").document["hits"][0]
+    hits = run("search", f"image:{first['id']}", "--json").document["hits"]
+    assert len(hits) == 5
+    assert first["id"] not in [hit["id"] for hit in hits]
+
+
+def test_for_people(run: Run, photos: Path) -> None:
+    outcome = run("search", "dog zyzzyva", "-k", "2")
+    assert outcome.status == 0
+    rows = [line.split("\t") for line in outcome.stdout.splitlines()]
+    assert len(rows) == 2
+    assert all(len(row) == 4 and Path(row[3]).is_file() for row in rows)
+    assert "zyzzyva" in outcome.stderr
+
+
+def test_filters_scores_and_pages(run: Run, photos: Path) -> None:
+    assert run("search", "dog", "--filter", "album=other", "--json").document["hits"] == []
+    assert len(run("search", "dog", "--filter", "album=holiday", "--json").document["hits"]) == 6
+    outcome = run("search", "dog", "--min-score", "1")
+    assert (outcome.status, outcome.stdout, outcome.stderr) == (0, "", "No images found.\n")
+    page = run("search", "dog", "-k", "4", "--json").document
+    rest = run("search", "dog", "-k", "4", "--cursor", page["next_cursor"], "--json").document
+    assert len(rest["hits"]) == 2
+    assert rest["next_cursor"] is None
+
+
+def test_sentences(run: Run, photos: Path) -> None:
+    run("sentences", "add", "a dog runs", "a black cat")
+    document = run("search", "a black cat", "--target", "sentences", "--json").document
+    assert document["hits"][0]["text"] == "a black cat"
+    outcome = run("search", "--image", photos / "0001.jpg", "--target", "sentences")
+    assert {line.split("\t")[2] for line in outcome.stdout.splitlines()} == {"a dog runs", "a black cat"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "code"),
+    [
+        ("dog + + cat", "invalid_query"),
+        ("dog - dog", "degenerate_query"),
+        ("zyzzyva", "no_known_words"),
+        ("image:gone", "record_not_found"),
+    ],
+)
+def test_bad_expressions(run: Run, photos: Path, expression: str, code: str) -> None:
+    outcome = run("search", expression, "--json")
+    assert outcome.status == 1
+    assert outcome.document["error"]["code"] == code
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_no_picture(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("words")
+    outcome = run("search", "--image", tmp_path / "notes.txt")
+    assert outcome.status == 1
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_captions(run: Run, photos: Path, tmp_path: Path) -> None:
+    run("sentences", "add", "a dog runs", "a black cat", "a red car")
+    (tmp_path / "bad.jpg").write_bytes(b"junk")
+    outcome = run("caption", photos / "0001.jpg", tmp_path / "bad.jpg", "-n", "2", "--json")
+    assert outcome.status == 1
+    good, bad = outcome.document["results"]
+    assert good["mode"] == "retrieve"
+    assert len(good["captions"]) == 2
+    assert good["captions"][0]["score"] >= good["captions"][1]["score"]
+    assert (bad["path"], bad["code"], bad["captions"]) == (str(tmp_path / "bad.jpg"), "image_unreadable", [])
+    outcome = run("caption", photos / "0001.jpg")
+    assert outcome.status == 0
+    assert [line.split("\t")[1] for line in outcome.stdout.splitlines()][:2] == [
+        caption["text"] for caption in good["captions"]
+    ]
+
+
+def test_captions_need_sentences(run: Run, photos: Path) -> None:
+    outcome = run("caption", photos / "0001.jpg")
+    assert outcome.status == 0
+    assert outcome.stdout == ""
+    assert "visem sentences add" in outcome.stderr
+
+
+def test_a_bundle_without_a_captioner(run: Run, photos: Path) -> None:
+    outcome = run("caption", photos / "0001.jpg", "--mode", "generate", "--json")
+    assert outcome.status == 1
+    assert outcome.document["error"]["code"] == "captioner_missing"

@@ -1,0 +1,58 @@
+"""`visem train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.bundle import Bundle
+from model.training.config import PRESETS, SpaceTraining, Stage
+from tests.app.cli.conftest import CAPTIONS, Run
+
+SMALL = SpaceTraining(
+    backbone="tf_efficientnet_lite0",
+    image_size=64,
+    dimension=16,
+    minimum_count=1,
+    lstm_dimension=None,
+    stages=(Stage(name="bag", epochs=2, batch_images=3, captions_per_image=2, encoders=("bag",), learning_rate=0.01),),
+)
+
+
+def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "default", SMALL)
+    out = tmp_path / "bundle"
+    arguments = ("train", "space", "--data", CAPTIONS, "--out", out, "--seed", "3")
+    outcome = run(*arguments, "--json")
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image"}
+    assert "Stage: bag" in outcome.stderr
+    assert Bundle.load(out).config.recipe["seed"] == 3
+    outcome = run("evaluate", "retrieval", "--data", CAPTIONS, "--split", "test", "--model", out, "--json")
+    assert outcome.status == 0
+    outcome = run("evaluate", "retrieval", "--data", CAPTIONS, "--split", "test", "--model", out, "--encoder", "lstm")
+    assert outcome.status == 2
+    assert "--encoder bag" in outcome.stderr
+    outcome = run(*arguments)
+    assert outcome.status == 2, "it would replace the bundle"
+    assert "--overwrite" in outcome.stderr
+    outcome = run(*arguments, "--overwrite")
+    assert outcome.status == 0
+    assert "recall sum" in outcome.stdout
+
+
+def test_what_is_no_bundle_is_never_replaced(run: Run, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis.tex"
+    precious.write_text("years of work")
+    outcome = run("train", "space", "--data", CAPTIONS, "--out", tmp_path, "--overwrite")
+    assert outcome.status == 2
+    assert precious.exists()
+
+
+def test_a_backbone_that_nobody_knows(run: Run, tmp_path: Path) -> None:
+    arguments = ("train", "space", "--data", CAPTIONS, "--out", tmp_path / "bundle", "--backbone", "nope", "--json")
+    outcome = run(*arguments)
+    assert outcome.status == 1
+    assert outcome.document["error"]["code"] == "backbone_weights"
+    assert not (tmp_path / "bundle").exists()

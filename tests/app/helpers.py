@@ -1,0 +1,72 @@
+"""What several tests of app need: image files, uploads, and what a problem looks like."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from PIL import Image
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """The bytes of an image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture(seed: int = 0, width: int = 64, height: int = 48) -> bytes:
+    """A small JPEG, always the same for a seed and another one for each."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return encode(Image.fromarray(coarse).resize((width, height)))
+
+
+def post_images(client: TestClient, *files: tuple[str, bytes], **fields: str) -> Response:
+    """Upload files and return the response."""
+    parts = [("files", (name, data, "application/octet-stream")) for name, data in files]
+    return client.post("/v1/images", files=parts, data=fields)
+
+
+def store(client: TestClient, name: str, data: bytes, **fields: str) -> str:
+    """Upload one file which is accepted, and return the id of its image."""
+    response = post_images(client, (name, data), **fields)
+    assert response.status_code == 200, response.text
+    image_id: str = response.json()["results"][0]["image"]["id"]
+    return image_id
+
+
+def huge_png(side: int = 30_000) -> bytes:
+    """A PNG of side x side black pixels in a few kilobytes: 1 bit a pixel, compressed."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    row = bytes(1 + (side + 7) // 8)
+    compressor = zlib.compressobj(9)
+    data = b"".join(compressor.compress(row * 100) for _ in range(side // 100)) + compressor.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def assert_problem(response: Response, status: int, code: str) -> dict[str, Any]:
+    """Check that a response is a complete problem document, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["code"] == code
+    assert problem["status"] == status
+    assert problem["type"] == f"/problems/{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"] == response.headers["x-request-id"]
+    return problem
+
+
+def refused_fields(response: Response) -> list[str]:
+    """The names of the fields which an invalid_request names."""
+    return [error["field"] for error in assert_problem(response, 422, "invalid_request")["errors"]]

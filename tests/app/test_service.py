@@ -1,0 +1,131 @@
+"""What `Service` promises beyond HTTP."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.batching import BatcherClosed
+from app.ingest import IncomingFile
+from app.problems import Problem
+from app.query import QueryError, parse
+from app.results import CaptionOptions, SearchOptions
+from app.service import Service
+from app.settings import Settings
+from index import LibraryClosed, RecordNotFound
+from model.errors import DegenerateQueryError, ImageError, NoKnownWordsError
+from model.space import JointSpace
+from tests.app.helpers import picture
+
+
+def add(service: Service, seed: int) -> str:
+    (result,) = service.ingest([IncomingFile(f"{seed}.jpg", picture(seed))])
+    assert result.record is not None
+    return result.record.id
+
+
+def test_a_sentence_goes_to_the_sentence_encoder_and_operands_to_the_other(service: Service, space: JointSpace) -> None:
+    sentence = service.query_vector(parse("a dog runs"))
+    np.testing.assert_allclose(sentence, space.embed_texts(["a dog runs"])[0], atol=1e-5)
+    operands = service.query_vector(parse("dog - 0.5 * cat"))
+    expected = space.compose([("dog", 1.0, "text"), ("cat", -0.5, "text")])
+    np.testing.assert_allclose(operands, expected, atol=1e-5)
+
+
+def test_only_the_ratios_of_weights_matter(service: Service) -> None:
+    small = service.query_vector(parse("0.001 * dog - 0.002 * cat"))
+    large = service.query_vector(parse("500 * dog - 1000 * cat"))
+    np.testing.assert_allclose(small, large, atol=1e-5)
+    for query in ("0.001 * dog - 0.001 * dog", "1000 * dog - 1000 * dog"):
+        with pytest.raises(DegenerateQueryError):
+            service.query_vector(parse(query))
+
+
+def test_images_are_images_in_a_sum(service: Service, space: JointSpace) -> None:
+    image_id = add(service, 1)
+    (stored,) = service.library.image_vectors([image_id])
+    np.testing.assert_allclose(service.query_vector(parse(f"image:{image_id}")), stored, atol=1e-5)
+    mixed = service.query_vector(parse(f"image:{image_id} + red"))
+    np.testing.assert_allclose(mixed, space.compose([(stored, 1.0, "image"), ("red", 1.0, "text")]), atol=1e-5)
+    uploaded = service.query_vector(parse("+ red"), picture(1))
+    np.testing.assert_allclose(uploaded, mixed, atol=2e-3)
+
+
+def test_searching_needs_something_to_search_for(service: Service) -> None:
+    with pytest.raises(Problem) as caught:
+        service.search()
+    assert caught.value.code == "invalid_request"
+    with pytest.raises(QueryError):
+        service.search("- +")
+    with pytest.raises(NoKnownWordsError):
+        service.search("xqztw")
+    with pytest.raises(ImageError):
+        service.search(image=b"junk")
+    with pytest.raises(RecordNotFound):
+        service.search("image:nothere")
+
+
+def test_options_of_a_search(service: Service) -> None:
+    ids = [add(service, seed) for seed in range(3)]
+    query = f"image:{ids[0]}"
+    assert {hit.record.id for hit in service.search(query).hits} == set(ids[1:])
+    included = service.search(query, SearchOptions(include_query_items=True, k=1))
+    assert [hit.record.id for hit in included.hits] == ids[:1]
+    assert included.next_cursor is not None
+
+
+def test_captions_need_exactly_one_image(service: Service) -> None:
+    with pytest.raises(Problem) as caught:
+        service.captions()
+    assert caught.value.code == "invalid_request"
+    with pytest.raises(Problem):
+        service.captions(image=picture(1), image_id="x")
+    with pytest.raises(Problem) as caught:
+        service.captions(CaptionOptions(mode="generate"), image=picture(1))
+    assert caught.value.code == "captioner_missing"
+    service.add_sentences(["a dog", "a cat", "a car"])
+    assert len(service.captions(CaptionOptions(n=2), image=picture(1)).captions) == 2
+    assert len(service.captions(image_id=add(service, 1)).captions) == 3
+
+
+def test_describing_leaves_out_what_is_gone(service: Service) -> None:
+    ids = [add(service, seed) for seed in range(3)]
+    records = service.list_images().items
+    service.delete_image(ids[1])
+    described = service.describe(records)
+    assert [one.record.id for one in described] == [ids[2], ids[0]]
+    service.delete_image(ids[0])
+    service.delete_image(ids[2])
+    assert service.describe(records) == []
+
+
+def test_concurrent_patches_lose_nothing(service: Service) -> None:
+    image_id = add(service, 1)
+    threads = [
+        threading.Thread(target=service.patch_image, args=(image_id, {f"key{number}": number})) for number in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert service.get_image(image_id).metadata == {f"key{number}": number for number in range(20)}
+
+
+def test_readiness(service: Service) -> None:
+    service.check_ready()
+    service.library.close()
+    with pytest.raises(LibraryClosed):
+        service.check_ready()
+
+
+def test_closing_is_final_and_can_be_repeated(space: JointSpace, tmp_path: Path) -> None:
+    service = Service.open(Settings(library=tmp_path / "library"), space=space)
+    service.close()
+    service.close()
+    with pytest.raises(BatcherClosed):
+        service.search("a dog")
+    with pytest.raises(LibraryClosed):
+        service.list_images()

@@ -1,0 +1,59 @@
+"""Settings come from the environment, and secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+
+def test_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    assert settings.host == "127.0.0.1"
+    assert settings.api_key is None
+    assert settings.allowed_origins == ()
+    assert settings.library == Path("library")
+
+
+def test_the_environment_is_read_when_settings_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISEM_PORT", "9000")
+    monkeypatch.setenv("VISEM_LIBRARY", "/srv/photos")
+    monkeypatch.setenv("VISEM_ALLOWED_ORIGINS", '["https://example.org"]')
+    monkeypatch.setenv("VISEM_BUNDLE", "")
+    monkeypatch.setenv("VISEM_API_KEY", "correct horse")
+    settings = Settings()
+    assert settings.port == 9000
+    assert settings.library == Path("/srv/photos")
+    assert settings.allowed_origins == ("https://example.org",)
+    assert settings.bundle is None
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "correct horse"
+
+
+def test_the_key_does_not_show() -> None:
+    settings = Settings(api_key="correct horse")
+    assert "correct" not in repr(settings)
+    assert "correct" not in settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "70000"),
+        ("device", "tpu"),
+        ("batch_size", "0"),
+        ("max_files", "0"),
+        ("log_level", "loud"),
+        ("api_key", "schlüssel-schlüssel"),
+        ("api_key", " padded-with-spaces "),
+    ],
+)
+def test_nonsense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"VISEM_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name) as caught:
+        Settings()
+    if name == "api_key":
+        assert value not in str(caught.value)
