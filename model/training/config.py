@@ -69,23 +69,9 @@ class SpaceTraining(_Config):
             encoders=("bag",),
             learning_rate=1e-3,
         ),
-        # Smaller crops, and early layers that stay as they are, make an epoch twice as fast on a CPU. Objects look
-        # larger in a crop than in a whole photograph: the smaller size fits the larger of use (Touvron et al. 2019).
-        Stage(
-            name="fine-tuning",
-            epochs=4,
-            batch_images=48,
-            captions_per_image=5,
-            encoders=("bag",),
-            learning_rate=5e-4,
-            backbone_learning_rate=3e-4,
-            contrasts=4096,
-            image_size=192,
-            frozen_share=0.35,
-        ),
         Stage(
             name="lstm",
-            epochs=6,
+            epochs=10,
             batch_images=200,
             captions_per_image=3,
             encoders=("lstm",),
