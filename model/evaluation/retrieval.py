@@ -94,7 +94,7 @@ def _rivals(
 
 
 def _summarise(ranks: NDArray[np.int64]) -> RetrievalScores:
-    r1, r5, r10 = (100.0 * float(np.mean(ranks <= k)) for k in (1, 5, 10))
+    r1, r5, r10 = (100 * int(np.count_nonzero(ranks <= k)) / len(ranks) for k in (1, 5, 10))
     return RetrievalScores(r1, r5, r10, median_rank=float(np.median(ranks)))
 
 
