@@ -11,7 +11,6 @@ from typing import Any, Literal, Self
 from app.batching import Observer
 from app.cache import Vector
 from app.embedder import Embedder
-from app.embedder import batched as batched  # re-exported for the command line
 from app.ingest import IncomingFile, Ingestion, IngestResult
 from app.metadata import check_metadata, merge_patch
 from app.problems import Problem
@@ -143,7 +142,7 @@ class Service:
         return self.library.get_image(image_id), self.library.content_path(image_id)
 
     def image_thumbnail(self, image_id: str) -> tuple[ImageRecord, Path]:
-        """The record and the WebP thumbnail of an image; RecordNotFound."""
+        """The record and the JPEG thumbnail of an image; RecordNotFound."""
         return self.library.get_image(image_id), self.library.thumbnail_path(image_id)
 
     # Sentences

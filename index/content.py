@@ -1,7 +1,7 @@
 """Content-addressed files: the images as they were given, and a thumbnail of each.
 
     content/ab/abcd…        the bytes, named by their SHA-256
-    thumbnails/ab/abcd….webp
+    thumbnails/ab/abcd….jpg
     incoming/               half-written files; a rename moves them into place
 
 A file is on the disk (fsync of the file, then of its directory) before `put` returns, so that a record
@@ -28,11 +28,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def render_thumbnail(image: Image.Image, size: int = 320) -> bytes:
-    """Return `image` as WebP, its longer side scaled down to `size` pixels, or as it is if smaller."""
+    """Return `image` as JPEG, its longer side scaled down to `size` pixels, or as it is if smaller.
+
+    WebP would be an eighth smaller, but takes five times as long to write: a tenth of the time of an ingestion.
+    """
     thumbnail = image.convert("RGB")  # a copy: the caller's image stays as it is
     thumbnail.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    thumbnail.save(buffer, format="WEBP", quality=80, method=4)
+    thumbnail.save(buffer, format="JPEG", quality=82)
     return buffer.getvalue()
 
 
@@ -61,7 +64,7 @@ class FileContentStore:
 
     def thumbnail_path(self, sha256: str) -> Path:
         """Return where the thumbnail of the content with this digest is, or would be."""
-        return self._thumbnails / _checked(sha256)[:2] / f"{sha256}.webp"
+        return self._thumbnails / _checked(sha256)[:2] / f"{sha256}.jpg"
 
     def put(self, data: bytes) -> str:
         """Store `data` and return its SHA-256."""
@@ -98,7 +101,7 @@ class FileContentStore:
         """
         for top in (self._content, self._thumbnails):
             for path in _files(top):
-                sha256 = path.name.removesuffix(".webp")
+                sha256 = path.name.removesuffix(".jpg")
                 if _SHA256.fullmatch(sha256) and older(path, timestamp):
                     yield sha256
 

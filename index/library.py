@@ -271,7 +271,7 @@ class Library:
         return self._existing(id, self._content.path)
 
     def thumbnail_path(self, id: str) -> Path:
-        """Return the file with the thumbnail (WebP) of an image; RecordNotFound, ContentMissing."""
+        """Return the file with the thumbnail (JPEG) of an image; RecordNotFound, ContentMissing."""
         return self._existing(id, self._content.thumbnail_path)
 
     def search(

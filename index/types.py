@@ -70,7 +70,7 @@ class SentenceRecord:
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image to add: its bytes, its vector (D,), its thumbnail (WebP), and what decoding it told."""
+    """An image to add: its bytes, its vector (D,), its thumbnail (JPEG), and what decoding it told."""
 
     content: bytes
     vector: npt.NDArray[Any]

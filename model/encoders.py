@@ -23,7 +23,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file
@@ -48,15 +47,17 @@ def preprocess(images: Sequence[Image.Image], preprocessing: Preprocessing) -> V
     the projection was trained on.
     """
     size = preprocessing.size
-    pixels = np.empty((len(images), size, size, 3), dtype=np.float32)
+    planes = np.empty((len(images), 3, size, size), dtype=np.uint8)
     for row, image in enumerate(images):
         resized = image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
-        pixels[row] = np.asarray(resized, dtype=np.float32)
-    mean = np.asarray(preprocessing.mean, dtype=np.float32) * 255
-    std = np.asarray(preprocessing.std, dtype=np.float32) * 255
-    pixels -= mean
-    pixels /= std
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        planes[row] = np.asarray(resized).transpose(2, 0, 1)
+    mean, std = (
+        np.asarray(value, dtype=np.float32)[:, None, None] for value in (preprocessing.mean, preprocessing.std)
+    )
+    pixels = planes.astype(np.float32)
+    pixels *= 1 / (255 * std)
+    pixels -= mean / std
+    return pixels
 
 
 class Backbone(Protocol):
@@ -73,6 +74,8 @@ class OnnxBackbone:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Threads that spin while they wait would take the cores from decoding, which runs at the same time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(tensor.float().numpy())
             for name, tensor in load_file(bundle / BACKBONE_WEIGHTS).items()
@@ -110,6 +113,8 @@ class TorchBackbone:
 
 def create_backbone(name: str) -> nn.Module:
     """A timm network by name, with random weights, that returns its pooled feature before the classifier (n, F)."""
+    import timm  # takes seconds to import, and serving on a CPU never needs it
+
     # timm's model registry logs and warns about names it renamed; the name is recorded as given.
     logging.getLogger("timm").setLevel(logging.ERROR)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)

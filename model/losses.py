@@ -6,7 +6,6 @@ other's contrast (a trap of the authors' release).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -42,48 +41,17 @@ def pairwise_ranking_loss(
     return (against_images.sum(1) + against_sentences.sum(1)).mean()
 
 
-@dataclass(frozen=True)
-class Contrasts:
-    """Vectors of earlier batches, without gradients: more contrasts than a batch holds.
-
-    `images` (N, D) with `image_ids` (N,), `sentences` (M, D) with the id of each one's image, `sentence_ids` (M,).
-    """
-
-    images: Tensor
-    image_ids: Tensor
-    sentences: Tensor
-    sentence_ids: Tensor
-
-
-def contrastive_loss(
-    images: Tensor,
-    sentences: Tensor,
-    owner: Tensor,
-    temperature: float = 0.05,
-    contrasts: Contrasts | None = None,
-    image_ids: Tensor | None = None,
-) -> Tensor:
+def contrastive_loss(images: Tensor, sentences: Tensor, owner: Tensor, temperature: float = 0.05) -> Tensor:
     """InfoNCE in both directions, same-image captions masked; a scalar.
 
-    `images` (n, D), `sentences` (m, D): unit rows; `owner` (m,): the row of each sentence's image. `contrasts` adds
-    vectors to compare with; those of the batch's own images (`image_ids`, (n,), needed then) are left out.
+    `images` (n, D), `sentences` (m, D): unit rows; `owner` (m,): the row of each sentence's image.
     Source: van den Oord et al. 2018, and Radford et al. 2021 for the symmetric form.
     """
     scores = sentences @ images.T / temperature  # (m, n)
     positive = scores.gather(1, owner[:, None])[:, 0]  # (m,)
-    rows = torch.arange(len(images), device=scores.device)
-    own = owner[:, None] == rows[None, :]  # (m, n)
-    of_images = scores.masked_fill(own, -torch.inf)  # contrasts only, (m, n [+ N])
-    of_sentences = scores.T.masked_fill(own.T, -torch.inf)  # (n, m [+ M])
-    if contrasts is not None:
-        if image_ids is None:
-            raise ValueError("contrasts need the ids of the batch's images")
-        more = sentences @ contrasts.images.T / temperature
-        same = image_ids[owner][:, None] == contrasts.image_ids[None, :]
-        of_images = torch.cat([of_images, more.masked_fill(same, -torch.inf)], dim=1)
-        more = images @ contrasts.sentences.T / temperature
-        same = image_ids[:, None] == contrasts.sentence_ids[None, :]
-        of_sentences = torch.cat([of_sentences, more.masked_fill(same, -torch.inf)], dim=1)
+    own = owner[:, None] == torch.arange(len(images), device=scores.device)[None, :]  # (m, n)
+    of_images = scores.masked_fill(own, -torch.inf)  # contrasts only
+    of_sentences = scores.T.masked_fill(own.T, -torch.inf)  # (n, m)
     # Each positive against the contrasts alone: log(1 + exp(logsumexp(contrasts) - positive)).
     to_image = functional.softplus(of_images.logsumexp(dim=1) - positive)
     to_sentence = functional.softplus(of_sentences.logsumexp(dim=1)[owner] - positive)

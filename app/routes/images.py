@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
 
 ImageId = Annotated[str, Path(description="Id of the image.", examples=[EXAMPLE_ID])]
 
-THUMBNAIL_TYPE = "image/webp"
+THUMBNAIL_TYPE = "image/jpeg"
 
 _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
     200: {
@@ -144,9 +144,9 @@ def get_content(image_id: ImageId, request: Request, service: ServiceDep) -> Res
     responses=_FILE_RESPONSES,
 )
 def get_thumbnail(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
-    """A small upright WebP version of the image, without its metadata."""
+    """A small upright JPEG version of the image, without its metadata."""
     record, path = service.image_thumbnail(image_id)
-    name = f"{PurePath(record.filename or record.id).stem}.webp"
+    name = f"{PurePath(record.filename or record.id).stem}.jpg"
     etag = f"{record.sha256}-thumbnail"
     return immutable_file(request, path, etag=etag, media_type=THUMBNAIL_TYPE, filename=name)
 

@@ -34,7 +34,7 @@ class Image(Output):
     metadata: dict[str, Any] = Field(description="What the client said about it.", examples=[EXAMPLE_METADATA])
     content_url: str = Field(description="Path of the file.", examples=[f"/v1/images/{EXAMPLE_ID}/content"])
     thumbnail_url: str = Field(
-        description="Path of a small WebP version.", examples=[f"/v1/images/{EXAMPLE_ID}/thumbnail"]
+        description="Path of a small JPEG version.", examples=[f"/v1/images/{EXAMPLE_ID}/thumbnail"]
     )
 
 

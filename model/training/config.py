@@ -24,9 +24,6 @@ class Stage(_Config):
     backbone_learning_rate: float = Field(
         default=0.0, ge=0, description="Peak rate of the backbone; zero: its features are computed once."
     )
-    contrasts: int = Field(
-        default=0, ge=0, description="Images of earlier batches kept as contrasts, and four times as many captions."
-    )
     image_size: int | None = Field(
         default=None, gt=0, description="Side of the crops that the backbone learns from; none: its input's."
     )

@@ -1,8 +1,7 @@
 """One stage of training, step by step; resumable at any step.
 
 Every step seeds its own random numbers from (seed, stage, step), and the learning rate is a function of the step. So a
-run that was killed and resumed from a checkpoint takes the same steps as one that was not, but for the contrasts of
-earlier batches, which are gathered anew.
+run that was killed and resumed from a checkpoint takes the same steps as one that was not.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from model.bundle import Preprocessing
 from model.encoders import ImageProjection, SentenceEncoders
-from model.losses import Contrasts, contrastive_loss, pairwise_ranking_loss
+from model.losses import contrastive_loss, pairwise_ranking_loss
 from model.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from model.training.config import SpaceTraining, Stage
 from model.training.data import TrainingSet, augment
@@ -51,29 +50,6 @@ class TrainedParts(nn.Module):
         self.backbone = backbone
         self.image = image
         self.text = text
-
-
-class Ring:
-    """The newest vectors of earlier batches, with the id of each one's image: contrasts without gradients."""
-
-    def __init__(self, size: int, dimension: int) -> None:
-        self.vectors = torch.zeros(size, dimension)
-        self.ids = torch.full((size,), -1)
-        self._next = 0
-
-    def push(self, vectors: Tensor, ids: Tensor) -> None:
-        """Overwrite the oldest."""
-        if not len(self.ids):
-            return
-        places = (self._next + torch.arange(len(ids))) % len(self.ids)
-        self.vectors[places] = vectors.detach()
-        self.ids[places] = ids
-        self._next = int(places[-1]) + 1
-
-    def filled(self) -> tuple[Tensor, Tensor]:
-        """Vectors and ids of the places that were written."""
-        written = self.ids >= 0
-        return self.vectors[written], self.ids[written]
 
 
 def run_stage(
@@ -112,8 +88,6 @@ def run_stage(
     )
     steps_per_epoch = max(1, len(data) // stage.batch_images)
     steps = stage.epochs * steps_per_epoch
-    image_ring = Ring(stage.contrasts, config.dimension)
-    sentence_rings = {encoder: Ring(stage.contrasts * 4, config.dimension) for encoder in stage.encoders}
     start = 0
     if checkpoint.exists():
         start = _resume(checkpoint, parts, average, optimizer)
@@ -147,9 +121,7 @@ def run_stage(
         loss = torch.zeros(())
         for encoder in stage.encoders:
             embedded = parts.text.embed(sentences, encoder, keep)
-            loss = loss + _loss(config, images, embedded, owner, rows, image_ring, sentence_rings[encoder])
-            sentence_rings[encoder].push(embedded, rows[owner])
-        image_ring.push(images, rows)
+            loss = loss + _loss(config, images, embedded, owner)
         optimizer.zero_grad()
         loss.backward()
         for parameters in groups.values():
@@ -188,18 +160,9 @@ def _trained_parameters(parts: TrainedParts, stage: Stage) -> dict[str, nn.Param
     return {name: parameter for name, parameter in parts.named_parameters() if is_trained(name)}
 
 
-def _loss(
-    config: SpaceTraining,
-    images: Tensor,
-    sentences: Tensor,
-    owner: Tensor,
-    rows: Tensor,
-    image_ring: Ring,
-    sentence_ring: Ring,
-) -> Tensor:
+def _loss(config: SpaceTraining, images: Tensor, sentences: Tensor, owner: Tensor) -> Tensor:
     if config.loss == "contrastive":
-        contrasts = Contrasts(*image_ring.filled(), *sentence_ring.filled())
-        return contrastive_loss(images, sentences, owner, config.temperature, contrasts, rows)
+        return contrastive_loss(images, sentences, owner, config.temperature)
     hardest = config.loss == "ranking-hardest"
     return pairwise_ranking_loss(images, sentences, owner, config.margin, "hardest" if hardest else "sum")
 

@@ -39,7 +39,6 @@ SMALL = SpaceTraining(
             encoders=("bag", "lstm"),
             learning_rate=0.01,
             backbone_learning_rate=1e-4,
-            contrasts=4,
             image_size=48,
             frozen_share=0.5,
         ),

@@ -48,7 +48,7 @@ def test_linked_folders_and_files_are_followed(tmp_path: Path) -> None:
 
 def test_the_library_is_not_searched(tmp_path: Path) -> None:
     picture = touch(tmp_path / "a.jpg")
-    touch(tmp_path / "library" / "thumbnails" / "b.webp")
+    touch(tmp_path / "library" / "thumbnails" / "b.jpg")
     assert list(find_pictures([tmp_path], without=tmp_path / "library")) == [picture]
     assert next(find_pictures([tmp_path], without=tmp_path / "nothing")) == picture
 
