@@ -1,7 +1,8 @@
 """Which of an image's candidate captions come first: features of each, weighed by numbers fitted on development data.
 
-The consensus is minimum Bayes risk over the pool itself: the caption that is most like the others is the least likely to
-be wrong (Kumar, Byrne 2004; for captions Devlin et al. 2015, who need the training captions for it, while this does not).
+The consensus is minimum Bayes risk over the pool itself: the caption that is most like the others is the least likely
+to be wrong (Kumar, Byrne 2004; for captions Devlin et al. 2015, who need the training captions for it, while this does
+not).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ FEATURES = (
     "length",
     "length_squared",
 )
-"""Cosine with the image; log-probability per word by the trigrams; by the model, sum and mean; likeness to the others of
-the pool, evenly and by their probability; content words that stand there twice; words, and their square / 10."""
+"""Cosine with the image; log-probability per word by the trigrams; by the model, sum and mean; likeness to the others
+of the pool, evenly and by their probability; content words that stand there twice; words, and their square / 10."""
 
 
 @dataclass(frozen=True)

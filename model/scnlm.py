@@ -2,8 +2,8 @@
 
     P(w_n | w_1..w_{n-1}, t_n..t_{n+k-1}, u)
 
-`u` (the content, D) is a vector of the joint space, `t` (the structure) the parts of speech of the next k words. The two
-stay separate inputs and meet in the attribute vector (A):
+`u` (the content, D) is a vector of the joint space, `t` (the structure) the parts of speech of the next k words. The
+two stay separate inputs and meet in the attribute vector (A):
 
     u_hat = ReLU(sum_i T_i t_{n+i} + T_u u + b)
 
@@ -16,7 +16,7 @@ Words are a tensor in F factors, gated by the attributes; V words, K numbers for
 What predicts, r_hat (K), comes from the words so far, in one of two forms (`ScnlmConfig.context`):
 
     log-bilinear    r_hat = sum_i C_i E[:, w_{n-i}] over the last words: the paper's form, b_fd zero and fixed
-    lstm            r_hat = W_o h_n,  h_n = LSTM(E[:, w_{n-1}], u_hat): the whole sentence so far, aware of the attributes
+    lstm            r_hat = W_o h_n,  h_n = LSTM(E[:, w_{n-1}], u_hat): the whole sentence so far
 
 Kiros, Salakhutdinov, Zemel, "Unifying Visual-Semantic Embeddings with Multimodal Neural Language Models",
 arXiv 1411.2539 (2014); the multiplicative form also in Kiros et al., "Multimodal Neural Language Models" (ICML 2014).

@@ -45,7 +45,7 @@ class Structures(BaseModel):
     def learn(
         cls, words: Sequence[str], tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], keep: int
     ) -> Self:
-        """Collect from tagged training captions the `keep` most frequent structures of 4 to 16 words, and the lexicon."""
+        """From tagged training captions the `keep` most frequent structures of 4 to 16 words, and the lexicon."""
         numbers = {word: number for number, word in enumerate(words)}
         last = Counter(sentence[-1] for sentence in tokens)
         used = Counter(word for sentence in tokens for word in sentence)

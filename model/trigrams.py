@@ -1,7 +1,8 @@
 """N-gram statistics of the training captions: how fluent a sentence is, and how telling its n-grams are.
 
-Two tables, both keyed by n-grams packed into 64 bits (16 for each word number, plus one so that shorter n-grams differ):
-an interpolated Kneser-Ney trigram model, and the number of images whose captions hold each n-gram of up to four words.
+Two tables, both keyed by n-grams packed into 64 bits (15 for each word number, plus one so that shorter n-grams
+differ): an interpolated Kneser-Ney trigram model, and the number of images whose captions hold each n-gram of up to
+four words.
 No caption can be read from either.
 
 Kneser, Ney, "Improved backing-off for M-gram language modeling" (1995); Chen, Goodman (1999), interpolated form.
@@ -61,8 +62,8 @@ class KneserNeyTrigrams:
         P(w | u v) = (c(u v w) - d)+ / c(u v) + d N(u v .) / c(u v) P(w | v), and so on down to the uniform
         distribution; lower orders count the different words before an n-gram instead of its occurrences.
 
-    Every stored number is the interpolated log-probability or the logarithm of a context's weight, so that looking up is
-    one search in each table.
+    Every stored number is the interpolated log-probability or the logarithm of a context's weight, so that looking up
+    is one search in each table.
     """
 
     def __init__(self, tables: Mapping[str, Table]) -> None:

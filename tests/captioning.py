@@ -33,5 +33,7 @@ SMALL = CaptionerTraining(
 def write_captioner(folder: Path, config: CaptionerTraining = SMALL) -> Path:
     """A tiny bundle with a captioner in `folder`, which is returned."""
     write_bundle(folder, (CAPTIONS / "Flickr8k.token.txt").read_text())
-    train_captioner(CAPTIONS, folder, config, work=folder.with_name(f"{folder.name}.work"), report=lambda progress: None)
+    train_captioner(
+        CAPTIONS, folder, config, work=folder.with_name(f"{folder.name}.work"), report=lambda progress: None
+    )
     return folder

@@ -15,6 +15,7 @@ from app.cli.output import print_json, say, shown, write
 from app.cli.progress import progress
 
 if TYPE_CHECKING:
+    from app.cli.progress import Reporter
     from model.training.loop import Progress
 
 train = typer.Typer(no_args_is_help=True)

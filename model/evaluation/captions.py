@@ -3,8 +3,8 @@
 Sentences are sequences of tokens, of any hashable kind. The numbers are those of `pycocoevalcap`'s classes `Bleu`,
 `Rouge` and `Cider` on the same tokens (a test holds them together), without the packages that it needs.
 
-Papineni et al., "BLEU" (ACL 2002); Lin, "ROUGE" (2004); Vedantam, Zitnick, Parikh, "CIDEr" (CVPR 2015): what is computed
-everywhere under that name is its variant CIDEr-D.
+Papineni et al., "BLEU" (ACL 2002); Lin, "ROUGE" (2004); Vedantam, Zitnick, Parikh, "CIDEr" (CVPR 2015): what is
+computed everywhere under that name is its variant CIDEr-D.
 """
 
 from __future__ import annotations

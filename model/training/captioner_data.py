@@ -22,7 +22,10 @@ LONGEST = 24
 
 @dataclass(frozen=True)
 class CaptionSet:
-    """Captions of a split. `images` (n, D) and `texts` (m, D) are unit vectors; `owner` (m,) is a caption's image row."""
+    """Captions of a split.
+
+    `images` (n, D) and `texts` (m, D) are unit vectors; `owner` (m,) is a caption's image row.
+    """
 
     tokens: list[list[str]]
     words: list[list[int]]

@@ -21,7 +21,7 @@ RIGHT = 0.5
 def rewards(
     pools: Sequence[Pool], references: Sequence[Sequence[Sequence[int]]], cider: Cider
 ) -> tuple[list[Floats], list[Floats]]:
-    """CIDEr of every candidate, and what the ranking is fitted to: CIDEr and BLEU (mean of its four orders) together."""
+    """CIDEr of every candidate, and what ranking is fitted to: CIDEr and BLEU (mean of its four orders) together."""
     ciders, sums = [], []
     for pool, own in zip(pools, references, strict=True):
         vectors = [cider.vector(one) for one in own]

@@ -1,8 +1,8 @@
 """Self-critical training: the model writes captions of training images and is moved towards those that score well.
 
-The reward of a sampled caption is its CIDEr-D against the image's captions, the end of the sentence counted as a word so
-that it is not left out; the baseline is the mean reward of the other samples of the same image. For half of the images
-the structure of one of their captions is given, so that the model goes on to listen to it.
+The reward of a sampled caption is its CIDEr-D against the image's captions, the end of the sentence counted as a word
+so that it is not left out; the baseline is the mean reward of the other samples of the same image. For half of the
+images the structure of one of their captions is given, so that the model goes on to listen to it.
 
 Rennie et al., "Self-critical Sequence Training for Image Captioning" (CVPR 2017); the baseline after Luo, "A Better
 Variant of Self-Critical Sequence Training" (2020).

@@ -111,8 +111,9 @@ def write_captions_section(bundle: Path, section: CaptionerConfig) -> None:
 
 {CAPTIONS_HEADING}
 
-A structure-content neural language model (context: {section.network.context}) of {section.network.words:,} words, trained
-on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the development split.
+A structure-content neural language model (context: {section.network.context}) of {section.network.words:,} words,
+trained on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the
+development split.
 
     visem train captioner --data DIR --model BUNDLE --seed {section.training["seed"]}
 
