@@ -19,7 +19,7 @@ from app.cache import Vector
 from app.problems import Problem
 from app.results import CaptionOptions, GeneratedCaption
 from index import Library, LibraryError, NewSentence, RecordNotFound, SentenceRecord
-from model.captioner import Captioner
+from model.captioner import Captioner, Vectors
 from model.errors import CaptionerMissingError
 from model.space import JointSpace
 
@@ -56,18 +56,17 @@ def missing(space: JointSpace) -> Problem:
     )
 
 
-def generate(captioner: Captioner, vector: Vector, options: CaptionOptions) -> list[GeneratedCaption]:
-    """Captions of one image vector (D,), best first. StructureError, EmptyTextError."""
-    [captions] = captioner.caption(
-        vector[None],
-        options.n,
-        strategy=options.strategy,
-        structure=options.structure,
-        seed=options.seed or 0,
+def generated(captioner: Captioner, vectors: Vectors, options: CaptionOptions) -> list[list[GeneratedCaption]]:
+    """Captions of image vectors (m, D), best first. StructureError, EmptyTextError."""
+    answers = captioner.caption(
+        vectors, options.n, strategy=options.strategy, structure=options.structure, seed=options.seed or 0
     )
     return [
-        GeneratedCaption(one.text, one.score, one.similarity, one.fluency, one.structure, one.confidence)
-        for one in captions
+        [
+            GeneratedCaption(one.text, one.score, one.similarity, one.fluency, one.structure, one.confidence)
+            for one in captions
+        ]
+        for captions in answers
     ]
 
 

@@ -290,7 +290,7 @@ class Service:
             raise Problem("invalid_request", "Give an image or an image_id: exactly one of them.")
         vector = self._embedder.image(image) if image is not None else self._image_vector(str(image_id))
         if mode == "generate" and self.captioner is not None:
-            return Captions(mode, captioning.generate(self.captioner, vector, options))
+            return Captions(mode, captioning.generated(self.captioner, vector[None], options)[0])
         page: Page[Hit] = self.library.search(vector, options.n, "sentences")
         found = [
             RetrievedCaption(hit.record.text, hit.score, hit.record.id)

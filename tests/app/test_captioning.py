@@ -94,7 +94,7 @@ def test_new_images_get_captions_in_the_background(
     best = caption(client, picture(1), n="1")["captions"][0]["text"]
     assert best in [one["text"] for one in stored]
     hits = client.get("/v1/search", params={"q": best, "target": "sentences"}).json()["hits"]
-    assert hits[0]["sentence"]["text"] == best
+    assert hits[0]["text"] == best
     assert client.delete(f"/v1/images/{image_id}").status_code == 204
     assert not links(client, image_id)
     assert client.get("/v1/sentences").json()["total"] == 0

@@ -25,7 +25,7 @@ def test_folders_to_the_terminal_and_as_json(run: Run, folder: Path, captioner_b
     assert outcome.status == 1
     assert "broken.jpg" in outcome.stderr
     assert len(outcome.stdout.splitlines()) == 3 * 3
-    outcome = run("caption", folder, "--bundle", captioner_bundle, "--n", "2", "--json")
+    outcome = run("caption", folder, "--bundle", captioner_bundle, "-n", "2", "--json")
     results = {Path(one["path"]).name: one for one in outcome.document["results"]}
     assert results["broken.jpg"]["code"] == "image_unreadable"
     assert [len(results[f"{number:04}.jpg"]["captions"]) for number in range(3)] == [2, 2, 2]
@@ -57,7 +57,7 @@ def test_structure_and_sampling(run: Run, folder: Path, captioner_bundle: Path) 
 
 
 def test_a_bundle_without_a_captioner(run: Run, folder: Path) -> None:
-    outcome = run("caption", folder, "--json")
+    outcome = run("caption", folder, "--mode", "generate", "--json")
     assert outcome.status == 1
     assert outcome.document["error"]["code"] == "captioner_missing"
 
@@ -86,3 +86,29 @@ def test_training_and_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
     outcome = run("evaluate", "captions", "--data", CAPTIONS, "--split", "test", "--model", bundle)
     assert "written" in outcome.stdout
     assert "nearest caption" in outcome.stdout
+
+
+def test_captions_of_the_library(run: Run, folder: Path, tmp_path: Path) -> None:
+    run("add", folder)
+    run("sentences", "add", "a dog runs", "a black cat", "a red car")
+    (tmp_path / "bad.jpg").write_bytes(b"junk")
+    outcome = run("caption", folder / "0001.jpg", tmp_path / "bad.jpg", "-n", "2", "--json")
+    assert outcome.status == 1
+    good, bad = outcome.document["results"]
+    assert good["mode"] == "retrieve"
+    assert len(good["captions"]) == 2
+    assert good["captions"][0]["score"] >= good["captions"][1]["score"]
+    assert (bad["path"], bad["code"], bad["captions"]) == (str(tmp_path / "bad.jpg"), "image_unreadable", [])
+    outcome = run("caption", folder / "0001.jpg")
+    assert outcome.status == 0
+    assert [line.split("\t")[1] for line in outcome.stdout.splitlines()][:2] == [
+        caption["text"] for caption in good["captions"]
+    ]
+
+
+def test_captions_need_sentences(run: Run, folder: Path) -> None:
+    run("add", folder)
+    outcome = run("caption", folder / "0001.jpg")
+    assert outcome.status == 0
+    assert outcome.stdout == ""
+    assert "visem sentences add" in outcome.stderr
