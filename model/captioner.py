@@ -171,12 +171,19 @@ class Captioner:
             candidates, slots = self._sampled(contents, n, tags, seed)
         else:
             candidates, slots = self._searched(contents, n, tags)
-        by_image: list[dict[tuple[int, ...], None]] = [{} for _ in images]
+        by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
-            by_image[slots[candidate.slot].row][candidate.words] = None
+            slot = slots[candidate.slot]
+            known = candidate.log_probability if slot.structure is None else None
+            by_image[slot.row].setdefault(candidate.words, known)
         sentences = [words for own in by_image for words in own]
         rows = [row for row, own in enumerate(by_image) for _ in own]
-        log_p = np.array(self.decoder.score(contents, sentences, rows))
+        # All are compared by their log-probability without a structure, whatever they were written with.
+        log_p = np.array([0.0 if known is None else known for own in by_image for known in own.values()])
+        unknown = [place for place, known in enumerate(k for own in by_image for k in own.values()) if known is None]
+        log_p[unknown] = self.decoder.score(
+            contents, [sentences[place] for place in unknown], [rows[place] for place in unknown]
+        )
         texts = [self._text(words) for words in sentences]
         vectors = self.space.embed_texts(texts)
         similarities = np.einsum("md,md->m", vectors, images[rows])
@@ -200,7 +207,8 @@ class Captioner:
         total = np.full(len(features), weights.get("bias", 0.0) + weights.get("familiarity", 0.0) * familiarity)
         for name in CONFIDENCE_FEATURES[:-1]:
             total += weights.get(name, 0.0) * features[:, FEATURES.index(name)]
-        return 1 / (1 + np.exp(-np.clip(total, -50, 50)))
+        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(total, -50, 50)))
+        return chances
 
     def ranked(self, pool: Pool, n: int) -> list[Caption]:
         """The best `n` captions of a pool."""

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from model.scnlm import END, END_TAG, NO_TAG, RARE, START, State, StructureContentModel, tag_windows
 
 FORBIDDEN = float("-inf")
+SCORE_BATCH = 128
+"""Sentences that are scored at once: of a length, and few enough for their logits to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -65,42 +67,60 @@ class Decoder:
 
         `contents` (n, D): unit vectors.
         """
-        if not slots:
-            return []
+        finished: list[list[tuple[float, tuple[int, ...], float]]] = [[] for _ in slots]
+        # Open structures apart, and the longest first: those that are done need no more steps.
+        order = sorted(range(len(slots)), key=lambda number: -len(slots[number].structure or ()))
+        for part in (
+            [number for number in order if slots[number].structure is None],
+            [number for number in order if slots[number].structure is not None],
+        ):
+            if part:
+                self._search(contents, [slots[number] for number in part], beam, [finished[number] for number in part])
+        found: list[Candidate] = []
+        for number, sentences in enumerate(finished):
+            sentences.sort(key=lambda sentence: (-sentence[0], sentence[1]))
+            found += [Candidate(number, words, total) for _, words, total in sentences[:keep]]
+        return found
+
+    def _search(
+        self,
+        contents: Tensor,
+        slots: Sequence[Slot],
+        beam: int,
+        finished: Sequence[list[tuple[float, tuple[int, ...], float]]],
+    ) -> None:
+        """Beam search for slots that are all open, or all of a structure and by falling length, into `finished`."""
         device = contents.device
-        groups = len(slots)
         windows, lengths = self._windows(slots, device)
         rows = torch.tensor([slot.row for slot in slots], device=device).repeat_interleave(beam)
         projected = self.model.project(contents)[rows]  # (G B, A)
-        state = self.model.start(groups * beam)
-        words = torch.full((groups * beam,), START, dtype=torch.long, device=device)
-        scores = torch.full((groups, beam), FORBIDDEN, device=device)
+        state = self.model.start(len(rows))
+        words = torch.full((len(rows),), START, dtype=torch.long, device=device)
+        scores = torch.full((len(slots), beam), FORBIDDEN, device=device)
         scores[:, 0] = 0.0
-        history = torch.zeros(groups, beam, 0, dtype=torch.long, device=device)
-        finished: list[list[tuple[float, tuple[int, ...], float]]] = [[] for _ in slots]
+        history = torch.zeros(len(slots), beam, 0, dtype=torch.long, device=device)
         for place in range(windows.shape[1]):
+            groups = len(slots) if slots[0].structure is None else int((lengths >= place).sum())
+            if groups < len(windows):  # the shortest structures are done
+                windows, lengths, scores, history = (part[:groups] for part in (windows, lengths, scores, history))
+                words, projected = words[: groups * beam], projected[: groups * beam]
+                state = tuple(part[: groups * beam] for part in state)
             log_p, state = self._next(words, windows, projected, state, place, lengths, beam)
-            ending = (scores + log_p.view(groups, beam, -1)[:, :, END]).tolist()
-            spelt = history.tolist()
-            for group in range(groups):
-                for one in range(beam):
-                    if (total := ending[group][one]) > FORBIDDEN:
-                        finished[group].append((total / (place + 1), tuple(spelt[group][one]), total))
+            endings = scores + log_p.view(groups, beam, -1)[:, :, END]
+            if bool((endings > FORBIDDEN).any()):
+                spelt = history.tolist()
+                for group, one in (endings > FORBIDDEN).nonzero().tolist():
+                    total = float(endings[group, one])
+                    finished[group].append((total / (place + 1), tuple(spelt[group][one]), total))
             log_p[:, END] = FORBIDDEN
             top, choice = log_p.topk(beam, dim=1)  # a sentence has at most `beam` followers among the best
-            total_scores = (scores.view(-1, 1) + top).view(groups, beam * beam)
-            scores, best = total_scores.topk(beam, dim=1)
+            scores, best = (scores.view(-1, 1) + top).view(groups, beam * beam).topk(beam, dim=1)
             if not bool((scores > FORBIDDEN).any()):
                 break
             parents = (best // beam + torch.arange(groups, device=device)[:, None] * beam).flatten()
             words = choice.view(groups, beam * beam).gather(1, best).flatten()
             history = torch.cat([history.flatten(0, 1)[parents], words[:, None]], dim=1).view(groups, beam, -1)
             state = tuple(part[parents] for part in state)
-        found: list[Candidate] = []
-        for number, sentences in enumerate(finished):
-            sentences.sort(key=lambda sentence: (-sentence[0], sentence[1]))
-            found += [Candidate(number, spelt_words, total) for _, spelt_words, total in sentences[:keep]]
-        return found
 
     @torch.inference_mode()
     def sample(
@@ -145,8 +165,16 @@ class Decoder:
     @torch.inference_mode()
     def score(self, contents: Tensor, sentences: Sequence[Sequence[int]], rows: Sequence[int]) -> list[float]:
         """Log-probability of each sentence, its end included, given a row of the contents and no structure."""
-        if not sentences:
-            return []
+        totals = [0.0] * len(sentences)
+        by_length = sorted(range(len(sentences)), key=lambda place: len(sentences[place]))
+        for start in range(0, len(by_length), SCORE_BATCH):
+            places = by_length[start : start + SCORE_BATCH]
+            scored = self._score(contents, [sentences[place] for place in places], [rows[place] for place in places])
+            for place, total in zip(places, scored, strict=True):
+                totals[place] = total
+        return totals
+
+    def _score(self, contents: Tensor, sentences: Sequence[Sequence[int]], rows: Sequence[int]) -> list[float]:
         length = max(len(sentence) for sentence in sentences) + 1
         padded = torch.tensor(
             [[START, *sentence] + [END] * (length - 1 - len(sentence)) for sentence in sentences],
@@ -155,7 +183,7 @@ class Decoder:
         windows = torch.full((*padded.shape, self.model.config.structure_window), NO_TAG, device=contents.device)
         logits = self.model(padded, windows, contents[torch.tensor(rows, device=contents.device)])
         targets = torch.cat([padded[:, 1:], torch.full_like(padded[:, :1], END)], dim=1)
-        log_p = logits.log_softmax(dim=-1).gather(2, targets[..., None])[..., 0]
+        log_p = logits.gather(2, targets[..., None])[..., 0] - logits.logsumexp(dim=-1)
         places = torch.arange(length, device=contents.device)
         ends = torch.tensor([len(sentence) for sentence in sentences], device=contents.device)
         totals: list[float] = (log_p * (places <= ends[:, None])).sum(dim=1).tolist()
@@ -177,28 +205,23 @@ class Decoder:
     def _next(
         self, words: Tensor, windows: Tensor, projected: Tensor, state: State, place: int, lengths: Tensor, beam: int
     ) -> tuple[Tensor, State]:
-        """Log-probabilities (G B, V) of what may come next, `FORBIDDEN` elsewhere, and the new state."""
+        """Log-probabilities (G B, V) of what may come next, `FORBIDDEN` elsewhere, and the new state.
+
+        Slots are all open, or all of a structure: `lengths` are all zero, or none is.
+        """
         window = windows[:, place].repeat_interleave(beam, dim=0)
-        lengths = lengths.repeat_interleave(beam)
         logits, state = self.model.step(words, window, projected, state, self._embeddings)
         log_p = nn.functional.log_softmax(logits, dim=-1)
-        log_p[:, [START, RARE]] = FORBIDDEN
         log_p.scatter_(1, words[:, None], FORBIDDEN)  # never a word twice in a row
-        fixed = lengths > 0
-        may_end = torch.where(
-            fixed,
-            lengths == place,
-            self.grammar.closing[words] & torch.tensor(place >= self.grammar.shortest, device=words.device),
-        )
-        log_p[:, END].masked_fill_(~may_end, FORBIDDEN)
-        if bool(fixed.any()):
-            tags = windows[:, place, 0].repeat_interleave(beam)[fixed]
-            before = (
-                windows[:, place - 1, 0].repeat_interleave(beam)[fixed] if place else torch.full_like(tags, END_TAG)
-            )
-            log_p[fixed] = log_p[fixed].masked_fill(~self.grammar.carries[before, tags], FORBIDDEN)
-        if place >= self.grammar.longest:
-            ending = log_p[:, END].clone()
-            log_p[~fixed] = FORBIDDEN
-            log_p[:, END] = ending
+        if int(lengths[0]):
+            tags = windows[:, place, 0]
+            before = windows[:, place - 1, 0] if place else torch.full_like(tags, END_TAG)
+            allowed = self.grammar.carries[before, tags]  # (G, V): where the structure ends, only the end
+            log_p = log_p.view(len(windows), beam, -1).masked_fill_(~allowed[:, None], FORBIDDEN).flatten(0, 1)
+        else:
+            log_p[:, [START, RARE]] = FORBIDDEN
+            if place >= self.grammar.longest:
+                log_p[:, END + 1 :] = FORBIDDEN
+            may_end = self.grammar.closing[words] if place >= self.grammar.shortest else torch.zeros_like(words).bool()
+            log_p[:, END].masked_fill_(~may_end, FORBIDDEN)
         return log_p, state

@@ -122,11 +122,9 @@ class StructureContentModel(nn.Module):
         new_state: State
         if self.config.context == "lstm":
             hidden, cell = state
-            gates = torch.addmm(
-                self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0,
-                torch.cat([embedded, attributes, hidden], dim=-1),
-                torch.cat([self.lstm.weight_ih_l0, self.lstm.weight_hh_l0], dim=1).T,
-            )
+            of_input, of_state, input_bias, state_bias = self.lstm.all_weights[0]
+            gates = nn.functional.linear(torch.cat([embedded, attributes], dim=-1), of_input, input_bias)
+            gates = gates + nn.functional.linear(hidden, of_state, state_bias)
             admit, forget, update, show = gates.chunk(4, dim=-1)
             cell = forget.sigmoid() * cell + admit.sigmoid() * update.tanh()
             hidden = show.sigmoid() * cell.tanh()
@@ -152,7 +150,8 @@ class StructureContentModel(nn.Module):
 
     def _logits(self, predicted: Tensor, attributes: Tensor) -> Tensor:
         factors = (predicted @ self.context_factors.T) * self.attribute_factors(attributes)
-        return self.dropout(factors) @ self.words.T + self.word_bias
+        logits: Tensor = self.dropout(factors) @ self.words.T + self.word_bias
+        return logits
 
 
 def tag_windows(tags: Tensor, window: int) -> Tensor:

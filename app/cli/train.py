@@ -130,7 +130,7 @@ def captioner(
     from model.training.captioner import train_captioner
     from model.training.captioner_config import CaptionerTraining
 
-    chosen = {"seed": seed, "context": context, "epochs": epochs, "reward_steps": reward_steps}
+    chosen: dict[str, object] = {"seed": seed, "context": context, "epochs": epochs, "reward_steps": reward_steps}
     if text_alone:
         # A reward needs an image to describe.
         chosen |= {"image_share": 0.0, "reward_steps": 0}

@@ -49,8 +49,12 @@ def score_captions(captions: Sequence[Tokens], references: Sequence[Sequence[Tok
     bleus = bleu(captions, references)
     cider = Cider.of_references(references)
     pairs = list(zip(captions, references, strict=True))
+    bleu1, bleu2, bleu3, bleu4 = (100 * value for value in bleus)
     return CaptionScores(
-        *(100 * value for value in bleus),
+        bleu1=bleu1,
+        bleu2=bleu2,
+        bleu3=bleu3,
+        bleu4=bleu4,
         rouge_l=sum(rouge_l(caption, own) for caption, own in pairs) / len(pairs),
         cider=sum(cider.score(caption, [cider.vector(one) for one in own]) for caption, own in pairs) / len(pairs),
         distinct1=distinct(captions, 1),

@@ -93,10 +93,10 @@ def fit_confidence(inputs: Floats, right: npt.NDArray[np.bool_], of_nothing: Flo
         optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(layer(values)[:, 0], targets, importance)
         loss = loss + 1e-3 * layer.weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     weights = layer.weight.detach().numpy()[0].astype(np.float64) / scales
     bias = float(layer.bias.item() - weights @ means)
     return {"bias": bias, **{name: float(one) for name, one in zip(CONFIDENCE_FEATURES, weights, strict=True)}}

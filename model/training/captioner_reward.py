@@ -60,13 +60,13 @@ def train_reward(
         for group in optimizer.param_groups:
             group["lr"] = config.reward_learning_rate * rate_factor(step, config.reward_steps)
         chosen = described[torch.randperm(len(described), generator=generator)[: config.reward_images]]
-        tags = torch.full((len(chosen), LONGEST + 1), NO_TAG)
+        shapes = torch.full((len(chosen), LONGEST + 1), NO_TAG)
         for place, row in enumerate(chosen.tolist()):
             if place % 2:
                 own = structures[row][int(torch.randint(len(structures[row]), (1,), generator=generator))]
-                tags[place] = END_TAG
-                tags[place, : len(own)] = torch.tensor(own)
-        windows = tag_windows(tags, config.structure_window)
+                shapes[place] = END_TAG
+                shapes[place, : len(own)] = torch.tensor(own)
+        windows = tag_windows(shapes, config.structure_window)
         windows[::2] = NO_TAG
         windows = windows.repeat_interleave(samples, dim=0)
         content = with_noise(images[chosen] - centres.images, config.noise, generator)
