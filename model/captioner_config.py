@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model.scnlm import ScnlmConfig
-
 CAPTIONER = "captioner.safetensors"
 STRUCTURES = "structures.json"
+
+
+class ScnlmConfig(BaseModel):
+    """Sizes of the network; the names of the dimensions are those of model/scnlm.py."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context: Literal["lstm", "log-bilinear"] = "lstm"
+    words: int = Field(gt=3, description="V, the three special ones included.")
+    tags: int = Field(gt=2, description="Parts of speech, the two special ones included.")
+    content_dimension: int = Field(gt=0, description="D, of the joint space.")
+    word_dimension: int = Field(default=256, gt=0, description="K.")
+    attribute_dimension: int = Field(default=256, gt=0, description="A.")
+    factors: int = Field(default=384, gt=0, description="F.")
+    hidden_dimension: int = Field(default=384, gt=0, description="State of the LSTM.")
+    context_words: int = Field(default=5, gt=0, description="Words that the log-bilinear form looks back.")
+    structure_window: int = Field(default=4, gt=0, description="k: tags of this word and of the next k - 1.")
 
 
 class CaptionerConfig(BaseModel):

@@ -24,11 +24,10 @@ arXiv 1411.2539 (2014); the multiplicative form also in Kiros et al., "Multimoda
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from model.captioner_config import ScnlmConfig
 
 START, END, RARE = 0, 1, 2
 """Word numbers that are no words: before the first, after the last, and too rare to be written."""
@@ -38,23 +37,6 @@ NO_TAG, END_TAG = 0, 1
 SPECIAL_TAGS = ("<open>", "<end>")
 
 State = tuple[Tensor, ...]
-
-
-class ScnlmConfig(BaseModel):
-    """Sizes of the network; the names of the dimensions are those of the module's equations."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    context: Literal["lstm", "log-bilinear"] = "lstm"
-    words: int = Field(gt=3, description="V, the three special ones included.")
-    tags: int = Field(gt=2, description="Parts of speech, the two special ones included.")
-    content_dimension: int = Field(gt=0, description="D, of the joint space.")
-    word_dimension: int = Field(default=256, gt=0, description="K.")
-    attribute_dimension: int = Field(default=256, gt=0, description="A.")
-    factors: int = Field(default=384, gt=0, description="F.")
-    hidden_dimension: int = Field(default=384, gt=0, description="State of the LSTM.")
-    context_words: int = Field(default=5, gt=0, description="Words that the log-bilinear form looks back.")
-    structure_window: int = Field(default=4, gt=0, description="k: tags of this word and of the next k - 1.")
 
 
 class StructureContentModel(nn.Module):

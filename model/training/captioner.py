@@ -23,13 +23,13 @@ from torch import Tensor
 
 from model.bundle import Bundle, BundleConfig, write_config
 from model.captioner import Captioner, Pool
-from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
+from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
 from model.datasets import CaptionDataset, load_dataset
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
 from model.ranking import weighted
-from model.scnlm import ScnlmConfig, StructureContentModel
+from model.scnlm import StructureContentModel
 from model.space import JointSpace
 from model.structures import Structures
 from model.training.captioner_config import CaptionerTraining

@@ -7,7 +7,8 @@ from typing import Literal
 import pytest
 import torch
 
-from model.scnlm import END_TAG, NO_TAG, START, ScnlmConfig, StructureContentModel, tag_windows
+from model.captioner_config import ScnlmConfig
+from model.scnlm import END_TAG, NO_TAG, START, StructureContentModel, tag_windows
 
 Context = Literal["lstm", "log-bilinear"]
 
