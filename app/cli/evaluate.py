@@ -86,6 +86,16 @@ def captions(
     data: DataOption,
     split: SplitOption,
     model: ModelOption = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            dir_okay=False,
+            help="Also write 20 photographs, drawn at random, with captions and references: Markdown.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws these photographs.")] = 7,
     json: JsonOption = False,
 ) -> None:
     """Write a caption of each image and score it against what people wrote: BLEU, ROUGE-L, CIDEr.
@@ -105,7 +115,7 @@ def captions(
     if dataset.missing:
         say(f"{dataset.missing:,} images of the split are left out: no file, or no captions.")
     from model.captioner import Captioner
-    from model.evaluation.caption_protocol import measure_captions
+    from model.evaluation.caption_protocol import caption_table, measure_captions
     from model.evaluation.protocol import embed_captions, embed_photographs
     from model.words import tokenise
 
@@ -119,6 +129,8 @@ def captions(
         train = (train_split, embed_captions(space, texts, space.config.text.sentence_encoder))
     with progress("Writing", "captions") as reporter:
         document = measure_captions(captioner, dataset, images, train, reporter.update)
+    if table is not None:
+        table.write_text(caption_table(captioner, dataset, images, 20, seed), encoding="utf-8")
     if json:
         print_json(document)
         return

@@ -67,6 +67,19 @@ def measure_captions(
     return figures
 
 
+def caption_table(captioner: Captioner, dataset: CaptionDataset, images: Vectors, count: int, seed: int) -> str:
+    """Photographs drawn at random with their five captions, good and bad ones alike, and their references: Markdown."""
+    rows = np.random.default_rng(seed).permutation(len(images))[:count]
+    lines = ["| photograph | written, first to fifth (confidence of the first) | references |", "|---|---|---|"]
+    for row, captions in zip(rows.tolist(), write_captions(captioner, images[rows], 5), strict=True):
+        item = dataset.items[row]
+        written = "<br>".join(one.text for one in captions)
+        confidence = f" ({captions[0].confidence:.2f})" if captions else ""
+        people = "<br>".join(caption.replace("|", "/") for caption in item.captions)
+        lines.append(f"| {item.path.name} | {written}{confidence} | {people} |")
+    return "\n".join(lines) + "\n"
+
+
 def _retrieved(
     images: Vectors, train: Train, references: Sequence[Sequence[list[str]]]
 ) -> tuple[list[list[str]], list[list[str]]]:

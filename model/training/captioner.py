@@ -110,6 +110,7 @@ def train_captioner(
     tensors |= {name: torch.from_numpy(array) for name, array in to_arrays(trigrams, frequencies).items()}
     partial = bundle / (CAPTIONER + ".partial")
     save_file(tensors, partial)
+    partial.chmod(0o644)
     partial.replace(bundle / CAPTIONER)
     (bundle / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
     base = Bundle.load_config(bundle)

@@ -83,7 +83,9 @@ def test_training_and_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
     assert outcome.status == 0, outcome.stderr
     keys = {"bleu1", "bleu2", "bleu3", "bleu4", "cider", "rouge_l", "distinct1", "distinct2", "in_training_set"}
     assert keys <= outcome.document.keys()
-    outcome = run("evaluate", "captions", "--data", CAPTIONS, "--split", "test", "--model", bundle)
+    table = tmp_path / "table.md"
+    outcome = run("evaluate", "captions", "--data", CAPTIONS, "--split", "test", "--model", bundle, "--table", table)
+    assert len(table.read_text().splitlines()) == 2 + 2
     assert "written" in outcome.stdout
     assert "nearest caption" in outcome.stdout
 
