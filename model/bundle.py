@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model.errors import BundleError
 from model.words import TOKENISER, Vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_FILE = "bundle.json"
 SentenceEncoder = Literal["bag", "lstm", "mean"]
 """The linear encoder, the LSTM, or the normalised mean of the two."""
@@ -48,10 +48,11 @@ class Preprocessing(_Config):
 
 
 class ImageConfig(_Config):
-    """The image side: a timm backbone, its pooled feature, and a linear projection."""
+    """The image side: a timm backbone, its pooled feature, and the projection."""
 
     backbone: str = Field(description="timm name of the network.")
     feature_dimension: int = Field(gt=0)
+    kinds: int = Field(default=0, ge=0, description="Kinds of things that the backbone's own classifier tells apart.")
     preprocessing: Preprocessing
 
 
@@ -61,6 +62,9 @@ class TextConfig(_Config):
     tokeniser: str = TOKENISER
     words: int = Field(gt=0, description="Size of the vocabulary.")
     grounded_words: int = Field(gt=0, description="How many of them, from the first, were seen in training.")
+    code_dimension: int | None = Field(
+        default=None, gt=0, description="Dimension of the words' codes; none: only grounded words have a vector."
+    )
     lstm_dimension: int | None = Field(default=None, description="Hidden units; none: there is no LSTM.")
     lstm_input_dimension: int | None = None
     encoders: tuple[Literal["bag", "lstm"], ...] = Field(

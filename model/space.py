@@ -46,10 +46,11 @@ class JointSpace:
         self.bundle = bundle
         self.device = device
         self._backbone = backbone
-        projection = ImageProjection(self.config.image.feature_dimension, self.dimension)
+        projection = ImageProjection(self.config.image.feature_dimension, self.dimension, self.config.image.kinds)
         encoders = SentenceEncoders(self.config.text, self.dimension)
         modules = torch.nn.ModuleDict({"image": projection, "text": encoders})
-        weights = {name: weight.float() for name, weight in load_file(bundle.path / ENCODERS).items()}
+        stored = load_file(bundle.path / ENCODERS)
+        weights = {name: weight.float() if weight.is_floating_point() else weight for name, weight in stored.items()}
         try:
             modules.load_state_dict(weights)
         except RuntimeError as error:
@@ -59,8 +60,9 @@ class JointSpace:
         modules.eval().requires_grad_(False).to(device)
         self._projection = projection
         self._encoders = encoders
-        grounded = encoders.bag.words.weight[: self.config.text.grounded_words]
-        self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
+        with torch.inference_mode():
+            grounded = encoders.words(torch.arange(self.config.text.grounded_words, device=device))
+            self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
 
     @classmethod
     def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
@@ -124,7 +126,8 @@ class JointSpace:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), TEXT_BATCH):
             batch = sentences[start : start + TEXT_BATCH]
-            vectors[start : start + len(batch)] = self._encoders.embed(batch, encoder).cpu().numpy()
+            (embedded,) = self._encoders.embed(batch, [encoder])
+            vectors[start : start + len(batch)] = embedded.cpu().numpy()
         return vectors
 
     def embed_operands(self, texts: Sequence[str]) -> Vectors:
