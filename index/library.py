@@ -236,6 +236,14 @@ class Library:
         with self._gate.enter():
             return self._list(self._catalog.sentences, cursor, limit, filters)
 
+    def images_at(self, places: Sequence[int]) -> list[ImageRecord]:
+        """Return the images at these places of the list (0 is the newest); without those beyond its end."""
+        with self._gate.enter():
+            keys = self._catalog.images.keys({})[::-1]
+            wanted = keys[[place for place in places if 0 <= place < len(keys)]]
+            records = self._catalog.images.records(wanted)
+            return [records[key] for key in wanted.tolist() if key in records]
+
     def update_image(self, id: str, metadata: Metadata) -> ImageRecord:
         """Replace the metadata of an image; RecordNotFound, InvalidMetadata."""
         with self._gate.enter():

@@ -29,7 +29,7 @@ from model.evaluation.protocol import embed_captions
 from model.evaluation.regularities import Swap, find_swaps, holds_phrase
 from model.space import JointSpace
 
-Floats = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 QueryKind = Literal["sentence", "image", "composed"]
 CalibratedTarget = Literal["images", "sentences"]
