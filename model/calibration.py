@@ -253,11 +253,12 @@ def _sample(swaps: list[Swap]) -> list[Swap]:
 def _hits(cosine: Floats, words: Floats, right: Sequence[Sequence[bool]], image: npt.NDArray[np.int64]) -> Hits:
     """Flatten (queries, hits); the photograph that a query is about decides its half."""
     count = cosine.shape[1]
+    real = np.isfinite(cosine).ravel()  # what must not be found comes last, where there is nothing else
     return Hits(
-        cosine=cosine.ravel(),
-        words=np.repeat(words, count),
-        right=np.array(right, dtype=bool).ravel(),
-        half=np.repeat(image % 2, count),
+        cosine=cosine.ravel()[real],
+        words=np.repeat(words, count)[real],
+        right=np.array(right, dtype=bool).ravel()[real],
+        half=np.repeat(image % 2, count)[real],
     )
 
 
