@@ -82,9 +82,35 @@ class TextConfig(_Config):
 
 
 class CompositionConfig(_Config):
-    """How operands of different kinds weigh in a sum (see `JointSpace.compose`)."""
+    """The numbers of the rule of arithmetic; `model.composition` says what each does."""
 
     image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
+    swap_image_weight: float = Field(default=0.3, ge=0, description="The same, where words are exchanged.")
+    swap_removal: float = Field(default=0.0, ge=0, description="What an exchanged word still takes away.")
+    temperature: float = Field(default=0.07, gt=0)
+    taken: float = Field(default=1.0, ge=0, description="Weight of how often the removed word stands before a head.")
+    put: float = Field(default=0.5, ge=0, description="The same for the added word.")
+    phrases: int = Field(default=2, ge=1, description="To how many phrases an added word is completed.")
+    heads: tuple[str, ...] = Field(default=(), description="Words that attributes stand before; none: a plain sum.")
+    pairs: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="How often a word stood right before a head, or (empty) before none."
+    )
+
+
+class CalibrationCurve(_Config):
+    """chance = 1 / (1 + exp(-(slope * cosine + intercept + brevity / words))); see `model.calibration`."""
+
+    slope: float = Field(gt=0)
+    intercept: float
+    brevity: float = Field(default=0.0, description="Divided by the known content words of a sentence.")
+
+
+class CalibrationConfig(_Config):
+    """From cosines to the chance that a hit is right."""
+
+    curves: dict[str, CalibrationCurve] = Field(description="By KIND_to_TARGET, such as sentence_to_images.")
+    errors: dict[str, float] = Field(description="Expected calibration error of each, on hits kept out of the fit.")
+    fitted_on: str
 
 
 class BundleConfig(_Config):
@@ -96,6 +122,7 @@ class BundleConfig(_Config):
     image: ImageConfig
     text: TextConfig
     composition: CompositionConfig = CompositionConfig()
+    calibration: CalibrationConfig | None = Field(default=None, description="None: hits have no confidence.")
     training_data: str = Field(description="What it was trained on, with its terms of use.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")
     quality: dict[str, Any] = Field(default_factory=dict, description="Figures measured after training.")
