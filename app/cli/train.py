@@ -39,7 +39,8 @@ def space(
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")],
     preset: Annotated[
-        Literal["default", "paper"], typer.Option(help="A set of settings; `paper` is Kiros et al. 2014.")
+        Literal["default", "quick", "paper"],
+        typer.Option(help="A set of settings: `quick` takes minutes, `paper` is Kiros et al. 2014."),
     ] = "default",
     seed: Annotated[
         int | None, typer.Option(min=0, help="Makes a run repeatable.  [the preset's]", show_default=False)
