@@ -26,7 +26,7 @@ from model.bundle import CalibrationConfig, CalibrationCurve
 from model.content_words import content_words
 from model.datasets import CaptionDataset
 from model.evaluation.protocol import embed_captions
-from model.evaluation.regularities import Swap, find_swaps, holds_phrase
+from model.evaluation.regularities import Swap, answerable, find_swaps, holds_phrase
 from model.space import JointSpace
 
 Floats = npt.NDArray[np.float64]
@@ -195,7 +195,7 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     ]
     yield "image_to_images", _hits(cosine, np.ones(len(rows)), right, rows)
 
-    swaps = _sample(find_swaps(dataset))
+    swaps = _sample(answerable(space, find_swaps(dataset)))
     if not swaps:
         return
     composed = np.stack(

@@ -18,6 +18,7 @@ from model.evaluation.regularities import (
     Mentions,
     Swap,
     SwapScores,
+    answerable,
     find_swaps,
     score_answers,
 )
@@ -56,7 +57,7 @@ def fit_composition(
     stays a plain sum. `report(done, total)` counts the settings that were tried.
     """
     counted = count_phrases(train)
-    swaps = find_swaps(dev)
+    swaps = answerable(space, find_swaps(dev))
     if not swaps or not counted.heads:
         return space.config.composition.model_copy(update={"heads": (), "pairs": {}})
     swaps = swaps[:: -(-len(swaps) // TRIED)]
