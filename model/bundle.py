@@ -96,11 +96,14 @@ class CompositionConfig(_Config):
 
 
 class CalibrationCurve(_Config):
-    """chance = 1 / (1 + exp(-(slope * cosine + intercept + brevity / words))); see `model.calibration`."""
+    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + brevity / words)))); see `model.calibration`."""
 
     slope: float = Field(gt=0)
     intercept: float
     brevity: float = Field(default=0.0, description="Divided by the known content words of a sentence.")
+    bend: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Knots of the line that corrects the logistic curve, both coordinates rising."
+    )
 
 
 class CalibrationConfig(_Config):

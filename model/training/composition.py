@@ -70,6 +70,8 @@ def fit_composition(
     swaps = swaps[:: -(-len(swaps) // TRIED)]
     mentions = Mentions(dev)
     asked = image_vectors[[swap.image for swap in swaps]]  # (queries, D)
+    answers = space.embed_texts([swap.answer for swap in swaps])
+    typing = score_answers(answers, image_vectors, swaps, mentions)
     composer = space.composer_with(counted)
     fits = [composer.head_fit(vector, [swap.old]) for vector, swap in zip(asked, swaps, strict=True)]
     settings = list(product(_TEMPERATURES, _TAKEN, _PUT, _PHRASES))
@@ -80,7 +82,7 @@ def fit_composition(
         completed = _completed(composer, fits, swaps)
         for image_weight in _IMAGE_WEIGHTS:
             queries = _unit(completed + image_weight * asked)
-            merit = _merit(score_answers(queries, image_vectors, swaps, mentions))
+            merit = _merit(score_answers(queries, image_vectors, swaps, mentions), typing)
             if best is None or merit > best[0]:
                 # Taking the attribute away as well lost at every weight: the phrase says it already.
                 weights = {"swap_image_weight": image_weight, "swap_removal": 0.0}
@@ -145,10 +147,14 @@ def _choose_thing_weights(
     return config.model_copy(update={"thing_image_weight": weight, "thing_removal": removal})
 
 
-def _merit(scores: SwapScores) -> float:
-    """Reach both goals first; beyond them it counts what the first answer keeps of the picture."""
-    reached = min(scores.success_at_1 / GOAL_AT_1, 1.0) + min(scores.success_at_10 / GOAL_AT_10, 1.0)
-    return reached + 0.01 * scores.keeping_the_rest
+def _merit(scores: SwapScores, typing: SwapScores) -> float:
+    """Reach the goals, and keep clearly more of the picture than typing the answer does; beyond them, keep more."""
+    goals = (
+        (scores.success_at_1, GOAL_AT_1),
+        (scores.success_at_10, GOAL_AT_10),
+        (scores.keeping_the_rest, max(1.1 * typing.keeping_the_rest, 1.0)),
+    )
+    return sum(min(reached / goal, 1.0) for reached, goal in goals) + 0.001 * scores.keeping_the_rest
 
 
 def _unit(rows: npt.NDArray[np.float64]) -> Vectors:
