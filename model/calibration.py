@@ -84,7 +84,8 @@ def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, words: npt.ArrayLike
     logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + curve.brevity / known
     chance: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
     if curve.bend:
-        chance = np.interp(chance, *zip(*curve.bend, strict=True))
+        before, after = np.array(curve.bend).T
+        chance = np.asarray(np.interp(chance, before, after))
     return chance
 
 
@@ -95,7 +96,7 @@ def lowest_cosine(curve: CalibrationCurve, chance: float, words: int = 1) -> flo
     if chance >= 1:
         return np.inf
     if curve.bend:
-        before, after = zip(*curve.bend, strict=True)
+        before, after = np.array(curve.bend).T
         chance = float(np.clip(np.interp(chance, after, before), 1e-12, 1 - 1e-12))
     logit = float(np.log(chance / (1 - chance)))
     return (logit - curve.intercept - curve.brevity / max(words, 1)) / curve.slope
