@@ -18,7 +18,7 @@ from app.deps import documented_parameters, only_documented_parameters
 from app.health import Readiness
 from app.metrics import Metrics
 from app.middleware import REQUEST_ID_HEADER, ApiKey, BodyLimit, HeadRequests, RequestContext
-from app.routes import about, captions, embeddings, images, search, sentences
+from app.routes import about, captions, embeddings, images, maps, search, sentences
 from app.schemas.about import ProblemDocument
 from app.service import Service
 from app.settings import Settings
@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.settings = settings
     app.state.metrics = metrics
     errors.install(app)
-    for module in (images, sentences, search, captions, embeddings, about):
+    for module in (images, sentences, search, maps, captions, embeddings, about):
         app.include_router(module.router)
     if settings.api_key is not None:
         _document_key(app)

@@ -26,7 +26,7 @@ from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
 from model.words import TOKENISER, Vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_FILE = "bundle.json"
 SentenceEncoder = Literal["bag", "lstm", "mean"]
 """The linear encoder, the LSTM, or the normalised mean of the two."""
@@ -53,10 +53,11 @@ class Preprocessing(_Config):
 
 
 class ImageConfig(_Config):
-    """The image side: a timm backbone, its pooled feature, and a linear projection."""
+    """The image side: a timm backbone, its pooled feature, and the projection."""
 
     backbone: str = Field(description="timm name of the network.")
     feature_dimension: int = Field(gt=0)
+    kinds: int = Field(default=0, ge=0, description="Kinds of things that the backbone's own classifier tells apart.")
     preprocessing: Preprocessing
 
 
@@ -66,6 +67,9 @@ class TextConfig(_Config):
     tokeniser: str = TOKENISER
     words: int = Field(gt=0, description="Size of the vocabulary.")
     grounded_words: int = Field(gt=0, description="How many of them, from the first, were seen in training.")
+    code_dimension: int | None = Field(
+        default=None, gt=0, description="Dimension of the words' codes; none: only grounded words have a vector."
+    )
     lstm_dimension: int | None = Field(default=None, description="Hidden units; none: there is no LSTM.")
     lstm_input_dimension: int | None = None
     encoders: tuple[Literal["bag", "lstm"], ...] = Field(
@@ -83,9 +87,40 @@ class TextConfig(_Config):
 
 
 class CompositionConfig(_Config):
-    """How operands of different kinds weigh in a sum (see `JointSpace.compose`)."""
+    """The numbers of the rule of arithmetic; `model.composition` says what each does."""
 
     image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
+    swap_image_weight: float = Field(default=0.3, ge=0, description="The same, where attributes are exchanged.")
+    swap_removal: float = Field(default=0.0, ge=0, description="What an exchanged attribute still takes away.")
+    thing_image_weight: float = Field(default=0.5, ge=0, description="As swap_image_weight, for things.")
+    thing_removal: float = Field(default=0.5, ge=0, description="As swap_removal, for things.")
+    temperature: float = Field(default=0.07, gt=0)
+    taken: float = Field(default=1.0, ge=0, description="Weight of how often the removed word stands before a head.")
+    put: float = Field(default=0.5, ge=0, description="The same for the added word.")
+    phrases: int = Field(default=2, ge=1, description="To how many phrases an added word is completed.")
+    heads: tuple[str, ...] = Field(default=(), description="Words that attributes stand before; none: a plain sum.")
+    pairs: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="How often a word stood right before a head, or (empty) before none."
+    )
+
+
+class CalibrationCurve(_Config):
+    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + brevity / words)))); see `model.calibration`."""
+
+    slope: float = Field(gt=0)
+    intercept: float
+    brevity: float = Field(default=0.0, description="Divided by the known content words of a sentence.")
+    bend: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Knots of the line that corrects the logistic curve, both coordinates rising."
+    )
+
+
+class CalibrationConfig(_Config):
+    """From cosines to the chance that a hit is right."""
+
+    curves: dict[str, CalibrationCurve] = Field(description="By KIND_to_TARGET, such as sentence_to_images.")
+    errors: dict[str, float] = Field(description="Expected calibration error of each, on hits kept out of the fit.")
+    fitted_on: str
 
 
 class BundleConfig(_Config):
@@ -98,6 +133,7 @@ class BundleConfig(_Config):
     text: TextConfig
     composition: CompositionConfig = CompositionConfig()
     captioner: CaptionerConfig | None = Field(default=None, description="Writes captions; none: it cannot.")
+    calibration: CalibrationConfig | None = Field(default=None, description="None: hits have no confidence.")
     training_data: str = Field(description="What it was trained on, with its terms of use.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")
     quality: dict[str, Any] = Field(default_factory=dict, description="Figures measured after training.")

@@ -8,8 +8,9 @@ space.embed_texts(["a dog runs", ...])       # float32 (n, D), unit rows
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from model.bundle import ENCODERS, Bundle, BundleConfig, SentenceEncoder
+from model.bundle import ENCODERS, Bundle, BundleConfig, CompositionConfig, SentenceEncoder
+from model.composition import Composer, Term
 from model.encoders import (
     EPSILON,
     Backbone,
@@ -27,16 +29,13 @@ from model.encoders import (
     TorchBackbone,
     preprocess,
 )
-from model.errors import BundleError, DegenerateQueryError
+from model.errors import BundleError
 
 Vectors = npt.NDArray[np.float32]
-Term = tuple["Vectors | str", float, Literal["image", "text"]]
 
 IMAGE_BATCH = 16
 """Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
 TEXT_BATCH = 512
-DEGENERATE_NORM = 0.05
-"""A sum of unit vectors shorter than this has no direction worth searching by."""
 
 
 class JointSpace:
@@ -46,10 +45,11 @@ class JointSpace:
         self.bundle = bundle
         self.device = device
         self._backbone = backbone
-        projection = ImageProjection(self.config.image.feature_dimension, self.dimension)
+        projection = ImageProjection(self.config.image.feature_dimension, self.dimension, self.config.image.kinds)
         encoders = SentenceEncoders(self.config.text, self.dimension)
         modules = torch.nn.ModuleDict({"image": projection, "text": encoders})
-        weights = {name: weight.float() for name, weight in load_file(bundle.path / ENCODERS).items()}
+        stored = load_file(bundle.path / ENCODERS)
+        weights = {name: weight.float() if weight.is_floating_point() else weight for name, weight in stored.items()}
         try:
             modules.load_state_dict(weights)
         except RuntimeError as error:
@@ -59,8 +59,10 @@ class JointSpace:
         modules.eval().requires_grad_(False).to(device)
         self._projection = projection
         self._encoders = encoders
-        grounded = encoders.bag.words.weight[: self.config.text.grounded_words]
-        self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
+        with torch.inference_mode():
+            grounded = encoders.words(torch.arange(self.config.text.grounded_words, device=device))
+            self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
+        self.composer = self.composer_with(self.config.composition)
 
     @classmethod
     def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
@@ -124,7 +126,8 @@ class JointSpace:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), TEXT_BATCH):
             batch = sentences[start : start + TEXT_BATCH]
-            vectors[start : start + len(batch)] = self._encoders.embed(batch, encoder).cpu().numpy()
+            (embedded,) = self._encoders.embed(batch, [encoder])
+            vectors[start : start + len(batch)] = embedded.cpu().numpy()
         return vectors
 
     def embed_operands(self, texts: Sequence[str]) -> Vectors:
@@ -151,22 +154,33 @@ class JointSpace:
         ]
 
     def compose(self, terms: Sequence[Term]) -> Vectors:
-        """The unit vector (D,) of a weighted sum of images and texts.
+        """The unit vector (D,) of a weighted sum of images and texts, by the rule of `model.composition`.
 
-        Each term is (vector (D,) or text, weight, kind). Every operand is made unit length, multiplied by its weight
-        (and an image also by the bundle's `image_weight`), and summed; the sum is made unit length. The order of terms
-        does not matter. Errors: `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`,
-        `EmptyTextError`. Source: Kiros et al. 2014, multimodal linguistic regularities.
+        Each term is (vector (D,) or text, weight, kind); the order of terms does not matter. Errors:
+        `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`, `EmptyTextError`.
         """
-        if not terms:
-            raise DegenerateQueryError
-        total = np.zeros(self.dimension, dtype=np.float64)
-        for operand, weight, kind in terms:
-            vector = self.embed_operands([operand])[0] if isinstance(operand, str) else operand
-            scale = weight * (self.config.composition.image_weight if kind == "image" else 1.0)
-            total += scale * np.asarray(vector, dtype=np.float64) / max(float(np.linalg.norm(vector)), EPSILON)
-        norm = float(np.linalg.norm(total))
-        if norm < DEGENERATE_NORM:
-            raise DegenerateQueryError
-        composed: Vectors = (total / norm).astype(np.float32)
-        return composed
+        total: Vectors = self.compose_parts(terms).sum(axis=0, dtype=np.float64).astype(np.float32)
+        return total
+
+    def compose_parts(self, terms: Sequence[Term]) -> Vectors:
+        """What each of n terms contributes to their sum: float32 (n, D), rows that add up to `compose(terms)`."""
+        return self.composer.parts(terms)
+
+    def with_config(self, config: BundleConfig) -> JointSpace:
+        """The same space and the same weights under another configuration: one not written yet, say."""
+        other = copy(self)
+        other.bundle = replace(self.bundle, config=config)
+        other.composer = other.composer_with(config.composition)
+        return other
+
+    def composer_with(self, config: CompositionConfig) -> Composer:
+        """The rule of arithmetic with other numbers, on this space."""
+        return Composer(config, self.bundle.vocabulary, self._word_vectors, self.embed_operands, self.embed_texts)
+
+    @torch.inference_mode()
+    def _word_vectors(self, numbers: Sequence[int]) -> Vectors:
+        """Word numbers to the linear encoder's vectors, as they are summed: float32 (n, D)."""
+        vectors: Vectors = (
+            self._encoders.words(torch.tensor(numbers, dtype=torch.int64, device=self.device)).cpu().numpy()
+        )
+        return vectors

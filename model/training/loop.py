@@ -23,10 +23,15 @@ from model.losses import contrastive_loss, pairwise_ranking_loss
 from model.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from model.training.config import SpaceTraining, Stage
 from model.training.data import TrainingSet, augment
+from model.training.folding import FoldedBackbone
+from model.training.kinds import Kinds
 
 CHECKPOINT_SECONDS = 120.0
 WARM_UP_SHARE = 0.1
 CLIP_NORM = 2.0
+KINDS_WEIGHT = 0.5
+PRE_TRAINED = ("backbone.", "image.classifier.")
+"""Names of parameters that come from the backbone's pre-training, and keep close to it."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,20 @@ Report = Callable[[Progress], None]
 
 
 class TrainedParts(nn.Module):
-    """What the stages train: backbone, image projection, sentence encoders."""
+    """What the stages train: backbone, image projection, sentence encoders; and the guide, which is not shipped.
 
-    def __init__(self, backbone: nn.Module, image: ImageProjection, text: SentenceEncoders) -> None:
+    The guide (D to 384) tells the text model's vector of a caption from a sentence encoder's, and so makes the encoder
+    keep what that one knows.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, image: ImageProjection, text: SentenceEncoders, guide: nn.Linear | None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.image = image
         self.text = text
+        self.guide = guide
 
 
 def run_stage(
@@ -59,19 +71,25 @@ def run_stage(
     preprocessing: Preprocessing,
     data: TrainingSet,
     features: npt.NDArray[np.float16] | None,
+    kinds: Kinds | None,
+    opinions: Tensor | None,
     checkpoint: Path,
     report: Report,
 ) -> None:
     """Train `parts` in place through one stage; they hold the averaged weights afterwards.
 
-    `features` (n, 2, F): the backbone's features of each image and of its mirror image, where the stage does not train
-    the backbone. `checkpoint`: file to resume from and to write to.
+    `features` (n, views, F): the backbone's features of each image and of its mirror image, where the stage does not
+    train the backbone. `kinds`: where features and names of kinds of things come from. `opinions` (n, kinds): the
+    chances that the classifier gave for each image before the backbone learned. `checkpoint`: file to resume from and
+    to write to.
     """
+    # Adam's moments of weights that hardly learn decay into denormal numbers, which slow everything down.
+    torch.set_flush_denormal(True)
     trained = _trained_parameters(parts, stage)
     average = {name: parameter.detach().clone() for name, parameter in trained.items()}
     groups = {
-        "backbone": [parameter for name, parameter in trained.items() if name.startswith("backbone.")],
-        "encoders": [parameter for name, parameter in trained.items() if not name.startswith("backbone.")],
+        "backbone": [parameter for name, parameter in trained.items() if name.startswith(PRE_TRAINED)],
+        "encoders": [parameter for name, parameter in trained.items() if not name.startswith(PRE_TRAINED)],
     }
     rates = {"backbone": stage.backbone_learning_rate, "encoders": stage.learning_rate}
     optimizer = torch.optim.AdamW(
@@ -96,6 +114,7 @@ def run_stage(
     losses: list[float] = []
     parts.train()
     parts.backbone.eval()  # batch-norm statistics stay those of pre-training
+    backbone = FoldedBackbone(parts.backbone, preprocessing.size)
     for step in range(start, steps):
         epoch, place = divmod(step, steps_per_epoch)
         order = _permutation(config.seed, stage, epoch, len(data))
@@ -107,25 +126,39 @@ def run_stage(
             group["lr"] = rates[group["name"]] * rate_factor(step, steps)
 
         if features is not None:
-            sides = torch.randint(0, 2, (len(rows),), generator=generator)
-            pooled = torch.from_numpy(features[rows.numpy(), sides.numpy()].astype(np.float32))
+            views = torch.randint(0, stage.views, (len(rows),), generator=generator)
+            pooled = torch.from_numpy(features[rows.numpy(), views.numpy()].astype(np.float32))
         else:
             pixels = torch.from_numpy(data.pixels[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
             batch = (augment(pixels, stage.image_size or config.image_size, generator) - mean) / std
-            pooled = parts.backbone(batch.contiguous(memory_format=torch.channels_last))
-        images = parts.image(nn.functional.dropout(pooled, config.feature_dropout))
-        sentences, owner = _draw_captions(data, rows, stage.captions_per_image, generator)
+            pooled = backbone(batch.contiguous(memory_format=torch.channels_last))
+        images = parts.image(pooled, config.feature_dropout)
+        sentences, owner, places = _draw_captions(data, rows, stage.captions_per_image, generator)
+        captions = len(sentences)
+        if kinds is not None and stage.kinds:
+            made, names = kinds.draw(stage.kinds, pooled.detach(), generator)
+            things = parts.image(made, config.feature_dropout)
+            sentences += names
         total_words = sum(len(sentence) for sentence in sentences)
         keep = (torch.rand(total_words, generator=generator) >= config.word_dropout).float()
 
         loss = torch.zeros(())
-        for encoder in stage.encoders:
-            embedded = parts.text.embed(sentences, encoder, keep)
-            loss = loss + _loss(config, images, embedded, owner)
+        for embedded in parts.text.embed(sentences, stage.encoders, keep):
+            loss = loss + _loss(config, images, embedded[:captions], owner)
+            if parts.guide is not None and data.guidance is not None:
+                told = nn.functional.cosine_similarity(parts.guide(embedded[:captions]), data.guidance[places])
+                loss = loss + config.guidance * (1 - told.mean())
+            if len(sentences) > captions:
+                own = torch.arange(len(things))
+                loss = loss + KINDS_WEIGHT * contrastive_loss(things, embedded[captions:], own, config.temperature)
+        if stage.trains_backbone and opinions is not None and parts.image.classifier is not None:
+            said = parts.image.classifier(pooled).log_softmax(dim=1)
+            loss = loss + config.consistency * nn.functional.kl_div(said, opinions[rows], reduction="batchmean")
         optimizer.zero_grad()
         loss.backward()
         for parameters in groups.values():
-            torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+            if parameters:
+                torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
 
         decay = min(config.average, (1 + step) / (10 + step)) if config.average else 0.0
@@ -151,9 +184,9 @@ def _trained_parameters(parts: TrainedParts, stage: Stage) -> dict[str, nn.Param
     def is_trained(name: str) -> bool:
         if name.startswith("backbone."):
             return name in tuned
-        if name.startswith("text.lstm."):
-            return "lstm" in stage.encoders
-        return stage.train_shared
+        if name.startswith("image.classifier."):
+            return stage.trains_backbone  # on frozen features it is right as it is
+        return "lstm" in stage.encoders or not name.startswith("text.lstm.")
 
     for name, parameter in parts.named_parameters():
         parameter.requires_grad_(is_trained(name))
@@ -169,16 +202,21 @@ def _loss(config: SpaceTraining, images: Tensor, sentences: Tensor, owner: Tenso
 
 def _draw_captions(
     data: TrainingSet, rows: Tensor, count: int, generator: torch.Generator
-) -> tuple[list[list[int]], Tensor]:
-    """Up to `count` captions of each image, drawn without repeats: word numbers, and each one's row in the batch."""
+) -> tuple[list[list[int]], Tensor, Tensor]:
+    """Up to `count` captions of each image, drawn without repeats.
+
+    Returns word numbers, each one's row in the batch, and its place among all captions.
+    """
     sentences: list[list[int]] = []
     owner: list[int] = []
+    places: list[int] = []
     for place, row in enumerate(rows.tolist()):
         captions = data.captions[row]
         for choice in torch.randperm(len(captions), generator=generator)[:count].tolist():
             sentences.append(captions[choice])
             owner.append(place)
-    return sentences, torch.tensor(owner)
+            places.append(data.starts[row] + choice)
+    return sentences, torch.tensor(owner), torch.tensor(places)
 
 
 def rate_factor(step: int, steps: int) -> float:

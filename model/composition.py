@@ -1,0 +1,192 @@
+"""The rule of arithmetic with images and words: *this photograph - black + brown*.
+
+Plainly, operands are unit vectors that are weighted and summed. That is the rule for sums of words, of images, and of
+both, as long as nothing is exchanged. It does badly where one word takes the place of another, because a vector of
+*brown* alone says nothing about what is to be brown: a brown fence is as good as a brown dog. So, where an image is at
+hand, and words are both taken from it and put into it, a word that is put in is first completed to a phrase, by what
+the word that is taken out says about the image:
+
+    fit(h)    = x . bag(A + h) / temperature + taken * log n(A, h) + put * log n(B, h)      for each head h
+    phrases   = the `phrases` heads with the largest fit, weighed by its softmax: "a B h"
+    q         = image * x + sum_B weight_B * normalise(sum_h p(h) sentence("a B h")) - removal * sum_A weight_A * a
+
+x is the image, A what is subtracted, B what is added. Heads h are words that follow attributes in captions (*dog*,
+*shirt*), and the empty one: n counts how often a word stands right before a head in the training captions; n(A, none)
+is how often attributes stand before A itself. So *cat* and *snow* stay the operands that they are, and *brown* becomes
+*a brown dog* on a photograph of a black dog. Things are exchanged with weights of the image and of the removal that are
+their own: a whole phrase says nearly all that is asked for, a thing leaves the rest of the picture to the image. The
+result does not depend on the order of the operands, and every operand's part in the sum is its own, so a score can be
+explained. docs/arithmetic.md has what lost to this rule, in figures.
+
+Source of the plain sum: Kiros et al. 2014 (arXiv 1411.2539), multimodal linguistic regularities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import CompositionConfig
+from model.errors import DegenerateQueryError
+from model.words import Vocabulary, tokenise
+
+Vectors = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Kind = Literal["image", "text"]
+Term = tuple["Vectors | str", float, Kind]
+Embed = Callable[[Sequence[str]], Vectors]
+
+DEGENERATE_NORM = 0.05
+"""A sum of unit vectors shorter than this has no direction worth searching by."""
+EPSILON = 1e-6
+_SMOOTHING = 0.5
+_REMEMBERED = 4096
+
+
+class Composer:
+    """The rule, with the numbers of a bundle and its words at hand. Thread-safe."""
+
+    def __init__(
+        self,
+        config: CompositionConfig,
+        vocabulary: Vocabulary,
+        word_vectors: Callable[[Sequence[int]], Vectors],
+        operand: Embed,
+        sentence: Embed,
+    ) -> None:
+        """`word_vectors` gives the linear encoder's (n, D), as they are summed; `operand` and `sentence` embed texts.
+
+        Heads that the vocabulary lacks are left out.
+        """
+        self.config = config
+        self._operand = operand
+        self.heads = [head for head in config.heads if head in vocabulary]
+        places = [vocabulary.number(head) for head in self.heads]
+        # The last row is the empty head.
+        heads = word_vectors(places)
+        self._head_vectors = np.concatenate([heads, np.zeros_like(heads, shape=(1, heads.shape[1]))])
+        self._head_lengths = (self._head_vectors**2).sum(axis=1)
+        self._vocabulary = vocabulary
+        self._word_vectors = word_vectors
+        self._counts = lru_cache(_REMEMBERED)(self._count)
+        self._sentence = sentence
+        self._known_phrases: dict[str, Vectors] = {}
+
+    def parts(self, terms: Sequence[Term]) -> Vectors:
+        """What each of n terms contributes: float32 (n, D), rows that add up to the unit vector of the whole.
+
+        Each term is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
+        and those of the embedding.
+        """
+        if not terms:
+            raise DegenerateQueryError
+        units = self._units(terms)
+        scales = np.array([weight for _, weight, _ in terms])
+        images = np.array([kind == "image" for _, _, kind in terms])
+        texts = [isinstance(operand, str) for operand, _, _ in terms]
+        added = [at for at, is_text in enumerate(texts) if is_text and scales[at] > 0]
+        removed = [at for at, is_text in enumerate(texts) if is_text and scales[at] < 0]
+        image = (units[images] * scales[images, None]).sum(axis=0)
+        length = float(np.linalg.norm(image))
+        plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
+        _require_direction(plain)  # what cancels out plainly has no meaning by any rule
+        if self.heads and added and removed and length > DEGENERATE_NORM:
+            plain = self._exchange((image / length).astype(np.float32), terms, units * scales[:, None], added, removed)
+        total: Vectors = (plain / _require_direction(plain)).astype(np.float32)
+        return total
+
+    def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:
+        """How well each head, with what is removed before it, fits an image (D,): cosines (heads + 1,)."""
+        fit = np.zeros(len(self._head_vectors))
+        near = self._head_vectors @ image
+        for text in removed:
+            numbers, _ = self._vocabulary.resolve(text)
+            word = self._word_vectors(numbers).sum(axis=0)
+            lengths = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
+            fit += (near + float(word @ image)) / np.sqrt(np.maximum(lengths, EPSILON))
+        return fit / len(removed)
+
+    def complete(self, fit: Floats, added: str, removed: Sequence[str]) -> tuple[Floats | None, float]:
+        """An added text as phrases, by the fit of the heads: a unit vector (D,), and the share of the empty head.
+
+        There is no vector where that share is all.
+        """
+        words = tokenise(added)
+        if len(words) != 1:  # more than a word is a phrase already
+            return None, 1.0
+        score = fit / self.config.temperature + self.config.put * self._counts(words[0])
+        score = score + self.config.taken * np.mean([self._counts(text) for text in removed], axis=0)
+        best = np.argsort(-score, kind="stable")[: self.config.phrases]
+        chances = np.exp(score[best] - score[best[0]])
+        chances /= chances.sum()
+        phrases = {at: float(chance) for at, chance in zip(best.tolist(), chances, strict=True)}
+        alone = phrases.pop(len(self.heads), 0.0)
+        if not phrases:
+            return None, 1.0
+        vectors = self._embed_phrases([f"a {added} {self.heads[at]}" for at in phrases])
+        total: Floats = np.sum([chance * row for chance, row in zip(phrases.values(), vectors, strict=True)], axis=0)
+        return total / max(float(np.linalg.norm(total)), EPSILON), alone
+
+    def _exchange(
+        self, image: Vectors, terms: Sequence[Term], weighted: Floats, added: Sequence[int], removed: Sequence[int]
+    ) -> Floats:
+        """The parts (n, D) where `removed` terms make place for `added` ones; `weighted` are those of a plain sum."""
+        parts = weighted.copy()
+        taken = [str(terms[at][0]) for at in removed]
+        fit = self.head_fit(image, taken)
+        shares = []
+        for at in added:
+            phrase, alone = self.complete(fit, str(terms[at][0]), taken)
+            shares.append(alone)
+            if phrase is not None:
+                mixed = (1 - alone) * phrase + alone * weighted[at] / terms[at][1]
+                parts[at] = terms[at][1] * mixed / max(float(np.linalg.norm(mixed)), EPSILON)
+        things = float(np.mean(shares))
+        config = self.config
+        images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
+        parts[images] *= (1 - things) * config.swap_image_weight + things * config.thing_image_weight
+        parts[list(removed)] *= (1 - things) * config.swap_removal + things * config.thing_removal
+        return parts
+
+    def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
+        """Phrases by the sentence encoder, those that are not remembered all at once."""
+        known = self._known_phrases
+        found = {text: known[text] for text in texts if text in known}
+        missing = [text for text in texts if text not in found]
+        if missing:
+            found |= zip(missing, self._sentence(missing), strict=True)
+            if len(known) >= _REMEMBERED:
+                known = {}
+            self._known_phrases = known | {text: found[text] for text in missing}  # a new one: others may be reading
+        return [found[text].astype(np.float64) for text in texts]
+
+    def _count(self, text: str) -> Floats:
+        """The logarithm of how often a word stands before each head, and before none: (heads + 1,)."""
+        words = tokenise(text)
+        counts = self.config.pairs.get(words[0], {}) if len(words) == 1 else {}
+        logarithms: Floats = np.log([counts.get(head, 0) + _SMOOTHING for head in (*self.heads, "")])
+        return logarithms
+
+    def operand(self, text: str) -> Floats:
+        """The unit vector (D,) of one operand as it is."""
+        vector: Floats = self._operand([text])[0].astype(np.float64)
+        return vector
+
+    def _units(self, terms: Sequence[Term]) -> Floats:
+        texts = [operand for operand, _, _ in terms if isinstance(operand, str)]
+        embedded = iter(self._operand(texts) if texts else ())
+        rows = [next(embedded) if isinstance(operand, str) else operand for operand, _, _ in terms]
+        units = np.stack(rows).astype(np.float64)
+        units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), EPSILON)
+        return units
+
+
+def _require_direction(parts: Floats) -> float:
+    norm = float(np.linalg.norm(parts.sum(axis=0)))
+    if norm < DEGENERATE_NORM:
+        raise DegenerateQueryError
+    return norm

@@ -1,0 +1,32 @@
+"""Batch norms folded into convolutions: the same function, the same gradients."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from model.training.folding import FoldedBackbone
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vgg11"])
+def test_the_folded_network_is_the_network(name: str) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_(std=0.1)
+    folded = FoldedBackbone(network, 64)
+    pixels = torch.randn(2, 3, 64, 64)
+
+    def gradients(features: torch.Tensor) -> list[torch.Tensor]:
+        network.zero_grad()
+        features.square().sum().backward()
+        return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+    plain, quick = network(pixels), folded(pixels)
+    torch.testing.assert_close(plain, quick, atol=1e-4, rtol=1e-3)
+    wanted, got = gradients(plain), gradients(quick)
+    assert len(wanted) == len(got) > 0
+    for first, second in zip(wanted, got, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-3 * float(first.abs().max() + 1e-3), rtol=1e-2)
