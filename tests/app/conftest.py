@@ -16,6 +16,7 @@ from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from model.space import JointSpace
+from tests.app.cli.tiny import write_bundle
 
 # Machines under load are slow: that alone is no failure.
 settings.register_profile("visem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,13 +31,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def open_service(space: JointSpace, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+def open_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Opens services on libraries in the temporary directory; settings as keywords, and `space` for another one."""
     with ExitStack() as stack:
 
         def open_one(**changes: Any) -> Service:
             values = {"library": tmp_path / "library", **changes}
-            chosen = values.pop("space", space)
+            chosen = values.pop("space", None) or request.getfixturevalue("space")
             return stack.enter_context(Service.open(Settings(**values), space=chosen))
 
         yield open_one
@@ -46,6 +47,12 @@ def open_service(space: JointSpace, tmp_path: Path) -> Iterator[Callable[..., Se
 def writing_space(captioner_bundle: Path) -> JointSpace:
     """A tiny joint space whose bundle has a captioner."""
     return JointSpace.load(captioner_bundle, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def silent_space(tmp_path_factory: pytest.TempPathFactory) -> JointSpace:
+    """A tiny joint space whose bundle has no captioner."""
+    return JointSpace.load(write_bundle(tmp_path_factory.mktemp("silent") / "bundle"), device="cpu")
 
 
 @pytest.fixture

@@ -122,7 +122,14 @@ def test_shared_and_earlier_sentences_stay(open_service: Callable[..., Service],
     assert service.get_sentence(own.record.id).metadata == {"mine": True}
 
 
-def test_captions_need_a_captioner(client: TestClient) -> None:
+def test_captions_need_a_captioner(connect: Callable[..., TestClient], silent_space: JointSpace) -> None:
+    client = connect(space=silent_space)
+    data = {"mode": "generate", "strategy": "sample", "seed": "1", "structure": "a man rides a horse"}
+    problem = assert_problem(
+        client.post("/v1/captions", files={"image": ("a.jpg", picture(1))}, data=data), 501, "captioner_missing"
+    )
+    assert "retrieve" in problem["detail"]
+    assert caption(client, picture(1)) == {"mode": "retrieve", "captions": []}
     response = client.post("/v1/images", files={"files": ("a.jpg", picture(1))}, data={"captions": "1"})
     assert_problem(response, 501, "captioner_missing")
     response = client.post("/v1/images", files={"files": ("a.jpg", picture(1))}, data={"captions": "21"})
