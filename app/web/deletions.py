@@ -12,9 +12,6 @@ from index import RecordNotFound
 
 logger = logging.getLogger(__name__)
 
-UNDO_SECONDS = 15.0
-"""How long a deletion can be undone."""
-
 
 @dataclass(frozen=True)
 class Pending:
@@ -37,7 +34,7 @@ class Deletions:
     A process that dies in between has deleted nothing, and the photograph is there again.
     """
 
-    def __init__(self, delete: Callable[[str], None], seconds: float = UNDO_SECONDS) -> None:
+    def __init__(self, delete: Callable[[str], None], seconds: float) -> None:
         self._delete = delete
         self._seconds = seconds
         self._lock = threading.Lock()

@@ -98,6 +98,8 @@ def regularities(quality: Mapping[str, Any]) -> list[tuple[str, str, float, floa
 def card_html(markdown: str) -> Markup:
     """A model card as HTML. HTML within it is shown, not obeyed: a bundle may come from anywhere."""
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    renderer.add_render_rule("table_open", _table_open)
+    renderer.add_render_rule("table_close", _table_close)
     tokens = renderer.parse(markdown)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):  # below the headings of the page
@@ -105,6 +107,15 @@ def card_html(markdown: str) -> Markup:
         if token.type in ("th_open", "td_open"):
             token.attrs.pop("style", None)  # alignment, which the content security policy forbids
     return Markup(renderer.renderer.render(tokens, renderer.options, {}))  # noqa: S704  # escaped by the renderer
+
+
+def _table_open(*_: object) -> str:
+    """A table that is wider than the screen scrolls by itself, also by keys."""
+    return '<div class="scroll" tabindex="0" role="region" aria-label="Table of the model card">\n<table>\n'
+
+
+def _table_close(*_: object) -> str:
+    return "</table>\n</div>\n"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
