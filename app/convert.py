@@ -9,8 +9,9 @@ import numpy as np
 from app import results
 from app.cache import Vector
 from app.ingest import IngestResult
-from app.schemas import about, captions, changes, embeddings, records, search
-from index import Hit, ImageRecord, IndexStats, LibraryStats, SentenceRecord
+from app.mapping import Map
+from app.schemas import about, captions, changes, embeddings, maps, records, search
+from index import ImageRecord, IndexStats, LibraryStats, SentenceRecord
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -19,12 +20,6 @@ _DECIMALS = 8
 def image(record: ImageRecord) -> records.Image:
     """A stored image."""
     return records.Image(**_image_fields(record))
-
-
-def described_image(described: results.DescribedImage) -> records.DescribedImage:
-    """A stored image with its concepts."""
-    concepts = [records.Concept(word=one.word, score=one.score) for one in described.concepts]
-    return records.DescribedImage(**_image_fields(described.record), concepts=concepts)
 
 
 def sentence(record: SentenceRecord) -> records.Sentence:
@@ -55,11 +50,18 @@ def sentence_status(result: results.SentenceResult) -> changes.SentenceStatus:
     )
 
 
-def hit(found: Hit) -> search.ImageHit | search.SentenceHit:
+def hit(found: results.FoundHit) -> search.ImageHit | search.SentenceHit:
     """One hit of a search."""
+    explanation = None
+    if found.explanation is not None:
+        explanation = [
+            search.Contribution(operand=one.operand, weight=one.weight, contribution=one.contribution)
+            for one in found.explanation
+        ]
+    common: dict[str, Any] = {"score": found.score, "confidence": found.confidence, "explanation": explanation}
     if isinstance(found.record, ImageRecord):
-        return search.ImageHit(**_image_fields(found.record), score=found.score)
-    return search.SentenceHit(**_sentence_fields(found.record), score=found.score)
+        return search.ImageHit(**_image_fields(found.record), **common)
+    return search.SentenceHit(**_sentence_fields(found.record), **common)
 
 
 def search_answer(result: results.SearchResult) -> search.SearchAnswer:
@@ -70,6 +72,7 @@ def search_answer(result: results.SearchResult) -> search.SearchAnswer:
         hits=[hit(found) for found in result.hits],
         next_cursor=result.next_cursor,
         unknown_words=list(result.unknown_words),
+        best_confidence=result.best_confidence,
     )
 
 
@@ -135,6 +138,7 @@ def _image_fields(record: ImageRecord) -> dict[str, Any]:
         "sha256": record.sha256,
         "created_at": record.created_at,
         "metadata": record.metadata,
+        "concepts": [records.Concept(word=one.word, score=one.score) for one in record.concepts],
         "content_url": f"{path}/content",
         "thumbnail_url": f"{path}/thumbnail",
     }
@@ -151,3 +155,27 @@ def _sentence_fields(record: SentenceRecord) -> dict[str, Any]:
 
 def _index_info(stats: IndexStats) -> about.IndexInfo:
     return about.IndexInfo(kind=stats.kind, size=stats.size, recall=stats.recall)
+
+
+def map_answer(drawn: Map) -> maps.MapAnswer:
+    """A map."""
+    points = []
+    for point in drawn.points:
+        record = point.record
+        points.append(
+            maps.MapPoint(
+                kind=point.kind,
+                x=round(point.x, _DECIMALS),
+                y=round(point.y, _DECIMALS),
+                word=point.word,
+                image_id=None if record is None else record.id,
+                filename=None if record is None else record.filename,
+                thumbnail_url=None if record is None else f"/v1/images/{record.id}/thumbnail",
+            )
+        )
+    return maps.MapAnswer(
+        points=points,
+        explained_variance=drawn.explained,
+        total_images=drawn.total,
+        unknown_words=list(drawn.unknown_words),
+    )

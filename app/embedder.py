@@ -12,6 +12,7 @@ import numpy as np
 
 from app.batching import Batcher
 from app.cache import Vector, VectorCache
+from app.concepts import name_concepts
 from app.pictures import load_picture
 from app.results import Embedding
 from app.settings import Settings
@@ -109,6 +110,10 @@ class Embedder:
                     yield Embedding(None, code=outcome.code, reason=str(outcome))
                 else:
                     yield Embedding(outcome.result())
+
+    def concepts(self, vectors: Sequence[Vector]) -> list[list[tuple[str, float]]]:
+        """The words nearest to each of the vectors (D,), best first, with their cosines."""
+        return name_concepts(self._space, np.stack(vectors)) if vectors else []
 
     def check(self) -> Vector:
         """Embed a word of the vocabulary for real, not from memory; TimeoutError when it takes too long."""

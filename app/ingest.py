@@ -156,6 +156,12 @@ class Ingestion:
         """Wait for the vectors, add the chunk in one transaction, and report on each file."""
         news: list[NewImage] = []
         positions: dict[str, int] = {}
+        vectors = {
+            item.sha256: item.embedding.result()
+            for item in chunk
+            if item.prepared is not None and item.embedding is not None
+        }
+        concepts = dict(zip(vectors, self._embedder.concepts(list(vectors.values())), strict=True))
         for item in chunk:
             if item.prepared is None or item.embedding is None or item.sha256 in positions:
                 continue
@@ -164,7 +170,8 @@ class Ingestion:
             news.append(
                 NewImage(
                     content=item.data,
-                    vector=item.embedding.result(),
+                    vector=vectors[item.sha256],
+                    concepts=concepts[item.sha256],
                     thumbnail=thumbnail,
                     media_type=decoded.media_type,
                     width=decoded.width,

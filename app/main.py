@@ -18,7 +18,7 @@ from app.deps import documented_parameters, only_documented_parameters
 from app.health import Readiness
 from app.metrics import Metrics
 from app.middleware import REQUEST_ID_HEADER, ApiKey, BodyLimit, HeadRequests, RequestContext, SameSite
-from app.routes import about, captions, embeddings, images, search, sentences
+from app.routes import about, captions, embeddings, images, maps, search, sentences
 from app.schemas.about import ProblemDocument
 from app.service import Service
 from app.settings import Settings
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.metrics = metrics
     app.state.held_pictures = HeldPictures()
     errors.install(app)
-    for module in (images, sentences, search, captions, embeddings, about):
+    for module in (images, sentences, search, maps, captions, embeddings, about):
         app.include_router(module.router)
     install_pages(app)
     if settings.api_key is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 MAX_LENGTH = 1_000
@@ -93,10 +93,14 @@ Operand = Text | Reference
 
 @dataclass(frozen=True)
 class Term:
-    """An operand with its signed weight; ValueError for a weight of zero or out of range."""
+    """An operand with its signed weight; ValueError for a weight of zero or out of range.
+
+    `column` is where its source begins, 1-based, for errors that are found later.
+    """
 
     operand: Operand
     weight: float = 1.0
+    column: int = field(default=1, compare=False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and MIN_WEIGHT <= abs(self.weight) <= MAX_WEIGHT):
@@ -234,7 +238,7 @@ def _term(sign: float, tokens: list[_Token]) -> Term:
                 'A weight is one number before the *, as in: 2 * red. Put a * meant literally in "quotes".',
                 token.column,
             )
-    return Term(_operand(tokens), sign * weight)
+    return Term(_operand(tokens), sign * weight, tokens[0].column)
 
 
 def _weight(token: _Token) -> float:

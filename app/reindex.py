@@ -6,10 +6,12 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.concepts import name_concepts
 from app.pictures import load_picture
 from app.service import library_space
 from app.settings import Settings
@@ -51,6 +53,7 @@ def reindex(
             return _embed_sentences(joint_space, texts)
 
         library.reindex(library_space(joint_space), embed_images, embed_sentences, progress)
+        library.describe(partial(name_concepts, joint_space))
 
 
 def _embed_sentences(space: JointSpace, texts: Sequence[str]) -> Vectors:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
+
+from app.asking import Asking, Question
 from app.batching import Observer
 from app.cache import Vector
+from app.concepts import name_concepts
 from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
+from app.intersection import intersect
+from app.mapping import Map, draw_map
 from app.metadata import check_metadata, merge_patch
 from app.problems import Problem
-from app.query import Expression, Reference, Text, parse
+from app.query import Expression, Reference, parse
 from app.results import (
     CaptionMode,
     CaptionOptions,
     Captions,
-    Concept,
-    DescribedImage,
+    Contribution,
     Embedding,
+    FoundHit,
     RetrievedCaption,
     SearchOptions,
     SearchResult,
@@ -35,16 +42,12 @@ from index import (
     LibraryStats,
     NewSentence,
     Page,
-    RecordNotFound,
     SentenceRecord,
     Space,
     Target,
 )
 from model.errors import ImageError
 from model.space import JointSpace
-
-CONCEPTS = 8
-"""How many nearest words describe an image."""
 
 
 class Service:
@@ -60,6 +63,7 @@ class Service:
         self.settings = settings
         self._embedder = Embedder(space, settings)
         self.limits = self._embedder.limits
+        self._asking = Asking(space, self._embedder.sentence, self._stored)
         self._metadata_lock = threading.Lock()
 
     @classmethod
@@ -71,6 +75,7 @@ class Service:
         if space is None:
             space = JointSpace.load(settings.bundle, device=settings.device)
         library = Library.open(settings.library, library_space(space))
+        library.describe(partial(name_concepts, space))
         return cls(space, library, settings)
 
     def close(self) -> None:
@@ -105,26 +110,14 @@ class Service:
         return self.library.get_image(image_id)
 
     def list_images(
-        self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
+        self,
+        cursor: str | None = None,
+        limit: int = 50,
+        filters: Mapping[str, str] | None = None,
+        concepts: Sequence[str] = (),
     ) -> Page[ImageRecord]:
-        """A page of images, newest first; InvalidCursor, InvalidFilter."""
-        return self.library.list_images(cursor=cursor, limit=limit, filters=dict(filters or {}))
-
-    def describe(self, records: Sequence[ImageRecord]) -> list[DescribedImage]:
-        """Records with their concepts, in order; without those that have been deleted in the meantime."""
-        remaining = list(records)
-        while remaining:
-            try:
-                vectors = self.library.image_vectors([record.id for record in remaining])
-            except RecordNotFound as error:
-                remaining = [record for record in remaining if record.id != error.id]
-                continue
-            words = self.space.nearest_words(vectors, CONCEPTS)
-            return [
-                DescribedImage(record, tuple(Concept(*pair) for pair in pairs))
-                for record, pairs in zip(remaining, words, strict=True)
-            ]
-        return []
+        """A page of images, newest first; `concepts` are words that are near to them. InvalidCursor, InvalidFilter."""
+        return self.library.list_images(cursor=cursor, limit=limit, filters=dict(filters or {}), concepts=concepts)
 
     def patch_image(self, image_id: str, patch: Mapping[str, Any]) -> ImageRecord:
         """Apply a JSON merge patch (RFC 7396) to the metadata of an image; RecordNotFound, Problem."""
@@ -201,54 +194,53 @@ class Service:
         """
         options = options or SearchOptions()
         expression = parse(query) if isinstance(query, str) else query
-        vector = self.query_vector(expression, image)
+        if options.concepts and options.target == "sentences":
+            raise Problem("invalid_request", "Only images have concepts. Leave out concept, or search for images.")
+        question = self.question(expression, image)
         excluded: Sequence[str] = ()
         if expression is not None and not options.include_query_items:
             excluded = expression.references("image" if options.target == "images" else "sentence")
-        page = self.library.search(
-            vector,
-            options.k,
-            options.target,
-            cursor=options.cursor,
-            filters=dict(options.filters),
-            exclude=list(dict.fromkeys(excluded)),
-            min_score=options.min_score,
-        )
+
+        def find(vector: Vector, k: int, cursor: str | None = None, min_score: float | None = None) -> Page[Hit]:
+            return self.library.search(
+                vector,
+                k,
+                options.target,
+                cursor=cursor,
+                filters=dict(options.filters),
+                exclude=list(dict.fromkeys(excluded)),
+                min_score=min_score,
+                concepts=options.concepts,
+            )
+
+        if options.all:
+            read = self.library.image_vectors if options.target == "images" else self.library.sentence_vectors
+            both = intersect(self._asking, question, options, find, read)
+            hits, next_cursor, best = both.hits, both.next_cursor, both.best_confidence
+        else:
+            page = find(question.vector, options.k, options.cursor, self._asking.lowest_score(question, options))
+            hits, next_cursor = self._found(question, options, page.items), page.next_cursor
+            best = hits[0].confidence if hits else None
+            if not hits and options.cursor is None:
+                nearest = self._found(question, options, find(question.vector, 1).items)
+                best = nearest[0].confidence if nearest else None
         texts = expression.texts if expression is not None else ()
         return SearchResult(
             expression=None if expression is None else str(expression),
             target=options.target,
-            hits=page.items,
-            next_cursor=page.next_cursor,
+            hits=hits,
+            next_cursor=next_cursor,
             unknown_words=self._unknown_words(texts),
+            best_confidence=best if options.cursor is None else None,
         )
 
-    def query_vector(self, expression: Expression | None, image: bytes | None = None) -> Vector:
-        """The unit vector (D,) of an expression, of an image, or of both; errors as `search`.
+    def question(self, expression: Expression | None, image: bytes | None = None) -> Question:
+        """What an expression, an image, or both ask for; errors as `search`."""
+        return self._asking.question(expression, None if image is None else self._embedder.image(image))
 
-        One text alone is a sentence, for the sentence encoder; operands of arithmetic are for the bag
-        encoder.
-        """
-        if expression is None:
-            if image is None:
-                raise Problem("invalid_request", "A search needs a query or an image. Give at least one.")
-            return self._embedder.image(image)
-        if image is None and expression.sentence is not None:
-            return self._embedder.sentence(expression.sentence)
-        terms: list[tuple[Vector | str, float, Literal["image", "text"]]] = []
-        if image is not None:
-            terms.append((self._embedder.image(image), 1.0, "image"))
-        for term in expression.terms:
-            match term.operand:
-                case Text(text):
-                    terms.append((text, term.weight, "text"))
-                case Reference("image", image_id):
-                    terms.append((self._image_vector(image_id), term.weight, "image"))
-                case Reference("sentence", sentence_id):
-                    terms.append((self._sentence_vector(sentence_id), term.weight, "text"))
-        # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
-        scale = max(abs(weight) for _, weight, _ in terms)
-        return self.space.compose([(operand, weight / scale, kind) for operand, weight, kind in terms])
+    def map(self, words: Sequence[str], limit: int) -> Map:
+        """Images of the library (a sample of them beyond `limit`) and words in a plane. TextError for a word."""
+        return draw_map(self.space, self.library, words, limit)
 
     # Captions
 
@@ -315,9 +307,26 @@ class Service:
         vector: Vector = self.library.image_vectors([image_id])[0]
         return vector
 
-    def _sentence_vector(self, sentence_id: str) -> Vector:
-        vector: Vector = self.library.sentence_vectors([sentence_id])[0]
-        return vector
+    def _stored(self, reference: Reference) -> tuple[Vector, str | None]:
+        """The vector of a record that a query names, and the text of a sentence; RecordNotFound."""
+        if reference.kind == "image":
+            return self._image_vector(reference.id), None
+        vector: Vector = self.library.sentence_vectors([reference.id])[0]
+        return vector, self.library.get_sentence(reference.id).text
+
+    def _found(self, question: Question, options: SearchOptions, hits: Sequence[Hit]) -> list[FoundHit]:
+        """Hits with their chances, and with what each operand added where that is wanted."""
+        scores = np.array([hit.score for hit in hits])
+        chances = self._asking.chance(question, options.target, scores)
+        explanations: list[tuple[Contribution, ...] | None] = [None] * len(hits)
+        if options.explain and hits:
+            read = self.library.image_vectors if options.target == "images" else self.library.sentence_vectors
+            vectors = read([hit.record.id for hit in hits])
+            explanations = [question.contributions(vector) for vector in vectors]
+        return [
+            FoundHit(hit.record, hit.score, None if chances is None else float(chances[at]), explanations[at])
+            for at, hit in enumerate(hits)
+        ]
 
     def _unknown_words(self, texts: Iterable[str]) -> tuple[str, ...]:
         words = (word for text in texts for word in self.space.unknown_words(text))

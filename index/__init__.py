@@ -25,6 +25,8 @@ from index.errors import (
 from index.library import Library
 from index.types import (
     Added,
+    Concept,
+    Concepts,
     Filters,
     Hit,
     ImageRecord,
@@ -43,6 +45,8 @@ __all__ = [
     "Added",
     "CatalogCorrupted",
     "CatalogUnsupported",
+    "Concept",
+    "Concepts",
     "ContentMissing",
     "Filters",
     "Hit",

@@ -16,12 +16,13 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from index import inspection, schema, staging
+from index.concepts import decode_concepts, fill_missing
 from index.database import Database
 from index.errors import CatalogCorrupted, CatalogUnsupported
 from index.interfaces import Catalog, CatalogState
 from index.metadata import decode_metadata
 from index.records import SqlCollection
-from index.types import ImageRecord, SentenceRecord, Space
+from index.types import ImageRecord, NameConcepts, SentenceRecord, Space
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECKED_AT_OPEN = 64 * 2**20  # bytes; the structure of a larger catalog is checked by `problems` only
@@ -73,6 +74,10 @@ class SqliteCatalog:
         """Replace all vectors by the staged ones in one transaction; False if some record has none yet."""
         return self._database.write(lambda connection: staging.swap(connection, space))
 
+    def describe(self, space: Space, name: NameConcepts) -> int:
+        """Give concepts to the images that have none; return how many there were. SpaceMismatch."""
+        return fill_missing(self._database, space, name)
+
     def problems(self) -> list[str]:
         """Return what is wrong with the file and with the records in it."""
         with self._database.read() as connection:
@@ -110,6 +115,10 @@ class SqliteCatalog:
         if blank:
             self._database.write(create)
         with self._database.read() as connection:
+            old = schema.needs_migration(connection)
+        if old:
+            self._database.write(schema.migrate)
+        with self._database.read() as connection:
             schema.verify(connection, path)
             if path.stat().st_size <= _CHECKED_AT_OPEN:
                 damage = inspection.damage(connection, "quick_check")
@@ -128,6 +137,7 @@ def _image(row: Mapping[str, Any]) -> ImageRecord:
         size=row["size"],
         created_at=_time(row["created_at"]),
         metadata=decode_metadata(row["metadata"]),
+        concepts=decode_concepts(row["concepts"]),
     )
 
 

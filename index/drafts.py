@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from index.concepts import checked_concepts
 from index.content import digest
 from index.encoding import unit_vector
 from index.errors import InvalidText
@@ -32,6 +33,7 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
         },
         vector=unit_vector(image.vector, dimension),
         metadata=image.metadata,
+        concepts=checked_concepts(image.concepts),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from sqlalchemy import Connection, select
 
 from index import schema
+from index.concepts import concept_problems
 from index.encoding import unpack
 from index.errors import InvalidMetadata, InvalidVector
 from index.metadata import decode_metadata, encode_metadata, labels
@@ -29,7 +30,7 @@ def problems(connection: Connection) -> list[str]:
         return [f"The catalog is damaged: {line}" for line in found]
     for target in schema.records:
         found += _record_problems(connection, target)
-    return found
+    return found + concept_problems(connection)
 
 
 def _record_problems(connection: Connection, target: Target) -> list[str]:

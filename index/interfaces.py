@@ -19,7 +19,20 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from index.types import Added, Filters, ImageRecord, Keys, Metadata, R, SentenceRecord, Space, Target, Vectors
+from index.types import (
+    Added,
+    Concepts,
+    Filters,
+    ImageRecord,
+    Keys,
+    Metadata,
+    NameConcepts,
+    R,
+    SentenceRecord,
+    Space,
+    Target,
+    Vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,7 @@ class Draft:
     columns: Mapping[str, str | int | None]
     vector: Vectors
     metadata: Metadata
+    concepts: Concepts = ()
 
 
 class ChangeFeed(Protocol):
@@ -103,10 +117,13 @@ class Collection(Protocol[R]):
     def get(self, id: str) -> R:
         """Return one record; RecordNotFound."""
 
-    def page(self, before: int | None, limit: int, filters: Filters) -> list[tuple[int, R]]:
-        """Return up to `limit` pairs (key, record), newest first, with keys below `before`."""
+    def page(self, before: int | None, limit: int, filters: Filters, words: Sequence[str] = ()) -> list[tuple[int, R]]:
+        """Return up to `limit` pairs (key, record), newest first, with keys below `before`.
 
-    def count(self, filters: Filters) -> int:
+        `words` are concepts that images must have; sentences have none.
+        """
+
+    def count(self, filters: Filters, words: Sequence[str] = ()) -> int:
         """Count the records that match."""
 
     def update(self, id: str, metadata: Metadata) -> R:
@@ -118,7 +135,7 @@ class Collection(Protocol[R]):
     def release(self, names: Sequence[str], remove: Callable[[list[str]], None]) -> None:
         """Call `remove` with those names that no record has, while nobody else can write."""
 
-    def keys(self, filters: Filters) -> Keys:
+    def keys(self, filters: Filters, words: Sequence[str] = ()) -> Keys:
         """Return the keys of all records that match, ascending."""
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
@@ -165,6 +182,9 @@ class Catalog(Protocol):
 
     def swap_staged(self, space: Space) -> bool:
         """Replace all vectors by the staged ones in one transaction; False if some record has none yet."""
+
+    def describe(self, space: Space, name: NameConcepts) -> int:
+        """Give concepts to the images that have none; return how many there were. SpaceMismatch."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with the records themselves."""

@@ -23,6 +23,7 @@ from sqlalchemy import URL
 
 from index import maintenance
 from index.catalog import open_catalog
+from index.concepts import checked_words
 from index.content import FileContentStore
 from index.cursors import ListCursor, fingerprint
 from index.drafts import checked_text, image_draft, sentence_draft
@@ -40,6 +41,7 @@ from index.types import (
     ImageRecord,
     LibraryStats,
     Metadata,
+    NameConcepts,
     NewImage,
     NewSentence,
     Page,
@@ -214,11 +216,18 @@ class Library:
             return self._catalog.sentences.get(id)
 
     def list_images(
-        self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
+        self,
+        cursor: str | None = None,
+        limit: int = 50,
+        filters: Mapping[str, str] | None = None,
+        concepts: Sequence[str] = (),
     ) -> Page[ImageRecord]:
-        """Return a page of the images whose metadata match, newest first; InvalidCursor, InvalidFilter."""
+        """Return a page of the images that match, newest first; InvalidCursor, InvalidFilter.
+
+        `filters` demand metadata, `concepts` words that are among those nearest to the image.
+        """
         with self._gate.enter():
-            return self._list(self._catalog.images, cursor, limit, filters)
+            return self._list(self._catalog.images, cursor, limit, filters, concepts)
 
     def list_sentences(
         self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
@@ -226,6 +235,14 @@ class Library:
         """Return a page of the sentences whose metadata match, newest first; InvalidCursor, InvalidFilter."""
         with self._gate.enter():
             return self._list(self._catalog.sentences, cursor, limit, filters)
+
+    def images_at(self, places: Sequence[int]) -> list[ImageRecord]:
+        """Return the images at these places of the list (0 is the newest); without those beyond its end."""
+        with self._gate.enter():
+            keys = self._catalog.images.keys({})[::-1]
+            wanted = keys[[place for place in places if 0 <= place < len(keys)]]
+            records = self._catalog.images.records(wanted)
+            return [records[key] for key in wanted.tolist() if key in records]
 
     def update_image(self, id: str, metadata: Metadata) -> ImageRecord:
         """Replace the metadata of an image; RecordNotFound, InvalidMetadata."""
@@ -284,13 +301,14 @@ class Library:
         filters: Mapping[str, str] | None = None,
         exclude: Sequence[str] = (),
         min_score: float | None = None,
+        concepts: Sequence[str] = (),
     ) -> Page[Hit]:
         """Return the k records nearest to `vector` (D,), best first, ties in the order of adding.
 
-        With `filters` the search is exact among the records that match. Records with the ids in `exclude` are
-        left out (unknown ids do no harm), and those that score below `min_score`. A cursor continues the very
-        same query (k may differ) after the last hit of its page: deleted records are missing, nothing comes
-        twice. InvalidVector, InvalidCursor, InvalidFilter, SpaceMismatch.
+        With `filters`, or `concepts` that images must have, the search is exact among the records that match.
+        Records with the ids in `exclude` are left out (unknown ids do no harm), and those that score below
+        `min_score`. A cursor continues the very same query (k may differ) after the last hit of its page: deleted
+        records are missing, nothing comes twice. InvalidVector, InvalidCursor, InvalidFilter, SpaceMismatch.
         """
         _require_positive("k", k)
         with self._gate.enter():
@@ -299,6 +317,7 @@ class Library:
                 vector=unit_vector(vector, state.space.dimension),
                 filters=checked_filters(filters),
                 exclude=tuple(dict.fromkeys(exclude)),
+                concepts=checked_words(concepts),
                 min_score=min_score,
             )
             collection = self._collection(target)
@@ -364,20 +383,34 @@ class Library:
             Reindexing(self._catalog, self._content, space, progress).run(embed_images, embed_sentences)
             self._state = self._catalog.state()
 
+    def describe(self, name: NameConcepts) -> int:
+        """Give concepts to the images that have none; return how many there were. SpaceMismatch.
+
+        None have any after a reindex, or in a library of a version of Visem that knew no concepts.
+        """
+        with self._gate.enter():
+            return self._catalog.describe(self._state.space, name)
+
     def _list(
-        self, collection: Collection[R], cursor: str | None, limit: int, filters: Mapping[str, str] | None
+        self,
+        collection: Collection[R],
+        cursor: str | None,
+        limit: int,
+        filters: Mapping[str, str] | None,
+        concepts: Sequence[str] = (),
     ) -> Page[R]:
         _require_positive("limit", limit)
         wanted = checked_filters(filters)
         parts = [part for item in wanted.items() for part in item]
-        identity = fingerprint(self._state.library_id, collection.target, *parts)
+        words = checked_words(concepts)
+        identity = fingerprint(self._state.library_id, collection.target, *parts, str(len(words)), *words)
         before = ListCursor.decode(cursor, identity).key if cursor is not None else None
-        rows = collection.page(before, limit + 1, wanted)
+        rows = collection.page(before, limit + 1, wanted, words)
         more = len(rows) > limit
         return Page(
             items=[record for _, record in rows[:limit]],
             next_cursor=ListCursor(rows[limit - 1][0]).encode(identity) if more else None,
-            total=collection.count(wanted),
+            total=collection.count(wanted, words),
         )
 
     def _existing(self, id: str, locate: Callable[[str], Path]) -> Path:

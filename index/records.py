@@ -13,6 +13,7 @@ from sqlalchemy import update as sql_update
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from index import schema
+from index.concepts import encode_concepts, insert_concepts, remove_concepts
 from index.database import Database
 from index.encoding import pack, unpack
 from index.errors import CatalogCorrupted, InvalidVector, RecordNotFound
@@ -21,7 +22,7 @@ from index.interfaces import Draft, Position
 from index.metadata import decode_metadata, encode_metadata
 from index.metadata import labels as labels_of
 from index.staging import require_staging
-from index.types import Added, Filters, Keys, Metadata, R, Space, Target, Vectors
+from index.types import Added, Filters, ImageRecord, Keys, Metadata, R, Space, Target, Vectors
 
 V = TypeVar("V")
 
@@ -90,18 +91,18 @@ class SqlCollection(Generic[R]):
         with self._database.read() as connection:
             return self._get(connection, id)[1]
 
-    def page(self, before: int | None, limit: int, filters: Filters) -> list[tuple[int, R]]:
+    def page(self, before: int | None, limit: int, filters: Filters, words: Sequence[str] = ()) -> list[tuple[int, R]]:
         """Return up to `limit` pairs (key, record), newest first, with keys below `before`."""
-        query, key = self._matching(filters, whole=True)
+        query, key = self._matching(filters, words, whole=True)
         if before is not None:
             query = query.where(key < before)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(key.desc()).limit(limit)).mappings()
             return [(row["key"], self._record(row)) for row in rows]
 
-    def count(self, filters: Filters) -> int:
+    def count(self, filters: Filters, words: Sequence[str] = ()) -> int:
         """Count the records that match."""
-        query, _ = self._matching(filters)
+        query, _ = self._matching(filters, words)
         with self._database.read() as connection:
             return int(connection.execute(query.with_only_columns(func.count())).scalar_one())
 
@@ -124,7 +125,9 @@ class SqlCollection(Generic[R]):
         def transaction(connection: Connection) -> list[R]:
             found = {id: self._get(connection, id) for id in ids}
             self._remove_labels(connection, {key: record.metadata for key, record in found.values()})
-            for id, (key, _) in found.items():
+            for id, (key, record) in found.items():
+                if isinstance(record, ImageRecord):
+                    remove_concepts(connection, key, record.concepts)
                 connection.execute(delete(self._table).where(self._table.c.key == key))
                 connection.execute(insert(schema.deletions).values(target=self._target, key=key, id=id))
             return [record for _, record in found.values()]
@@ -139,9 +142,9 @@ class SqlCollection(Generic[R]):
 
         self._database.write(transaction)
 
-    def keys(self, filters: Filters) -> Keys:
+    def keys(self, filters: Filters, words: Sequence[str] = ()) -> Keys:
         """Return the keys of all records that match, ascending."""
-        query, _ = self._matching(filters)
+        query, _ = self._matching(filters, words)
         with self._database.read() as connection:
             return np.sort(np.fromiter(connection.execute(query).scalars(), dtype=np.int64))
 
@@ -218,26 +221,31 @@ class SqlCollection(Generic[R]):
 
         self._database.write(transaction)
 
-    def _matching(self, filters: Filters, whole: bool = False) -> tuple[Select[Any], Column[Any]]:
+    def _matching(
+        self, filters: Filters, words: Sequence[str] = (), whole: bool = False
+    ) -> tuple[Select[Any], Column[Any]]:
         """Return a query for the keys, or the `whole` records, that match, and the key column to page by.
 
         With filters that is the key of the first label: its primary key is ordered by it, so a page reads
         only its own rows however large the collection is.
         """
         table = self._table
-        if not filters:
+        if not filters and not words:
             return select(*(self._columns if whole else [table.c.key])).select_from(table), table.c.key
-        aliases = [self._labels.alias() for _ in filters]
+        labels = [self._labels.alias() for _ in filters]
+        concepts = [schema.concepts.alias() for _ in words]
+        aliases = [*labels, *concepts]
         key: Column[Any] = aliases[0].c.key
         source: FromClause = aliases[0]
-        for label in aliases[1:]:
-            source = source.join(label, label.c.key == key)
+        for other in aliases[1:]:
+            source = source.join(other, other.c.key == key)
         if whole:
             source = source.join(table, table.c.key == key)
         conditions = [
             and_(label.c.name == name, label.c.value == value)
-            for label, (name, value) in zip(aliases, filters.items(), strict=True)
+            for label, (name, value) in zip(labels, filters.items(), strict=True)
         ]
+        conditions += [concept.c.word == word for concept, word in zip(concepts, words, strict=True)]
         return select(*(self._columns if whole else [key])).select_from(source).where(*conditions), key
 
     def _find(self, connection: Connection, names: Sequence[str]) -> dict[str, R]:
@@ -279,9 +287,12 @@ class SqlCollection(Generic[R]):
             "created_at": time.time_ns() // 1000,
             "metadata": metadata,
         }
+        if self._table is schema.images:
+            values["concepts"] = encode_concepts(draft.concepts)
         result = connection.execute(insert(self._table).values(**values, vector=vector))
         (key,) = cast(tuple[int], result.inserted_primary_key)
         self._insert_labels(connection, key, metadata)
+        insert_concepts(connection, key, draft.concepts)
         return self._record(values)
 
     def _insert_labels(self, connection: Connection, key: int, metadata: str) -> None:

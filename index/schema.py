@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     inspect,
     select,
+    text,
     update,
 )
 
@@ -25,7 +26,7 @@ from index.errors import CatalogCorrupted, CatalogUnsupported, SpaceMismatch
 from index.interfaces import CatalogState
 from index.types import Space, Target
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What this code reads and writes."""
 
 tables = MetaData()
@@ -47,9 +48,22 @@ images = Table(
     Column("size", Integer, nullable=False, index=True),  # the index makes the sum cheap
     Column("created_at", Integer, nullable=False),  # microseconds since the epoch, UTC
     Column("metadata", Text, nullable=False),  # JSON
+    Column("concepts", Text, nullable=False, server_default="[]"),  # JSON: pairs of word and cosine
     Column("vector", LargeBinary, nullable=False),  # D little-endian float16
     sqlite_autoincrement=True,  # keys are never used again: the changes since a key are those above it
 )
+
+Index("ix_images_undescribed", images.c.key, sqlite_where=images.c.concepts == text("'[]'"))
+"""Finds the images without concepts at once, and takes no space when there are none."""
+
+concepts = Table(
+    "images_concepts",
+    tables,
+    Column("word", Text, primary_key=True),
+    Column("key", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""The concepts of images, ordered for filters."""
 
 sentences = Table(
     "sentences",
@@ -149,6 +163,25 @@ def require_space(connection: Connection, space: Space) -> CatalogState:
     if (state.space.id, state.space.dimension) != (space.id, space.dimension):
         raise SpaceMismatch(state.space, space)
     return state
+
+
+def migrate(connection: Connection) -> None:
+    """Bring a catalog of an earlier version up to date; nothing else happens to it.
+
+    From 1 to 2: images have concepts, which whoever knows the model fills in (`SqliteCatalog.describe`).
+    """
+    if not needs_migration(connection):  # another process was faster
+        return
+    connection.exec_driver_sql("ALTER TABLE images ADD COLUMN concepts TEXT DEFAULT '[]' NOT NULL")
+    concepts.create(connection)
+    for index in images.indexes:
+        index.create(connection, checkfirst=True)
+    write_meta(connection, {"schema_version": "2"})
+
+
+def needs_migration(connection: Connection) -> bool:
+    """Tell whether `migrate` has something to do."""
+    return meta.name in inspect(connection).get_table_names() and read_meta(connection).get("schema_version") == "1"
 
 
 def verify(connection: Connection, path: Path) -> None:

@@ -17,11 +17,12 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: a unit vector (D,), filters, ids to leave out, and the lowest score."""
+    """What is looked for: a unit vector (D,), filters, ids to leave out, concepts, and the lowest score."""
 
     vector: Vectors
     filters: Filters
     exclude: tuple[str, ...]
+    concepts: tuple[str, ...]
     min_score: float | None
 
     def fingerprint(self, state: CatalogState, collection: Collection[Any]) -> bytes:
@@ -35,6 +36,8 @@ class Query:
             repr(self.min_score),
             str(len(filters)),
             *filters,
+            str(len(self.concepts)),
+            *self.concepts,
             *sorted(self.exclude),
         )
 
@@ -66,7 +69,7 @@ def search_page(
     after = SearchCursor.decode(cursor, identity) if cursor is not None else None
     for _ in range(_ATTEMPTS):
         index.refresh()
-        allowed = collection.keys(query.filters) if query.filters else None
+        allowed = collection.keys(query.filters, query.concepts) if query.filters or query.concepts else None
         excluded = collection.keys_of(query.exclude)
         window = _window(index, state.generation, query, k, after, allowed, excluded)
         records = collection.records(window.keys)

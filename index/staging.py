@@ -7,6 +7,7 @@ import json
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from index import schema
+from index.concepts import clear_concepts
 from index.errors import ReindexConflict
 from index.types import Space
 
@@ -40,6 +41,7 @@ def swap(connection: Connection, space: Space) -> bool:
         lacking = select(records.c.key).where(~exists().where(staged.c.key == records.c.key)).limit(1)
         if connection.execute(lacking).first() is not None:
             return False
+    clear_concepts(connection)  # they were words of the old space
     for target, records in schema.records.items():
         staged = schema.staged[target]
         vector = select(staged.c.vector).where(staged.c.key == records.c.key).scalar_subquery()

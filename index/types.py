@@ -7,10 +7,11 @@ vectors of two spaces must never be compared.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,20 @@ class Space:
     dimension: int
 
 
+class Concept(NamedTuple):
+    """A word near an image, and its cosine with it."""
+
+    word: str
+    score: float
+
+
+Concepts = tuple[Concept, ...]
+"""The words nearest to an image, best first; empty until somebody has looked for them."""
+
+NameConcepts = Callable[[Vectors], Sequence[Sequence[tuple[str, float]]]]
+"""Vectors (n, D) to the words nearest to each, best first, with their cosines; at least one each."""
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """A stored image. `sha256` names its content, `created_at` is UTC, `size` is in bytes."""
@@ -56,6 +71,7 @@ class ImageRecord:
     size: int
     created_at: datetime
     metadata: Metadata
+    concepts: Concepts = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,7 @@ class NewImage:
     height: int
     filename: str | None = None
     metadata: Metadata = field(default_factory=dict)
+    concepts: Sequence[tuple[str, float]] = ()
 
 
 @dataclass(frozen=True)

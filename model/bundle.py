@@ -83,6 +83,22 @@ class CompositionConfig(_Config):
     image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
 
 
+class CalibrationCurve(_Config):
+    """chance = 1 / (1 + exp(-(slope * cosine + intercept + brevity / words))); see `model.calibration`."""
+
+    slope: float = Field(gt=0)
+    intercept: float
+    brevity: float = Field(default=0.0, description="Divided by the known content words of a sentence.")
+
+
+class CalibrationConfig(_Config):
+    """From cosines to the chance that a hit is right."""
+
+    curves: dict[str, CalibrationCurve] = Field(description="By KIND_to_TARGET, such as sentence_to_images.")
+    errors: dict[str, float] = Field(description="Expected calibration error of each, on hits kept out of the fit.")
+    fitted_on: str
+
+
 class BundleConfig(_Config):
     """`bundle.json`."""
 
@@ -92,6 +108,7 @@ class BundleConfig(_Config):
     image: ImageConfig
     text: TextConfig
     composition: CompositionConfig = CompositionConfig()
+    calibration: CalibrationConfig | None = Field(default=None, description="None: hits have no confidence.")
     training_data: str = Field(description="What it was trained on, with its terms of use.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")
     quality: dict[str, Any] = Field(default_factory=dict, description="Figures measured after training.")

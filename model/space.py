@@ -150,6 +150,19 @@ class JointSpace:
             for row_places, row_values in zip(places.tolist(), values.tolist(), strict=True)
         ]
 
+    def compose_parts(self, terms: Sequence[Term]) -> Vectors:
+        """What each of n terms contributes to their sum: float32 (n, D), rows that add up to `compose(terms)`."""
+        total = []
+        for operand, weight, kind in terms:
+            vector = self.embed_operands([operand])[0] if isinstance(operand, str) else operand
+            scale = weight * (self.config.composition.image_weight if kind == "image" else 1.0)
+            total.append(scale * np.asarray(vector, dtype=np.float64) / max(float(np.linalg.norm(vector)), EPSILON))
+        parts = np.stack(total)
+        norm = float(np.linalg.norm(parts.sum(axis=0)))
+        if norm < DEGENERATE_NORM:
+            raise DegenerateQueryError
+        return (parts / norm).astype(np.float32)
+
     def compose(self, terms: Sequence[Term]) -> Vectors:
         """The unit vector (D,) of a weighted sum of images and texts.
 

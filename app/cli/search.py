@@ -23,9 +23,8 @@ from app.cli.output import print_json, print_rows, printable, say, shown, write
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.results import Captions, SearchResult
+    from app.results import Captions, FoundHit, SearchResult
     from app.service import Service
-    from index import Hit
 
 Mode = Literal["generate", "retrieve"]
 
@@ -56,6 +55,18 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many hits at most.")] = 10,
     target: Annotated[Literal["images", "sentences"], typer.Option(help="What to search.")] = "images",
     min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out hits with a lower score.")] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Leave out hits that are less likely to be right.")
+    ] = None,
+    concept: Annotated[
+        list[str] | None,
+        typer.Option("--concept", metavar="WORD", help="Only images that show this; may be repeated."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each operand added to each score.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Find what fits every operand, instead of their sum.")] = False,
+    include_query_items: Annotated[
+        bool, typer.Option("--include-query-items", help="Find what the query itself names, too.")
+    ] = False,
     filters: FilterOption = None,
     cursor: CursorOption = None,
     library: LibraryOption = None,
@@ -76,9 +87,21 @@ def search(
     wanted = read_filters(filters)
     content = None if image is None else read_file(image, settings.max_image_bytes)
     with open_service(settings) as service:
+        from app.concepts import split_concepts
         from app.results import SearchOptions
 
-        options = SearchOptions(target, k, cursor, min_score, wanted)
+        options = SearchOptions(
+            target=target,
+            k=k,
+            cursor=cursor,
+            min_score=min_score,
+            filters=wanted,
+            include_query_items=include_query_items,
+            min_confidence=min_confidence,
+            concepts=split_concepts(",".join(concept or ())),
+            explain=explain,
+            all=every,
+        )
         result = service.search(expression or None, options, image=content)
         if json:
             print_json(_document(service, result))
@@ -142,7 +165,7 @@ def _document(service: Service, result: SearchResult) -> dict[str, Any]:
     return document
 
 
-def _path(service: Service, hit: Hit) -> str | None:
+def _path(service: Service, hit: FoundHit) -> str | None:
     from index import ContentMissing, RecordNotFound
 
     try:
@@ -152,24 +175,28 @@ def _path(service: Service, hit: Hit) -> str | None:
 
 
 def _print_hits(service: Service, result: SearchResult) -> None:
+    from index import SentenceRecord
+
     if result.unknown_words:
         say(f"Ignored, as the model does not know them: {printable(', '.join(result.unknown_words))}.")
-    if not result.hits:
+    if not result.hits and result.best_confidence is not None:
+        say(f"Nothing here matches: the best of the {result.target} has a confidence of {result.best_confidence:.2f}.")
+    elif not result.hits:
         say(f"No {result.target} found.")
-    if result.target == "sentences":
-        rows = [[f"{hit.score:.3f}", hit.record.id, getattr(hit.record, "text", "")] for hit in result.hits]
-        print_rows(("score", "id", "sentence"), rows)
-        return
-    rows = [
-        [
-            f"{hit.score:.3f}",
-            hit.record.id,
-            getattr(hit.record, "filename", None) or "",
-            _path(service, hit) or "",
-        ]
-        for hit in result.hits
-    ]
-    print_rows(("score", "id", "name", "file"), rows)
+    columns = ("id", "sentence") if result.target == "sentences" else ("id", "name", "file")
+    rows = []
+    for hit in result.hits:
+        confidence = "" if hit.confidence is None else f"{hit.confidence:.2f}"
+        if isinstance(hit.record, SentenceRecord):
+            about = [hit.record.text]
+        else:
+            about = [hit.record.filename or "", _path(service, hit) or ""]
+        rows.append([f"{hit.score:.3f}", confidence, hit.record.id, *about])
+    print_rows(("score", "confidence", *columns), rows)
+    for hit in result.hits:
+        if hit.explanation is not None:
+            shares = "  ".join(f"{one.contribution:+.3f} {printable(one.operand)}" for one in hit.explanation)
+            write(f"{hit.record.id}: {shares}\n")
 
 
 def _print_captions(path: Path, result: Captions, *, alone: bool) -> None:

@@ -6,26 +6,36 @@ from collections.abc import AsyncIterator
 from pathlib import PurePath
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app import convert
+from app.concepts import split_concepts
 from app.deps import FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
 from app.errors import invalid_field
 from app.files import immutable_file
 from app.ingest import IncomingFile
 from app.metadata import parse_metadata
 from app.problems import Problem
-from app.schemas.base import EXAMPLE_ID, Input
+from app.schemas.base import EXAMPLE_ID, MAX_TEXT_LENGTH, Input
 from app.schemas.changes import ImagePatch, ImagesAdded
-from app.schemas.records import DescribedImage, ImagePage
+from app.schemas.records import Image, ImagePage
 from app.uploads import Form, files_schema, form_body, read_form, validate
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
 ImageId = Annotated[str, Path(description="Id of the image.", examples=[EXAMPLE_ID])]
+
+ConceptQuery = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_TEXT_LENGTH,
+        description="Only images with this word among their concepts; several, with commas between, for all of them.",
+        examples=["dog"],
+    ),
+]
 
 THUMBNAIL_TYPE = "image/jpeg"
 
@@ -102,25 +112,28 @@ def add_images(form: Annotated[Form, Depends(_upload)], service: ServiceDep) -> 
 
 @router.get("", summary="List images", openapi_extra={"parameters": [FILTER_PARAMETER]})
 def list_images(
-    service: ServiceDep, filters: FiltersDep, cursor: CursorQuery = None, limit: LimitQuery = 50
+    service: ServiceDep,
+    filters: FiltersDep,
+    cursor: CursorQuery = None,
+    limit: LimitQuery = 50,
+    concept: ConceptQuery = None,
 ) -> ImagePage:
-    """A page of images with their concepts, newest first, filtered by metadata."""
-    page = service.list_images(cursor, limit, filters)
-    items = [convert.described_image(described) for described in service.describe(page.items)]
+    """A page of images with their concepts, newest first, filtered by metadata and by concepts."""
+    page = service.list_images(cursor, limit, filters, split_concepts(concept))
+    items = [convert.image(record) for record in page.items]
     return ImagePage(items=items, next_cursor=page.next_cursor, total=page.total)
 
 
 @router.get("/{image_id}", summary="An image")
-def get_image(image_id: ImageId, service: ServiceDep) -> DescribedImage:
+def get_image(image_id: ImageId, service: ServiceDep) -> Image:
     """The record of an image with its concepts: the words nearest to it in the joint space."""
-    return _described(service, image_id)
+    return convert.image(service.get_image(image_id))
 
 
 @router.patch("/{image_id}", summary="Change the metadata of an image")
-def patch_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> DescribedImage:
+def patch_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> Image:
     """Apply a JSON merge patch (RFC 7396) to the metadata: keys are set, null removes one, the rest stays."""
-    service.patch_image(image_id, patch.metadata)
-    return _described(service, image_id)
+    return convert.image(service.patch_image(image_id, patch.metadata))
 
 
 @router.delete("/{image_id}", status_code=204, response_class=Response, summary="Delete an image")
@@ -149,11 +162,3 @@ def get_thumbnail(image_id: ImageId, request: Request, service: ServiceDep) -> R
     name = f"{PurePath(record.filename or record.id).stem}.jpg"
     etag = f"{record.sha256}-thumbnail"
     return immutable_file(request, path, etag=etag, media_type=THUMBNAIL_TYPE, filename=name)
-
-
-def _described(service: ServiceDep, image_id: str) -> DescribedImage:
-    record = service.get_image(image_id)
-    described = service.describe([record])
-    if not described:  # deleted between the two
-        service.get_image(image_id)
-    return convert.described_image(described[0])

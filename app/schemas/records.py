@@ -36,11 +36,6 @@ class Image(Output):
     thumbnail_url: str = Field(
         description="Path of a small JPEG version.", examples=[f"/v1/images/{EXAMPLE_ID}/thumbnail"]
     )
-
-
-class DescribedImage(Image):
-    """A stored image with the words nearest to it."""
-
     concepts: list[Concept] = Field(
         description="The words nearest to the image, best first.",
         examples=[[{"word": "beach", "score": 0.42}]],
@@ -60,7 +55,7 @@ class Sentence(Output):
 class ImagePage(Output):
     """A page of images, newest first."""
 
-    items: list[DescribedImage] = Field(description="The images of this page.", examples=[[]])
+    items: list[Image] = Field(description="The images of this page.", examples=[[]])
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.", examples=["eyJrIjoyfQ"])
     total: int = Field(description="How many images match, on all pages.", examples=[1234])
 

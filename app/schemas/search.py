@@ -6,12 +6,14 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 
+from app.concepts import split_concepts
 from app.query import MAX_TERMS, MAX_WEIGHT, MIN_WEIGHT, Expression, Reference, Term, Text
 from app.results import SearchOptions
 from app.schemas.base import (
     EXAMPLE_ID,
     MAX_CURSOR_LENGTH,
     MAX_FILTERS,
+    MAX_TEXT_LENGTH,
     UNKNOWN,
     Input,
     Output,
@@ -42,6 +44,26 @@ class SearchParameters(Input):
         examples=[False],
     )
 
+    min_confidence: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Leave out hits which are less likely to be right. Of a model with a calibration.",
+        examples=[0.1],
+    )
+    concept: str | None = Field(
+        None,
+        max_length=MAX_TEXT_LENGTH,
+        description="Only images with this word among their concepts; several, with commas between, for all of them.",
+        examples=["dog"],
+    )
+    explain: bool = Field(False, description="Say what each operand added to each score.", examples=[False])
+    all: bool = Field(
+        False,
+        description="Find what fits every operand, instead of their sum. Of a model with a calibration.",
+        examples=[False],
+    )
+
     def options(self, filters: dict[str, str]) -> SearchOptions:
         """These parameters for `Service.search`."""
         return SearchOptions(
@@ -51,6 +73,10 @@ class SearchParameters(Input):
             min_score=self.min_score,
             filters=filters,
             include_query_items=self.include_query_items,
+            min_confidence=self.min_confidence,
+            concepts=split_concepts(self.concept),
+            explain=self.explain,
+            all=self.all,
         )
 
 
@@ -132,22 +158,38 @@ class SearchBody(SearchParameters):
         return Expression(tuple(term.term() for term in self.terms))
 
 
-_SCORE = "Cosine with the query, from -1 to 1."
-_CONFIDENCE = "Calibrated probability that the hit is right; null as long as the model has no calibration."
+_SCORE = "Cosine with the query, from -1 to 1; with `all`, the product of the chances of its operands."
+_CONFIDENCE = (
+    "The chance that people who describe the hit would mention all that the query says, in a library in which "
+    "something answers the query; null when the model has no calibration."
+)
+_EXPLANATION = (
+    "With `explain`: what each operand added; it adds up to the score. With `all`: the cosine with each operand."
+)
+
+
+class Contribution(Output):
+    """What one operand of the query added to a score."""
+
+    operand: str = Field(description="The operand as the query names it; image for an upload.", examples=["blue"])
+    weight: float = Field(description="Its weight in the query.", examples=[-1.0])
+    contribution: float = Field(description="What it added to the score.", examples=[0.12])
 
 
 class ImageHit(Image):
     """A stored image that was found."""
 
     score: float = Field(description=_SCORE, examples=[0.37])
-    confidence: float | None = Field(None, description=_CONFIDENCE, examples=[None])
+    confidence: float | None = Field(None, description=_CONFIDENCE, examples=[0.35])
+    explanation: list[Contribution] | None = Field(None, description=_EXPLANATION, examples=[None])
 
 
 class SentenceHit(Sentence):
     """A stored sentence that was found."""
 
     score: float = Field(description=_SCORE, examples=[0.37])
-    confidence: float | None = Field(None, description=_CONFIDENCE, examples=[None])
+    confidence: float | None = Field(None, description=_CONFIDENCE, examples=[0.35])
+    explanation: list[Contribution] | None = Field(None, description=_EXPLANATION, examples=[None])
 
 
 class SearchAnswer(Output):
@@ -163,3 +205,9 @@ class SearchAnswer(Output):
     )
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last.", examples=["eyJrIjoyfQ"])
     unknown_words: list[str] = Field(description=UNKNOWN, examples=[["zyzzyva"]])
+    best_confidence: float | None = Field(
+        None,
+        description="Confidence of the best record on the first page, even when min_score or min_confidence left it "
+        "out; null when the model has no calibration.",
+        examples=[0.35],
+    )

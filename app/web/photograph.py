@@ -20,7 +20,7 @@ from app.results import CaptionOptions, Captions, SearchOptions
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, rows
 from app.web.rendering import render
-from app.web.tiles import photograph_tiles
+from app.web.tiles import description, photograph_tiles
 from app.web.view import View
 from index import ImageRecord, LibraryError
 from model.errors import ModelError
@@ -40,13 +40,13 @@ router = APIRouter(prefix="/photos/{image_id}")
 def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Response:
     """The photograph. Captions and neighbours follow by requests of their own, so that it is there at once."""
     record = service.get_image(image_id)
-    described = service.describe([record])
     shown = record.media_type in BROWSERS_SHOW
     return render(
         request,
         "photograph.html",
         record=record,
-        concepts=described[0].concepts if described else (),
+        concepts=record.concepts,
+        alt=description(record),
         rows=rows(record.metadata),
         saved=False,
         problem=None,
@@ -106,7 +106,7 @@ def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", 
         problem = as_problem(error)
     else:
         unknown = result.unknown_words
-        tiles = photograph_tiles(service, result.hits, _deletions(request))
+        tiles = photograph_tiles(result.hits, _deletions(request))
     return render(
         request,
         "near.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -14,7 +14,7 @@ from app.deps import ServiceDep
 from app.errors import as_problem
 from app.problems import Problem
 from app.query import Expression, QueryError, parse
-from app.results import SearchOptions
+from app.results import SearchOptions, SearchResult
 from app.service import Service
 from app.uploads import Form, only_file, read_form
 from app.web import chips
@@ -29,6 +29,9 @@ from model.errors import ModelError
 
 PAGE_SIZE = 60
 """Photographs or sentences at a time: more than a wide screen shows at once."""
+
+_WHILE_TYPING = frozenset({"invalid_query", "unknown_subtraction"})
+"""Problems that half-typed expressions have."""
 
 router = APIRouter()
 
@@ -47,6 +50,8 @@ class Results:
     next_url: str | None = None
     total: int | None = None
     problem: Problem | None = None
+    certain: bool = True
+    best_confidence: float | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -56,8 +61,7 @@ class Results:
     @property
     def has_confidence(self) -> bool:
         """Whether hits say how sure the model is, so that one can ask for the surer ones."""
-        shown: list[Tile | Line] = [*self.tiles, *self.lines]
-        return self.view.min_confidence > 0 or any(one.confidence is not None for one in shown)
+        return self.best_confidence is not None
 
 
 @router.get("/")
@@ -79,7 +83,7 @@ def more_results(request: Request, service: ServiceDep, cursor: str | None = Non
     """
     results = find(request, service, View.of(request), cursor)
     response = render(request, "results.html" if cursor is None else "more.html", results=results)
-    if results.problem is not None and results.problem.code == "invalid_query":
+    if results.problem is not None and results.problem.code in _WHILE_TYPING:
         # Somebody is typing: say what is missing, and leave what is there.
         response.headers["HX-Retarget"] = "#message"
         response.headers["HX-Reswap"] = "outerHTML"
@@ -120,7 +124,7 @@ def find(request: Request, service: Service, view: View, cursor: str | None = No
             picture = _held(request).get(view.picture)
             if picture is None:
                 raise _forgotten()
-        result = service.search(expression, _options(view, cursor), image=picture)
+        result, certain = _search(service, view, cursor, expression, picture)
     except (QueryError, ModelError, LibraryError, Problem) as error:
         problem = as_problem(error)
         unknown = tuple(problem.members.get("unknown_words", ()))
@@ -137,11 +141,29 @@ def find(request: Request, service: Service, view: View, cursor: str | None = No
         chips=chips.chips(view, expression, result.unknown_words, service),
         text=_text(view, expression),
         references=chips.references(expression),
-        tiles=photograph_tiles(service, result.hits, _deletions(request)),
+        tiles=photograph_tiles(result.hits, _deletions(request)),
         lines=sentence_lines(result.hits),
         unknown=result.unknown_words,
         next_url=None if result.next_cursor is None else view.results_url(result.next_cursor),
+        certain=certain,
+        best_confidence=result.best_confidence,
     )
+
+
+def _search(
+    service: Service, view: View, cursor: str | None, expression: Expression | None, picture: bytes | None
+) -> tuple[SearchResult, bool]:
+    """What is found, and whether as certain as was asked for: not all queries have a confidence."""
+    options = SearchOptions(target=view.target, k=PAGE_SIZE, cursor=cursor, filters=view.filters)
+    if not view.min_confidence:
+        return service.search(expression, options, image=picture), True
+    try:
+        wanted = replace(options, min_confidence=view.min_confidence)
+        return service.search(expression, wanted, image=picture), True
+    except Problem as problem:
+        if problem.code != "calibration_missing":
+            raise
+        return service.search(expression, options, image=picture), False
 
 
 def _everything(request: Request, service: Service, view: View, cursor: str | None) -> Results:
@@ -152,7 +174,7 @@ def _everything(request: Request, service: Service, view: View, cursor: str | No
     else:
         images = service.list_images(cursor, PAGE_SIZE, view.filters)
         following, total = images.next_cursor, images.total
-        tiles, lines = photograph_tiles(service, images.items, _deletions(request)), []
+        tiles, lines = photograph_tiles(images.items, _deletions(request)), []
     return Results(
         view,
         tiles=tiles,
@@ -160,10 +182,6 @@ def _everything(request: Request, service: Service, view: View, cursor: str | No
         next_url=None if following is None else view.results_url(following),
         total=total,
     )
-
-
-def _options(view: View, cursor: str | None) -> SearchOptions:
-    return SearchOptions(target=view.target, k=PAGE_SIZE, cursor=cursor, filters=view.filters)
 
 
 def _text(view: View, expression: Expression | None) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from app.service import Service
-from index import Hit, ImageRecord, SentenceRecord
+from app.results import FoundHit
+from index import ImageRecord, SentenceRecord
 
 _WORDS = 4
 _NARROWEST, _WIDEST = 0.45, 3.0
@@ -34,44 +34,38 @@ class Line:
     confidence: float | None = None
 
 
-def photograph_tiles(
-    service: Service, found: Sequence[Hit | ImageRecord], leave_out: Container[str] = ()
-) -> list[Tile]:
+def photograph_tiles(found: Sequence[FoundHit | ImageRecord], leave_out: Container[str] = ()) -> list[Tile]:
     """Tiles of the photographs among these, in order, without those to be left out."""
-    pairs = [(one, one.record) if isinstance(one, Hit) else (None, one) for one in found]
-    images = [(hit, record) for hit, record in pairs if isinstance(record, ImageRecord) and record.id not in leave_out]
-    texts = descriptions(service, [record for _, record in images])
+    pairs = [(one, one.record) if isinstance(one, FoundHit) else (None, one) for one in found]
     return [
         Tile(
             id=record.id,
             name=record.filename or "photograph",
-            description=texts.get(record.id, record.filename or "photograph"),
+            description=description(record),
             ratio=min(max(record.width / record.height, _NARROWEST), _WIDEST),
             score=None if hit is None else hit.score,
-            confidence=getattr(hit, "confidence", None),
+            confidence=None if hit is None else hit.confidence,
         )
-        for hit, record in images
+        for hit, record in pairs
+        if isinstance(record, ImageRecord) and record.id not in leave_out
     ]
 
 
-def sentence_lines(found: Sequence[Hit | SentenceRecord]) -> list[Line]:
+def sentence_lines(found: Sequence[FoundHit | SentenceRecord]) -> list[Line]:
     """Lines of the sentences among these, in order."""
-    pairs = [(one, one.record) if isinstance(one, Hit) else (None, one) for one in found]
+    pairs = [(one, one.record) if isinstance(one, FoundHit) else (None, one) for one in found]
     return [
         Line(
             id=record.id,
             text=record.text,
             score=None if hit is None else hit.score,
-            confidence=getattr(hit, "confidence", None),
+            confidence=None if hit is None else hit.confidence,
         )
         for hit, record in pairs
         if isinstance(record, SentenceRecord)
     ]
 
 
-def descriptions(service: Service, records: Sequence[ImageRecord]) -> dict[str, str]:
-    """What is in photographs, for those who cannot see them: the words nearest to each, by id."""
-    return {
-        described.record.id: ", ".join(concept.word for concept in described.concepts[:_WORDS])
-        for described in service.describe(records)
-    }
+def description(record: ImageRecord) -> str:
+    """What is in a photograph, for those who cannot see it: the words nearest to it."""
+    return ", ".join(concept.word for concept in record.concepts[:_WORDS]) or record.filename or "photograph"

@@ -88,6 +88,11 @@ def find_swaps(dataset: CaptionDataset) -> list[Swap]:
     ]
 
 
+def holds_phrase(caption: str, first: str, second: str) -> bool:
+    """Whether a caption has the one word right before the other."""
+    return (first, second) in pairwise(tokenise(caption))
+
+
 def evaluate_regularities(
     space: JointSpace, images: Vectors, swaps: Sequence[Swap], image_factor: float = 1.0
 ) -> RegularityReport:

@@ -52,8 +52,8 @@ def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Imag
 
 def test_a_newer_schema_is_refused_with_both_versions(root: Path, space: Space) -> None:
     Library.open(root, space).close()
-    execute(root, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
-    with pytest.raises(index.CatalogUnsupported, match=r"version 2.*version 1"):
+    execute(root, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
+    with pytest.raises(index.CatalogUnsupported, match=r"version 3.*version 2"):
         Library.open(root, space)
 
 

@@ -58,6 +58,11 @@ if (frame) {
       if (response.status === 401) return location.reload();
       if (!response.ok) {
         status.textContent = await problemOf(response);
+        if (!points.length && wanted.length) {
+          input.value = "";
+          await load();
+          notify("These words cannot be placed.");
+        }
         return;
       }
       answer = await response.json();
@@ -65,11 +70,15 @@ if (frame) {
       status.textContent = "The service does not answer. Is it running?";
       return;
     }
-    points = answer.images;
-    words = answer.words;
+    points = answer.points
+      .filter((one) => one.kind === "image")
+      .map(({ x, y, image_id, filename }) => ({ x, y, id: image_id, name: filename }));
+    words = answer.points.filter((one) => one.kind === "word");
     chosen = null;
     fit();
-    const parts = [`${points.length.toLocaleString("en")} photographs`];
+    const all = answer.total_images;
+    const of = points.length < all ? ` of ${all.toLocaleString("en")}` : "";
+    const parts = [`${points.length.toLocaleString("en")}${of} photographs`];
     if (words.length) parts.push(`${words.length} ${words.length === 1 ? "word" : "words"}`);
     if (answer.unknown_words?.length) parts.push(`unknown: ${answer.unknown_words.join(", ")}`);
     status.textContent = parts.join(" · ");

@@ -93,7 +93,7 @@ form.addEventListener("submit", (event) => {
 
 /** Underlines the words that the model does not know, in a copy of the text behind the box. */
 function mark() {
-  const unknown = new Set(results().unknown.split(" ").filter(Boolean));
+  const unknown = new Set(document.getElementById("message").dataset.unknown.split(" ").filter(Boolean));
   marks.replaceChildren();
   for (const part of box.value.split(/([\p{L}\p{N}'’-]+)/u)) {
     if (unknown.has(part.toLowerCase())) {

@@ -1,0 +1,191 @@
+"""What a search asks for: its operands as vectors, the sum of them, and what kind of query it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.cache import Vector
+from app.problems import Problem
+from app.query import Expression, QueryError, Reference, Term, Text
+from app.results import Contribution, SearchOptions
+from index import Target
+from model.bundle import CalibrationCurve
+from model.calibration import QueryKind, chances, count_content, curve_name, lowest_cosine
+from model.space import JointSpace
+
+Kind = Literal["image", "text"]
+
+UPLOADED = "image"
+"""What an uploaded image is called where its share of a score is explained."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One term of a sum: what it is called, its words or its vector (D,), and its signed weight."""
+
+    name: str
+    value: Vector | str
+    weight: float
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
+
+    `words` counts the known content words of a sentence, which its chances depend on; 1 for all else.
+    """
+
+    kind: QueryKind
+    operands: tuple[Operand, ...]
+    parts: Vector
+    words: int = 1
+
+    @property
+    def vector(self) -> Vector:
+        """The unit vector (D,) of the sum."""
+        total: Vector = self.parts.sum(axis=0, dtype=np.float64).astype(np.float32)
+        return total
+
+    @property
+    def weight(self) -> float:
+        """The weight of the first operand: that of a question with one."""
+        return self.operands[0].weight
+
+    def contributions(self, vector: Vector) -> tuple[Contribution, ...]:
+        """What each operand adds to the score of a record with this vector (D,), in the order of the query."""
+        shares = self.parts.astype(np.float64) @ vector.astype(np.float64)
+        return tuple(
+            Contribution(operand.name, operand.weight, float(share))
+            for operand, share in zip(self.operands, shares, strict=True)
+        )
+
+
+class Asking:
+    """Turns expressions into questions, by a space and by whatever looks up what they name."""
+
+    def __init__(
+        self,
+        space: JointSpace,
+        sentence: Callable[[str], Vector],
+        stored: Callable[[Reference], tuple[Vector, str | None]],
+    ) -> None:
+        """`sentence` embeds a whole one; `stored` gives vector and, of a sentence, text of a record: RecordNotFound."""
+        self._space = space
+        self._sentence = sentence
+        self._stored = stored
+
+    def question(self, expression: Expression | None, image: Vector | None) -> Question:
+        """The question that an expression, an uploaded image's vector, or both ask.
+
+        One text alone is a sentence, for the sentence encoder; the operands of arithmetic are for the linear one.
+        Problem invalid_request without either; QueryError, TextError, DegenerateQueryError, RecordNotFound.
+        """
+        if expression is None:
+            if image is None:
+                raise Problem("invalid_request", "A search needs a query or an image. Give at least one.")
+            return Question("image", (Operand(UPLOADED, image, 1.0, "image"),), image[np.newaxis, :])
+        if image is None and len(expression.terms) == 1 and expression.terms[0].weight > 0:
+            return self._alone(expression.terms[0])
+        operands = [] if image is None else [Operand(UPLOADED, image, 1.0, "image")]
+        for term in expression.terms:
+            self._check_subtraction(term)
+            match term.operand:
+                case Text(text):
+                    operands.append(Operand(str(term.operand), text, term.weight, "text"))
+                case Reference(kind) as reference:
+                    vector, _ = self._stored(reference)
+                    operands.append(
+                        Operand(str(reference), vector, term.weight, "image" if kind == "image" else "text")
+                    )
+        # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
+        scale = max(abs(operand.weight) for operand in operands)
+        parts = self._space.compose_parts([(one.value, one.weight / scale, one.kind) for one in operands])
+        return Question("composed", tuple(operands), parts)
+
+    def apart(self, question: Question) -> list[Question]:
+        """Each operand as a question of its own, for an intersection; a negative weight asks for what is not so."""
+        alone: list[Question] = []
+        for operand in question.operands:
+            if isinstance(operand.value, str):
+                vector, words = self._sentence(operand.value), count_content(self._space, operand.value)
+                alone.append(Question("sentence", (operand,), vector[np.newaxis, :], words))
+            else:
+                kind: QueryKind = "image" if operand.kind == "image" else "sentence"
+                alone.append(Question(kind, (operand,), operand.value[np.newaxis, :]))
+        return alone
+
+    def chance(self, question: Question, target: Target, score: float | Vector) -> NDArray[np.float64] | None:
+        """The chances that hits with these scores are right; None where the bundle does not say."""
+        curve = self._curve(question.kind, target)
+        return None if curve is None else chances(curve, score, question.words)
+
+    def lowest_score(self, question: Question, options: SearchOptions) -> float | None:
+        """The lowest score that the options allow. Problem calibration_missing where a chance cannot be told."""
+        if options.min_confidence is None:
+            return options.min_score
+        curve = self._curve(question.kind, options.target)
+        if curve is None:
+            raise self.no_calibration("min_confidence")
+        wanted = lowest_cosine(curve, options.min_confidence, question.words)
+        bounds = [bound for bound in (options.min_score, wanted) if bound is not None and bound > -math.inf]
+        return min(max(bounds), 2.0) if bounds else None
+
+    def no_calibration(self, wanted: str) -> Problem:
+        """What to do about a bundle that has no curve for a query of which `wanted` needs one."""
+        return Problem(
+            "calibration_missing",
+            f"{wanted} needs chances, and the bundle {self._space.name} tells none for such a query. Do without it, or "
+            "fit them: visem train calibration --data DIR --model BUNDLE",
+        )
+
+    def _curve(self, kind: QueryKind, target: Target) -> CalibrationCurve | None:
+        calibration = self._space.config.calibration
+        return None if calibration is None else calibration.curves.get(curve_name(kind, target))
+
+    def _alone(self, term: Term) -> Question:
+        """A single operand: a sentence for the sentence encoder, or a stored record."""
+        match term.operand:
+            case Text(text):
+                vector = self._sentence(text)
+                words = count_content(self._space, text)
+                return Question("sentence", (Operand(str(term.operand), text, 1.0, "text"),), vector[None, :], words)
+            case Reference(kind) as reference:
+                vector, stored = self._stored(reference)
+                words = 1 if stored is None else count_content(self._space, stored)
+                operand = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text")
+                return Question("image" if kind == "image" else "sentence", (operand,), vector[None, :], words)
+
+    def _check_subtraction(self, term: Term) -> None:
+        """Refuse to subtract less than was said: half of a phrase would be another query."""
+        if term.weight > 0 or not isinstance(term.operand, Text):
+            return
+        unknown = self._space.unknown_words(term.operand.text)
+        if unknown:
+            listed = ", ".join(repr(word) for word in unknown)
+            raise UnknownSubtraction(
+                f"The model does not know {listed}, and cannot subtract what it does not know. Leave it out, or use "
+                "another word for the same thing.",
+                term.column,
+                unknown,
+            )
+
+
+class UnknownSubtraction(QueryError):  # noqa: N818  # it is one by its base
+    """A subtracted text with words that the model does not know; `unknown` lists them."""
+
+    code = "unknown_subtraction"
+
+    def __init__(self, message: str, column: int, unknown: Sequence[str]) -> None:
+        super().__init__(message, column)
+        self.unknown = tuple(unknown)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        message = str(self).removesuffix(f" (column {self.column})")
+        return type(self), (message, self.column, self.unknown)

@@ -1,0 +1,3 @@
+"""The rule of arithmetic with images and words."""
+
+from __future__ import annotations
