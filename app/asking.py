@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.cache import Vector
 from app.problems import Problem
-from app.query import Expression, QueryError, Reference, Term, Text
+from app.query import Expression, Reference, Term, Text
 from app.results import Contribution, SearchOptions
 from index import Target
 from model.bundle import CalibrationCurve
 from model.calibration import QueryKind, chances, count_content, curve_name, lowest_cosine
+from model.errors import NoKnownWordsError
 from model.space import JointSpace
 
 Kind = Literal["image", "text"]
@@ -85,7 +86,7 @@ class Asking:
         """The question that an expression, an uploaded image's vector, or both ask.
 
         One text alone is a sentence, for the sentence encoder; the operands of arithmetic are for the linear one.
-        Problem invalid_request without either; QueryError, TextError, DegenerateQueryError, RecordNotFound.
+        Problem invalid_request without either; TextError, DegenerateQueryError, RecordNotFound.
         """
         if expression is None:
             if image is None:
@@ -95,7 +96,7 @@ class Asking:
             return self._alone(expression.terms[0])
         operands = [] if image is None else [Operand(UPLOADED, image, 1.0, "image")]
         for term in expression.terms:
-            self._check_subtraction(term)
+            self._check_known(term)
             match term.operand:
                 case Text(text):
                     operands.append(Operand(str(term.operand), text, term.weight, "text"))
@@ -162,30 +163,22 @@ class Asking:
                 operand = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text")
                 return Question("image" if kind == "image" else "sentence", (operand,), vector[None, :], words)
 
-    def _check_subtraction(self, term: Term) -> None:
-        """Refuse to subtract less than was said: half of a phrase would be another query."""
-        if term.weight > 0 or not isinstance(term.operand, Text):
+    def _check_known(self, term: Term) -> None:
+        """Refuse an operand without a known word. Where only some are unknown, the answer reports them."""
+        if not isinstance(term.operand, Text):
             return
-        unknown = self._space.unknown_words(term.operand.text)
-        if unknown:
-            listed = ", ".join(repr(word) for word in unknown)
-            raise UnknownSubtraction(
-                f"The model does not know {listed}, and cannot subtract what it does not know. Leave it out, or use "
-                "another word for the same thing.",
-                term.column,
-                unknown,
-            )
+        numbers, unknown = self._space.bundle.vocabulary.resolve(term.operand.text)
+        if unknown and not numbers:
+            raise UnknownOperandError(term.operand.text, unknown, term.column)
 
 
-class UnknownSubtraction(QueryError):  # noqa: N818  # it is one by its base
-    """A subtracted text with words that the model does not know; `unknown` lists them."""
+class UnknownOperandError(NoKnownWordsError):
+    """An operand of an expression of which the model knows no word; `column` (1-based) points at it."""
 
-    code = "unknown_subtraction"
+    def __init__(self, text: str, unknown: Sequence[str], column: int) -> None:
+        super().__init__(text, unknown)
+        self.column = column
+        self.args = (f"{self.args[0]} (column {column})",)
 
-    def __init__(self, message: str, column: int, unknown: Sequence[str]) -> None:
-        super().__init__(message, column)
-        self.unknown = tuple(unknown)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        message = str(self).removesuffix(f" (column {self.column})")
-        return type(self), (message, self.column, self.unknown)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text, self.unknown, self.column)

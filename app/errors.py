@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.asking import UnknownSubtraction
+from app.asking import UnknownOperandError
 from app.batching import BatcherClosed
 from app.problems import PROBLEMS, Problem
 from app.query import QueryError
@@ -60,7 +60,7 @@ def as_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case UnknownSubtraction():
+        case UnknownOperandError():
             return Problem(error.code, str(error), column=error.column, unknown_words=list(error.unknown))
         case QueryError():
             return Problem(error.code, str(error), column=error.column)

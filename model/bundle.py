@@ -78,9 +78,19 @@ class TextConfig(_Config):
 
 
 class CompositionConfig(_Config):
-    """How operands of different kinds weigh in a sum (see `JointSpace.compose`)."""
+    """The numbers of the rule of arithmetic; `model.composition` says what each does."""
 
     image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
+    swap_image_weight: float = Field(default=0.3, ge=0, description="The same, where words are exchanged.")
+    swap_removal: float = Field(default=0.0, ge=0, description="What an exchanged word still takes away.")
+    temperature: float = Field(default=0.07, gt=0)
+    taken: float = Field(default=1.0, ge=0, description="Weight of how often the removed word stands before a head.")
+    put: float = Field(default=0.5, ge=0, description="The same for the added word.")
+    phrases: int = Field(default=2, ge=1, description="To how many phrases an added word is completed.")
+    heads: tuple[str, ...] = Field(default=(), description="Words that attributes stand before; none: a plain sum.")
+    pairs: dict[str, dict[str, int]] = Field(
+        default_factory=dict, description="How often a word stood right before a head, or (empty) before none."
+    )
 
 
 class CalibrationCurve(_Config):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -119,10 +119,14 @@ def fit_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: V
     )
 
 
-def measure_calibration(
-    space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors, config: CalibrationConfig
-) -> dict[str, Reliability]:
-    """How far the bundle's chances are off, for each curve, on the half of the photographs kept out of its fit."""
+def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> dict[str, Reliability]:
+    """How far the bundle's chances are off, for each curve, on the half of the photographs kept out of its fit.
+
+    Empty for a bundle without a calibration.
+    """
+    config = space.config.calibration
+    if config is None:
+        return {}
     return {
         name: reliability(
             chances(config.curves[name], hits.cosine[hits.half == 1], hits.words[hits.half == 1]),
@@ -158,9 +162,9 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     contents = [content_words(text) for text in texts]
 
     def pick(
-        queries: Vectors, items: Vectors, forbidden: Sequence[Sequence[int]]
+        queries: Vectors, items: Vectors, forbidden: Sequence[Sequence[Any]]
     ) -> tuple[Floats, npt.NDArray[np.int64]]:
-        scores = queries @ items.T
+        scores = (queries @ items.T).astype(np.float64)
         for row, columns in enumerate(forbidden):
             scores[row, list(columns)] = -np.inf
         found = np.argsort(-scores, axis=1, kind="stable")[:, :HITS]
@@ -171,7 +175,7 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     right = [[contents[q] <= said.by_image[i] for i in row] for q, row in zip(known, found, strict=True)]
     yield "sentence_to_images", _hits(cosine, words[known], right, text_owner[known])
 
-    itself = [(q,) if q < len(captions) else () for q in known]
+    itself: list[Sequence[Any]] = [(q,) if q < len(captions) else () for q in known]
     cosine, found = pick(text_vectors[known], captions, itself)
     right = [
         [owner[s] == text_owner[q] or contents[q] <= contents[s] for s in row]
@@ -249,11 +253,12 @@ def _sample(swaps: list[Swap]) -> list[Swap]:
 def _hits(cosine: Floats, words: Floats, right: Sequence[Sequence[bool]], image: npt.NDArray[np.int64]) -> Hits:
     """Flatten (queries, hits); the photograph that a query is about decides its half."""
     count = cosine.shape[1]
+    real = np.isfinite(cosine).ravel()  # what must not be found comes last, where there is nothing else
     return Hits(
-        cosine=cosine.ravel(),
-        words=np.repeat(words, count),
-        right=np.array(right, dtype=bool).ravel(),
-        half=np.repeat(image % 2, count),
+        cosine=cosine.ravel()[real],
+        words=np.repeat(words, count)[real],
+        right=np.array(right, dtype=bool).ravel()[real],
+        half=np.repeat(image % 2, count)[real],
     )
 
 

@@ -1,3 +1,160 @@
-"""The rule of arithmetic with images and words."""
+"""The rule of arithmetic with images and words: *this photograph - black + brown*.
+
+Plainly, operands are unit vectors that are weighted and summed. That is the rule for sums of words, of images, and of
+both, as long as nothing is exchanged. It does badly where one word takes the place of another, because a vector of
+*brown* alone says nothing about what is to be brown: a brown fence is as good as a brown dog. So, where an image is at
+hand, and words are both taken from it and put into it, a word that is put in is first completed to a phrase, by what
+the word that is taken out says about the image:
+
+    fit(h)    = x . bag(A + h) / temperature + taken * log n(A, h) + put * log n(B, h)      for each head h
+    phrases   = the `phrases` heads with the largest fit, weighed by its softmax: "a B h"
+    q         = image * x + sum_B weight_B * normalise(sum_h p(h) sentence("a B h")) - removal * sum_A weight_A * a
+
+x is the image, A what is subtracted, B what is added. Heads h are words that follow attributes in captions (*dog*,
+*shirt*), and the empty one: n counts how often a word stands right before a head in the training captions, and
+n(A, none) how often before none of them. So *cat* and *snow* stay as they are, and *brown* becomes *a brown dog* on
+a photograph of a black dog. The result does not depend on the order of the operands, and every operand's part in the
+sum is its own, so a score can be explained. docs/arithmetic.md has what lost to this rule, in figures.
+
+Source of the plain sum: Kiros et al. 2014 (arXiv 1411.2539), multimodal linguistic regularities.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import CompositionConfig
+from model.errors import DegenerateQueryError
+from model.words import Vocabulary, tokenise
+
+Vectors = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Kind = Literal["image", "text"]
+Term = tuple["Vectors | str", float, Kind]
+Embed = Callable[[Sequence[str]], Vectors]
+
+DEGENERATE_NORM = 0.05
+"""A sum of unit vectors shorter than this has no direction worth searching by."""
+EPSILON = 1e-6
+_SMOOTHING = 0.5
+_REMEMBERED = 4096
+
+
+class Composer:
+    """The rule, with the numbers of a bundle and its words at hand. Thread-safe."""
+
+    def __init__(
+        self, config: CompositionConfig, vocabulary: Vocabulary, word_vectors: Vectors, operand: Embed, sentence: Embed
+    ) -> None:
+        """`word_vectors` (words, D) are the linear encoder's, as they are summed; `operand` and `sentence` embed texts.
+
+        Heads that the vocabulary lacks are left out.
+        """
+        self.config = config
+        self._operand = operand
+        self.heads = [head for head in config.heads if head in vocabulary]
+        places = [vocabulary.number(head) for head in self.heads]
+        # The last row is the empty head.
+        self._head_vectors = np.zeros((len(places) + 1, word_vectors.shape[1]), dtype=np.float32)
+        self._head_vectors[:-1] = word_vectors[places]
+        self._head_lengths = (self._head_vectors**2).sum(axis=1)
+        self._vocabulary = vocabulary
+        self._word_vectors = word_vectors
+        self._counts = lru_cache(_REMEMBERED)(self._count)
+
+        @lru_cache(_REMEMBERED)
+        def phrase(text: str) -> Vectors:
+            vector: Vectors = sentence([text])[0]
+            return vector
+
+        self._phrase = phrase
+
+    def parts(self, terms: Sequence[Term]) -> Vectors:
+        """What each of n terms contributes: float32 (n, D), rows that add up to the unit vector of the whole.
+
+        Each term is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
+        and those of the embedding.
+        """
+        if not terms:
+            raise DegenerateQueryError
+        units = self._units(terms)
+        scales = np.array([weight for _, weight, _ in terms])
+        images = np.array([kind == "image" for _, _, kind in terms])
+        texts = [isinstance(operand, str) for operand, _, _ in terms]
+        added = [at for at, is_text in enumerate(texts) if is_text and scales[at] > 0]
+        removed = [at for at, is_text in enumerate(texts) if is_text and scales[at] < 0]
+        image = (units[images] * scales[images, None]).sum(axis=0)
+        length = float(np.linalg.norm(image))
+        plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
+        _require_direction(plain)  # what cancels out plainly has no meaning by any rule
+        if self.heads and added and removed and length > DEGENERATE_NORM:
+            swapped = units * (scales * np.where(images, self.config.swap_image_weight, 1.0))[:, None]
+            swapped[removed] *= self.config.swap_removal
+            x = (image / length).astype(np.float32)
+            for at in added:
+                swapped[at] = scales[at] * self._complete(x, str(terms[at][0]), [str(terms[r][0]) for r in removed])
+            plain = swapped
+        total: Vectors = (plain / _require_direction(plain)).astype(np.float32)
+        return total
+
+    def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:
+        """How well each head, with what is removed before it, fits an image (D,): cosines (heads + 1,)."""
+        fit = np.zeros(len(self._head_vectors))
+        near = self._head_vectors @ image
+        for text in removed:
+            numbers, _ = self._vocabulary.resolve(text)
+            word = self._word_vectors[numbers].sum(axis=0)
+            lengths = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
+            fit += (near + float(word @ image)) / np.sqrt(np.maximum(lengths, EPSILON))
+        return fit / len(removed)
+
+    def complete(self, fit: Floats, added: str, removed: Sequence[str]) -> Floats:
+        """The unit vector (D,) of an added text as phrases, by the fit of the heads."""
+        words = tokenise(added)
+        if len(words) != 1:  # more than a word is a phrase already
+            return self._sum([(1.0, added)])
+        score = fit / self.config.temperature + self.config.put * self._counts(words[0])
+        score = score + self.config.taken * np.mean([self._counts(text) for text in removed], axis=0)
+        best = np.argsort(-score, kind="stable")[: self.config.phrases]
+        chances = np.exp(score[best] - score[best[0]])
+        return self._sum(
+            [
+                (float(chance), added if at == len(self.heads) else f"a {added} {self.heads[at]}")
+                for chance, at in zip(chances, best.tolist(), strict=True)
+            ]
+        )
+
+    def _complete(self, image: Vectors, added: str, removed: Sequence[str]) -> Floats:
+        return self.complete(self.head_fit(image, removed), added, removed)
+
+    def _sum(self, phrases: Sequence[tuple[float, str]]) -> Floats:
+        total: Floats = np.sum([chance * self._phrase(text).astype(np.float64) for chance, text in phrases], axis=0)
+        unit: Floats = total / max(float(np.linalg.norm(total)), EPSILON)
+        return unit
+
+    def _count(self, text: str) -> Floats:
+        """The logarithm of how often a word stands before each head, and before none: (heads + 1,)."""
+        words = tokenise(text)
+        counts = self.config.pairs.get(words[0], {}) if len(words) == 1 else {}
+        logarithms: Floats = np.log([counts.get(head, 0) + _SMOOTHING for head in (*self.heads, "")])
+        return logarithms
+
+    def _units(self, terms: Sequence[Term]) -> Floats:
+        texts = [operand for operand, _, _ in terms if isinstance(operand, str)]
+        embedded = iter(self._operand(texts) if texts else ())
+        rows = [next(embedded) if isinstance(operand, str) else operand for operand, _, _ in terms]
+        units = np.stack(rows).astype(np.float64)
+        units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), EPSILON)
+        return units
+
+
+def _require_direction(parts: Floats) -> float:
+    norm = float(np.linalg.norm(parts.sum(axis=0)))
+    if norm < DEGENERATE_NORM:
+        raise DegenerateQueryError
+    return norm

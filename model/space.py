@@ -8,8 +8,9 @@ space.embed_texts(["a dog runs", ...])       # float32 (n, D), unit rows
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from model.bundle import ENCODERS, Bundle, BundleConfig, SentenceEncoder
+from model.bundle import ENCODERS, Bundle, BundleConfig, CompositionConfig, SentenceEncoder
+from model.composition import Composer, Term
 from model.encoders import (
     EPSILON,
     Backbone,
@@ -27,16 +29,13 @@ from model.encoders import (
     TorchBackbone,
     preprocess,
 )
-from model.errors import BundleError, DegenerateQueryError
+from model.errors import BundleError
 
 Vectors = npt.NDArray[np.float32]
-Term = tuple["Vectors | str", float, Literal["image", "text"]]
 
 IMAGE_BATCH = 16
 """Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
 TEXT_BATCH = 512
-DEGENERATE_NORM = 0.05
-"""A sum of unit vectors shorter than this has no direction worth searching by."""
 
 
 class JointSpace:
@@ -61,6 +60,7 @@ class JointSpace:
         self._encoders = encoders
         grounded = encoders.bag.words.weight[: self.config.text.grounded_words]
         self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
+        self.composer = self.composer_with(self.config.composition)
 
     @classmethod
     def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
@@ -150,36 +150,27 @@ class JointSpace:
             for row_places, row_values in zip(places.tolist(), values.tolist(), strict=True)
         ]
 
+    def compose(self, terms: Sequence[Term]) -> Vectors:
+        """The unit vector (D,) of a weighted sum of images and texts, by the rule of `model.composition`.
+
+        Each term is (vector (D,) or text, weight, kind); the order of terms does not matter. Errors:
+        `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`, `EmptyTextError`.
+        """
+        total: Vectors = self.compose_parts(terms).sum(axis=0, dtype=np.float64).astype(np.float32)
+        return total
+
     def compose_parts(self, terms: Sequence[Term]) -> Vectors:
         """What each of n terms contributes to their sum: float32 (n, D), rows that add up to `compose(terms)`."""
-        total = []
-        for operand, weight, kind in terms:
-            vector = self.embed_operands([operand])[0] if isinstance(operand, str) else operand
-            scale = weight * (self.config.composition.image_weight if kind == "image" else 1.0)
-            total.append(scale * np.asarray(vector, dtype=np.float64) / max(float(np.linalg.norm(vector)), EPSILON))
-        parts = np.stack(total)
-        norm = float(np.linalg.norm(parts.sum(axis=0)))
-        if norm < DEGENERATE_NORM:
-            raise DegenerateQueryError
-        return (parts / norm).astype(np.float32)
+        return self.composer.parts(terms)
 
-    def compose(self, terms: Sequence[Term]) -> Vectors:
-        """The unit vector (D,) of a weighted sum of images and texts.
+    def with_config(self, config: BundleConfig) -> JointSpace:
+        """The same space and the same weights under another configuration: one not written yet, say."""
+        other = copy(self)
+        other.bundle = replace(self.bundle, config=config)
+        other.composer = other.composer_with(config.composition)
+        return other
 
-        Each term is (vector (D,) or text, weight, kind). Every operand is made unit length, multiplied by its weight
-        (and an image also by the bundle's `image_weight`), and summed; the sum is made unit length. The order of terms
-        does not matter. Errors: `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`,
-        `EmptyTextError`. Source: Kiros et al. 2014, multimodal linguistic regularities.
-        """
-        if not terms:
-            raise DegenerateQueryError
-        total = np.zeros(self.dimension, dtype=np.float64)
-        for operand, weight, kind in terms:
-            vector = self.embed_operands([operand])[0] if isinstance(operand, str) else operand
-            scale = weight * (self.config.composition.image_weight if kind == "image" else 1.0)
-            total += scale * np.asarray(vector, dtype=np.float64) / max(float(np.linalg.norm(vector)), EPSILON)
-        norm = float(np.linalg.norm(total))
-        if norm < DEGENERATE_NORM:
-            raise DegenerateQueryError
-        composed: Vectors = (total / norm).astype(np.float32)
-        return composed
+    def composer_with(self, config: CompositionConfig) -> Composer:
+        """The rule of arithmetic with other numbers, on this space."""
+        words: Vectors = self._encoders.bag.words.weight.cpu().numpy()
+        return Composer(config, self.bundle.vocabulary, words, self.embed_operands, self.embed_texts)

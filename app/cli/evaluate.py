@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +12,11 @@ from app.cli.errors import USAGE, CommandError
 from app.cli.options import JsonOption, read_settings
 from app.cli.output import print_json, print_rows, say
 from app.cli.progress import progress
+
+if TYPE_CHECKING:
+    from model.datasets import CaptionDataset
+    from model.evaluation.protocol import Vectors
+    from model.space import JointSpace
 
 Encoder = Literal["bag", "lstm", "mean"]
 
@@ -22,6 +28,14 @@ SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="train
 ModelOption = Annotated[
     Path | None,
     typer.Option("--model", metavar="BUNDLE", help="Directory of a bundle.  [VISEM_BUNDLE; the shipped one]"),
+]
+
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", dir_okay=False, help="Write a page with the paper's own queries."),
+]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE.svg", dir_okay=False, help="Draw chances against shares.")
 ]
 
 evaluate = typer.Typer(no_args_is_help=True)
@@ -79,3 +93,86 @@ def retrieval(
             for direction, scores in document.items()
         ],
     )
+
+
+@evaluate.command()
+def regularities(
+    data: DataOption,
+    split: SplitOption,
+    model: ModelOption = None,
+    html: HtmlOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Count how often arithmetic is right: photograph - black + brown, dog and cat, day and night.
+
+    Beside it, on the same queries, the photograph alone and typing the answer. `keeping the rest` is how many of the
+    other things in the photograph the first answer shows as well. The page of --html shows photographs of the set:
+    heed its terms.
+    """
+    space, dataset, vectors = _embedded(data, split, model)
+    from model.evaluation.paper import measure_regularities
+
+    document = measure_regularities(space, vectors, dataset)
+    if html is not None:
+        from model.evaluation.page import paper_page
+
+        html.write_text(paper_page(space, vectors, dataset), encoding="utf-8")
+    if json:
+        print_json(document)
+        return
+    say(f"{space.name} on {dataset.name} {dataset.split}: {len(dataset.items):,} images")
+    rows = []
+    for name, report in document.items():
+        if not isinstance(report, dict) or "queries" not in report:
+            continue
+        for how in ("arithmetic", "image_only", "text_only"):
+            figures = (report[how][key] for key in ("success_at_1", "success_at_10", "keeping_the_rest"))
+            rows.append([name, how.replace("_", " "), *(f"{figure:.1f}" for figure in figures)])
+    print_rows(("queries", "by", "success at 1", "at 10", "keeping the rest"), rows)
+
+
+@evaluate.command()
+def calibration(
+    data: DataOption,
+    split: SplitOption,
+    model: ModelOption = None,
+    plot: PlotOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare the chances of a bundle with what happened, on the photographs that its fit did not see.
+
+    Those are every other one of the split that the bundle was fitted on; of another split, half of it as well.
+    """
+    space, dataset, vectors = _embedded(data, split, model, calibrated=True)
+    from model.calibration import measure_calibration
+    from model.evaluation.plot import reliability_svg
+
+    measured = measure_calibration(space, dataset, vectors)
+    if plot is not None:
+        plot.write_text(reliability_svg(measured), encoding="utf-8")
+    if json:
+        print_json({name: asdict(one) for name, one in measured.items()})
+        return
+    rows = [[name.replace("_", " "), f"{one.error:.3f}", f"{one.hits:,}"] for name, one in measured.items()]
+    print_rows(("hits", "expected calibration error", "number"), rows)
+
+
+def _embedded(
+    data: Path, split: str, model: Path | None, *, calibrated: bool = False
+) -> tuple[JointSpace, CaptionDataset, Vectors]:
+    """A bundle, a split, and the vectors of its photographs."""
+    settings = read_settings(bundle=model)
+    from model.datasets import load_dataset
+
+    dataset = load_dataset(data, split)
+    from model.evaluation.protocol import embed_photographs
+    from model.space import JointSpace
+
+    space = JointSpace.load(settings.bundle, device=settings.device)
+    if calibrated and space.config.calibration is None:
+        raise CommandError(
+            "calibration_missing",
+            f"The bundle {space.name} tells no chances. Fit them: visem train calibration --data DIR --model BUNDLE",
+        )
+    with progress("Embedding", "images") as reporter:
+        return space, dataset, embed_photographs(space, dataset, reporter.update)

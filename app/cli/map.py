@@ -50,7 +50,7 @@ def draw(
             _save(service, drawn, output)
     if drawn.unknown_words:
         say(f"Ignored, as the model does not know them: {printable(', '.join(drawn.unknown_words))}.")
-    if json:
+    if json or output is None:
         from app import convert
 
         print_json(convert.map_answer(drawn).model_dump(mode="json"))

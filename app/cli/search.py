@@ -183,16 +183,19 @@ def _print_hits(service: Service, result: SearchResult) -> None:
         say(f"Nothing here matches: the best of the {result.target} has a confidence of {result.best_confidence:.2f}.")
     elif not result.hits:
         say(f"No {result.target} found.")
-    columns = ("id", "sentence") if result.target == "sentences" else ("id", "name", "file")
+    columns = ["score", "id", *(["sentence"] if result.target == "sentences" else ["name", "file"])]
     rows = []
     for hit in result.hits:
-        confidence = "" if hit.confidence is None else f"{hit.confidence:.2f}"
-        if isinstance(hit.record, SentenceRecord):
-            about = [hit.record.text]
-        else:
-            about = [hit.record.filename or "", _path(service, hit) or ""]
-        rows.append([f"{hit.score:.3f}", confidence, hit.record.id, *about])
-    print_rows(("score", "confidence", *columns), rows)
+        record = hit.record
+        about = (
+            [record.text] if isinstance(record, SentenceRecord) else [record.filename or "", _path(service, hit) or ""]
+        )
+        rows.append([f"{hit.score:.3f}", record.id, *about])
+        if hit.confidence is not None:
+            rows[-1].append(f"{hit.confidence:.2f}")
+    if any(hit.confidence is not None for hit in result.hits):
+        columns.append("confidence")
+    print_rows(columns, rows)
     for hit in result.hits:
         if hit.explanation is not None:
             shares = "  ".join(f"{one.contribution:+.3f} {printable(one.operand)}" for one in hit.explanation)

@@ -16,6 +16,11 @@ from app.cli.progress import progress
 if TYPE_CHECKING:
     from model.training.loop import Progress
 
+BundleToFit = Annotated[
+    Path,
+    typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="Directory of the bundle to change."),
+]
+
 train = typer.Typer(no_args_is_help=True)
 
 
@@ -100,6 +105,57 @@ def space(
         return
     write(f"Wrote the bundle {shown(out)}: recall sum {result.recall_sum:.1f} on the development split.\n")
     say(f"The working files in {shown(work)} are not needed any more.")
+
+
+@train.command()
+def composition(data: DataOption, model: BundleToFit, json: JsonOption = False) -> None:
+    """Fit the rule of arithmetic of a bundle, and its chances, which depend on it.
+
+    The captions of `train` are counted, and the photographs of `dev` decide. No vector changes, so libraries stay as
+    they are.
+    """
+    _fit(data, model, json, with_composition=True)
+
+
+@train.command()
+def calibration(data: DataOption, model: BundleToFit, json: JsonOption = False) -> None:
+    """Fit the chances of a bundle to the `dev` split: from cosines to how likely a hit is right.
+
+    No vector changes, so libraries stay as they are.
+    """
+    _fit(data, model, json, with_composition=False)
+
+
+def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None:
+    from model.calibration import fit_calibration
+    from model.datasets import load_dataset
+    from model.evaluation.protocol import embed_photographs
+    from model.space import JointSpace
+    from model.training.posthoc import fit_posthoc, store
+
+    dev = load_dataset(data, "dev")
+    space = JointSpace.load(model, device="cpu")
+    with progress("Embedding", "images") as reporter:
+        vectors = embed_photographs(space, dev, reporter.update)
+    document: dict[str, object] = {"bundle": shown(model)}
+    if with_composition:
+        with progress("Fitting", "settings") as reporter:
+            fitted = fit_posthoc(space, load_dataset(data, "train"), dev, vectors, reporter.update)
+        store(model, space, composition=fitted.composition, calibration=fitted.calibration)
+        errors = fitted.calibration.errors
+        document["composition"] = fitted.composition.model_dump(mode="json", exclude={"heads", "pairs"})
+        document["regularities"] = fitted.regularities
+    else:
+        chances = fit_calibration(space, dev, vectors)
+        store(model, space, calibration=chances)
+        errors = chances.errors
+    document["calibration_error"] = errors
+    if json:
+        print_json(document)
+        return
+    write(f"Wrote {shown(model)}/bundle.json. Expected calibration error on photographs kept out of the fit:\n")
+    for name, error in errors.items():
+        write(f"{name.replace('_', ' ')}\t{error:.3f}\n")
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

@@ -4,17 +4,25 @@ For an image one of whose captions holds "A N" (an attribute right before a noun
 of the same kind that stands before N elsewhere in the set, the query is `image - A + B`. It succeeds at k when, among
 the first k images other than the query, one has a caption that holds "B N". Two baselines take the same queries: the
 image alone, and the text "B N" alone. After Kiros et al. 2014, whose figure this puts into numbers.
+
+Kinds and scenes are asked for in the same way, without a noun: of *image - dog + cat* the image's captions mention A
+and not B, and the answer's captions mention B and not A.
+
+*Keeping the rest* is the share of the query photograph's other content words (neither A, B nor N) that the captions of
+the first answer mention as well, in percent, over all queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import numpy.typing as npt
 
+from model.composition import Composer
+from model.content_words import content_words
 from model.datasets import CaptionDataset
 from model.space import JointSpace
 from model.words import tokenise
@@ -26,6 +34,8 @@ ATTRIBUTES: tuple[tuple[str, ...], ...] = (
     ("small", "large", "big", "little"),
 )
 """Values that may take each other's place."""
+KINDS: tuple[tuple[str, ...], ...] = (("dog", "cat"), ("man", "woman"), ("boy", "girl"))
+SCENES: tuple[tuple[str, ...], ...] = (("day", "night"), ("grass", "snow", "water", "beach"))
 NOUNS = 20
 """How many nouns are asked about: those that most images have with an attribute."""
 VALUES = frozenset(value for group in ATTRIBUTES for value in group)
@@ -34,7 +44,10 @@ NO_NOUNS = VALUES | frozenset(["a", "an", "and", "the", "with", "in", "on", "of"
 
 @dataclass(frozen=True)
 class Swap:
-    """One query: `images[image] - old + new`; any of `targets` (rows of images) answers it."""
+    """One query: `images[image] - old + new`; any of `targets` (rows of images) answers it.
+
+    `noun` is empty for kinds and scenes.
+    """
 
     image: int
     noun: str
@@ -42,13 +55,19 @@ class Swap:
     new: str
     targets: frozenset[int]
 
+    @property
+    def answer(self) -> str:
+        """What one would type instead."""
+        return f"{self.new} {self.noun}".strip()
+
 
 @dataclass(frozen=True)
 class SwapScores:
-    """Share of queries, in percent, that were answered among the first 1 and the first 10."""
+    """Share of queries, in percent, answered among the first 1 and the first 10, and what the first answer kept."""
 
     success_at_1: float
     success_at_10: float
+    keeping_the_rest: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +85,7 @@ class RegularityReport:
 
 
 def find_swaps(dataset: CaptionDataset) -> list[Swap]:
-    """Every query that a captioned set has an answer for, over its most frequent nouns."""
+    """Every attribute query that a captioned set has an answer for, over its most frequent nouns."""
     holders: dict[tuple[str, str], set[int]] = {}  # (attribute, noun) to images
     for row, item in enumerate(dataset.items):
         for caption in item.captions:
@@ -81,11 +100,26 @@ def find_swaps(dataset: CaptionDataset) -> list[Swap]:
         Swap(image, noun, old, new, frozenset(holders[new, noun]))
         for noun in nouns
         for group in ATTRIBUTES
-        for old in group
-        for new in group
-        if old != new and (old, noun) in holders and (new, noun) in holders
+        for old, new in permutations(group, 2)
+        if (old, noun) in holders and (new, noun) in holders
         for image in sorted(holders[old, noun] - holders[new, noun])
     ]
+
+
+def find_exchanges(dataset: CaptionDataset, groups: Sequence[Sequence[str]]) -> list[Swap]:
+    """Every query that puts one word of a group in the place of another: kinds, or scenes."""
+    mentioned = [frozenset(word for caption in item.captions for word in tokenise(caption)) for item in dataset.items]
+    swaps = []
+    for group in groups:
+        for old, new in permutations(group, 2):
+            with_new = frozenset(row for row, words in enumerate(mentioned) if new in words and old not in words)
+            if with_new:
+                swaps += [
+                    Swap(row, "", old, new, with_new)
+                    for row, words in enumerate(mentioned)
+                    if old in words and new not in words
+                ]
+    return swaps
 
 
 def holds_phrase(caption: str, first: str, second: str) -> bool:
@@ -93,38 +127,71 @@ def holds_phrase(caption: str, first: str, second: str) -> bool:
     return (first, second) in pairwise(tokenise(caption))
 
 
+class Mentions:
+    """Which content words the captions of each photograph mention: what keeping the rest is measured by."""
+
+    def __init__(self, dataset: CaptionDataset) -> None:
+        words = [frozenset[str]().union(*map(content_words, item.captions)) for item in dataset.items]
+        self._columns = {word: at for at, word in enumerate(sorted(frozenset[str]().union(*words)))}
+        self._table = np.zeros((len(words), len(self._columns)), dtype=np.float32)
+        for row, mentioned in enumerate(words):
+            self._table[row, [self._columns[word] for word in mentioned]] = 1
+
+    def kept(self, swaps: Sequence[Swap], answers: Sequence[int]) -> float:
+        """Mean share, in percent, of each query's other content words that its answer (a row) mentions as well."""
+        asked = self._table[[swap.image for swap in swaps]]
+        for row, swap in enumerate(swaps):
+            for word in content_words(f"{swap.old} {swap.new} {swap.noun}"):
+                if word in self._columns:
+                    asked[row, self._columns[word]] = 0
+        shared = (asked * self._table[list(answers)]).sum(axis=1)
+        return float(100 * np.mean(shared / np.maximum(asked.sum(axis=1), 1)))
+
+
 def evaluate_regularities(
-    space: JointSpace, images: Vectors, swaps: Sequence[Swap], image_factor: float = 1.0
+    space: JointSpace,
+    images: Vectors,
+    swaps: Sequence[Swap],
+    mentions: Mentions,
+    composer: Composer | None = None,
 ) -> RegularityReport:
     """Answer every query over `images` (n, D), the vectors of the set's photographs in its order.
 
-    `image_factor` is one more weight of the image beside the bundle's own, for fitting that one. Errors: `ValueError`
-    where there is no query.
+    `composer` is the rule to try, by default the bundle's. Errors: `ValueError` where there is no query.
     """
     if not swaps:
         raise ValueError("the captions hold no attribute that could be swapped")
+    rule = composer or space.composer
     arithmetic = np.stack(
         [
-            space.compose(
-                [(images[swap.image], image_factor, "image"), (swap.old, -1.0, "text"), (swap.new, 1.0, "text")]
+            rule.parts([(images[swap.image], 1.0, "image"), (swap.old, -1.0, "text"), (swap.new, 1.0, "text")]).sum(
+                axis=0
             )
             for swap in swaps
         ]
     )
+    answers = sorted({swap.answer for swap in swaps})
+    typed = dict(zip(answers, space.embed_texts(answers), strict=True))
     return RegularityReport(
         queries=len(swaps),
-        arithmetic=_score(arithmetic, images, swaps),
-        image_only=_score(images[[swap.image for swap in swaps]], images, swaps),
-        text_only=_score(space.embed_operands([f"{swap.new} {swap.noun}" for swap in swaps]), images, swaps),
+        arithmetic=score_answers(arithmetic, images, swaps, mentions),
+        image_only=score_answers(images[[swap.image for swap in swaps]], images, swaps, mentions),
+        text_only=score_answers(np.stack([typed[swap.answer] for swap in swaps]), images, swaps, mentions),
     )
 
 
-def _score(queries: Vectors, images: Vectors, swaps: Sequence[Swap]) -> SwapScores:
+def score_answers(queries: Vectors, images: Vectors, swaps: Sequence[Swap], mentions: Mentions) -> SwapScores:
+    """How often the images nearest to the queries (queries, D) are right, and what the first of them keep."""
     found = {1: 0, 10: 0}
-    scores = queries @ images.T  # (queries, n)
-    for row, swap in enumerate(swaps):
-        scores[row, swap.image] = -np.inf
-        order = np.argsort(-scores[row], kind="stable")[:10].tolist()
-        for k in found:
-            found[k] += not swap.targets.isdisjoint(order[:k])
-    return SwapScores(*(100 * found[k] / len(swaps) for k in (1, 10)))
+    first = []
+    for start in range(0, len(swaps), 1024):
+        batch = swaps[start : start + 1024]
+        scores = queries[start : start + 1024] @ images.T
+        scores[np.arange(len(batch)), [swap.image for swap in batch]] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :10].tolist()
+        for swap, nearest in zip(batch, order, strict=True):
+            first.append(nearest[0])
+            for k in found:
+                found[k] += not swap.targets.isdisjoint(nearest[:k])
+    success = [100 * found[k] / len(swaps) for k in (1, 10)]
+    return SwapScores(success[0], success[1], mentions.kept(swaps, first))

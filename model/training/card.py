@@ -64,8 +64,8 @@ R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the b
 |---|---|---|---|
 {figures}
 
-Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 in percent; the
-weight of an image in a sum, {config.composition.image_weight:g}, was chosen on them.
+Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 in percent. The
+numbers of the rule of arithmetic were fitted on them.
 
 | split | queries | arithmetic | the image alone | the text alone |
 |---|---|---|---|---|

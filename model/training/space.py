@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,6 @@ from model.bundle import (
     MODEL_CARD,
     VOCABULARY,
     BundleConfig,
-    CompositionConfig,
     ImageConfig,
     Preprocessing,
     TextConfig,
@@ -36,7 +34,6 @@ from model.bundle import (
 from model.datasets import CaptionDataset, load_dataset
 from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
 from model.evaluation.protocol import embed_photographs, rank_photographs
-from model.evaluation.regularities import evaluate_regularities, find_swaps
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.training.card import model_card
@@ -44,13 +41,12 @@ from model.training.config import SpaceTraining
 from model.training.data import Pixels, TrainingSet, encode_captions, load_pixels
 from model.training.export import export_backbone
 from model.training.loop import Progress, Report, TrainedParts, run_stage
+from model.training.posthoc import fit_posthoc
 from model.training.weights import backbone_preprocessing, load_pretrained
 from model.words import Vocabulary, count_words
 
 Features = npt.NDArray[np.float16]
 FEATURE_BATCH = 16
-IMAGE_WEIGHTS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
-"""What an image may weigh in a sum, against a text."""
 
 
 def train_space(
@@ -138,7 +134,7 @@ def train_space(
     vocabulary.write(staging / VOCABULARY)
     (staging / MODEL_CARD).write_text("", encoding="utf-8")
     write_config(staging, bundle_config)
-    best = _measure_and_choose(staging, bundle_config, dev, report)
+    best = _measure_and_choose(staging, bundle_config, train, dev, report)
     for file in staging.iterdir():
         file.chmod(0o644)
     shutil.rmtree(out, ignore_errors=True)
@@ -182,24 +178,22 @@ def _export(network: nn.Module, config: SpaceTraining, folder: Path) -> None:
     export_backbone(network, config.image_size, folder)
 
 
-def _measure_and_choose(folder: Path, config: BundleConfig, dev: CaptionDataset, report: Report) -> RetrievalReport:
-    """Let the development split choose the sentence encoder and the weight of images in a sum; write the figures."""
+def _measure_and_choose(
+    folder: Path, config: BundleConfig, train: CaptionDataset, dev: CaptionDataset, report: Report
+) -> RetrievalReport:
+    """Let the development split choose the sentence encoder and fit what comes after it; write the figures."""
     space = JointSpace.load(folder, device="cpu")
     images = embed_photographs(space, dev, lambda done, total: report(Progress("measuring", done, total)))
     reports = rank_photographs(space, dev, images, config.text.choices)
     best = max(config.text.choices, key=lambda encoder: reports[encoder].recall_sum)
     retrieval = {encoder: reports[encoder].to_json() for encoder in config.text.choices}
-    composition, regularities = config.composition, {}
-    if swaps := find_swaps(dev):
-        trials = {weight: evaluate_regularities(space, images, swaps, weight) for weight in IMAGE_WEIGHTS}
-        weight = max(trials, key=lambda weight: sum(astuple(trials[weight].arithmetic)))
-        composition = CompositionConfig(image_weight=weight)
-        regularities = trials[weight].to_json()
-    config = config.model_copy(
+    chosen = config.model_copy(update={"text": config.text.model_copy(update={"sentence_encoder": best})})
+    posthoc = fit_posthoc(space.with_config(chosen), train, dev, images)
+    config = chosen.model_copy(
         update={
-            "text": config.text.model_copy(update={"sentence_encoder": best}),
-            "composition": composition,
-            "quality": {f"{dev.name}-dev": {"retrieval": retrieval, "regularities": regularities}},
+            "composition": posthoc.composition,
+            "calibration": posthoc.calibration,
+            "quality": {f"{dev.name}-dev": {"retrieval": retrieval, "regularities": posthoc.regularities}},
         }
     )
     (folder / MODEL_CARD).write_text(model_card(config), encoding="utf-8")

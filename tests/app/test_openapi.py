@@ -21,6 +21,7 @@ DESIGNED = {
     ("get", "/v1/sentences"),
     ("get", "/v1/sentences/{sentence_id}"),
     ("delete", "/v1/sentences/{sentence_id}"),
+    ("get", "/v1/map"),
     ("get", "/v1/search"),
     ("post", "/v1/search"),
     ("post", "/v1/search/image"),

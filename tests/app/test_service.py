@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.batching import BatcherClosed
+from app.concepts import CONCEPTS
 from app.ingest import IncomingFile
 from app.problems import Problem
 from app.query import QueryError, parse
@@ -28,29 +29,29 @@ def add(service: Service, seed: int) -> str:
 
 
 def test_a_sentence_goes_to_the_sentence_encoder_and_operands_to_the_other(service: Service, space: JointSpace) -> None:
-    sentence = service.query_vector(parse("a dog runs"))
+    sentence = service.question(parse("a dog runs")).vector
     np.testing.assert_allclose(sentence, space.embed_texts(["a dog runs"])[0], atol=1e-5)
-    operands = service.query_vector(parse("dog - 0.5 * cat"))
+    operands = service.question(parse("dog - 0.5 * cat")).vector
     expected = space.compose([("dog", 1.0, "text"), ("cat", -0.5, "text")])
     np.testing.assert_allclose(operands, expected, atol=1e-5)
 
 
 def test_only_the_ratios_of_weights_matter(service: Service) -> None:
-    small = service.query_vector(parse("0.001 * dog - 0.002 * cat"))
-    large = service.query_vector(parse("500 * dog - 1000 * cat"))
+    small = service.question(parse("0.001 * dog - 0.002 * cat")).vector
+    large = service.question(parse("500 * dog - 1000 * cat")).vector
     np.testing.assert_allclose(small, large, atol=1e-5)
     for query in ("0.001 * dog - 0.001 * dog", "1000 * dog - 1000 * dog"):
         with pytest.raises(DegenerateQueryError):
-            service.query_vector(parse(query))
+            service.question(parse(query))
 
 
 def test_images_are_images_in_a_sum(service: Service, space: JointSpace) -> None:
     image_id = add(service, 1)
     (stored,) = service.library.image_vectors([image_id])
-    np.testing.assert_allclose(service.query_vector(parse(f"image:{image_id}")), stored, atol=1e-5)
-    mixed = service.query_vector(parse(f"image:{image_id} + red"))
+    np.testing.assert_allclose(service.question(parse(f"image:{image_id}")).vector, stored, atol=1e-5)
+    mixed = service.question(parse(f"image:{image_id} + red")).vector
     np.testing.assert_allclose(mixed, space.compose([(stored, 1.0, "image"), ("red", 1.0, "text")]), atol=1e-5)
-    uploaded = service.query_vector(parse("+ red"), picture(1))
+    uploaded = service.question(parse("+ red"), picture(1)).vector
     np.testing.assert_allclose(uploaded, mixed, atol=2e-3)
 
 
@@ -91,15 +92,12 @@ def test_captions_need_exactly_one_image(service: Service) -> None:
     assert len(service.captions(image_id=add(service, 1)).captions) == 3
 
 
-def test_describing_leaves_out_what_is_gone(service: Service) -> None:
-    ids = [add(service, seed) for seed in range(3)]
-    records = service.list_images().items
-    service.delete_image(ids[1])
-    described = service.describe(records)
-    assert [one.record.id for one in described] == [ids[2], ids[0]]
-    service.delete_image(ids[0])
-    service.delete_image(ids[2])
-    assert service.describe(records) == []
+def test_every_image_carries_its_concepts(service: Service, space: JointSpace) -> None:
+    image_id = add(service, 1)
+    record = service.get_image(image_id)
+    (nearest,) = space.nearest_words(service.library.image_vectors([image_id]), CONCEPTS)
+    assert [concept.word for concept in record.concepts] == [word for word, _ in nearest]
+    assert service.search(f"image:{image_id}", SearchOptions(include_query_items=True)).hits[0].record == record
 
 
 def test_concurrent_patches_lose_nothing(service: Service) -> None:

@@ -1,0 +1,108 @@
+"""Chances: the curve and its inverse, what counts as right, and the error that is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.bundle import CalibrationCurve
+from model.calibration import (
+    chances,
+    collect_hits,
+    count_content,
+    fit_calibration,
+    lowest_cosine,
+    measure_calibration,
+    reliability,
+)
+from model.datasets import CaptionDataset, CaptionedImage
+from model.space import JointSpace
+
+CURVE = CalibrationCurve(slope=10, intercept=-4, brevity=1.5)
+SENTENCES = (
+    "a black dog runs through the grass",
+    "a brown dog jumps over a log",
+    "a man in a red shirt rides a bike",
+    "a girl in a blue dress dances",
+    "two children play in the snow",
+    "a boy swims in the water",
+    "a white dog runs on the beach",
+    "a woman climbs a rock",
+    "a brown dog runs in the snow",
+    "a man in a blue shirt climbs",
+)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> CaptionDataset:
+    items = tuple(
+        CaptionedImage(Path(f"{at}.jpg"), (text, f"there {text.split()[1]} is")) for at, text in enumerate(SENTENCES)
+    )
+    return CaptionDataset("made", "dev", items)
+
+
+@pytest.fixture(scope="module")
+def images(space: JointSpace) -> np.ndarray:
+    """Vectors near those of the sentences, with noise."""
+    noise = np.random.default_rng(0).normal(scale=0.03, size=(len(SENTENCES), space.dimension))
+    vectors = space.embed_texts(SENTENCES) + noise
+    unit: np.ndarray = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+def test_chances_rise_with_the_cosine_and_with_brevity() -> None:
+    values = chances(CURVE, [-1, 0, 0.4, 1])
+    assert (np.diff(values) > 0).all()
+    assert ((values > 0) & (values < 1)).all()
+    assert chances(CURVE, 0.4, 1) > chances(CURVE, 0.4, 6)
+
+
+@pytest.mark.parametrize("words", [1, 2, 9])
+def test_the_lowest_cosine_is_the_inverse(words: int) -> None:
+    for chance in (0.01, 0.3, 0.9):
+        assert chances(CURVE, lowest_cosine(CURVE, chance, words), words) == pytest.approx(chance)
+    assert lowest_cosine(CURVE, 0.0) == -np.inf
+    assert lowest_cosine(CURVE, 1.0) == np.inf
+
+
+def test_the_error_is_none_for_true_chances_and_large_for_wrong_ones() -> None:
+    random = np.random.default_rng(0)
+    chance = random.uniform(size=40_000)
+    right = random.uniform(size=40_000) < chance
+    assert reliability(chance, right).error < 0.02
+    assert reliability(1 - chance, right).error > 0.4
+    assert reliability(np.full(100, 0.5), np.zeros(100)).error == pytest.approx(0.5)
+
+
+def test_right_is_what_says_nothing_else(space: JointSpace, dataset: CaptionDataset, images: np.ndarray) -> None:
+    hits = dict(collect_hits(space, dataset, images))
+    assert set(hits) == {
+        f"{kind}_to_{target}" for kind in ("sentence", "image", "composed") for target in ("images", "sentences")
+    }
+    found = hits["sentence_to_images"]
+    assert found.right.any()
+    assert not found.right.all()
+    # Every whole caption finds its own photograph on a page of ten out of ten.
+    assert found.right[: 2 * len(SENTENCES) * 10].reshape(-1, 10).any(axis=1).all()
+    assert found.cosine[found.right].mean() > found.cosine[~found.right].mean()
+
+
+def test_a_fit_is_better_than_chance_and_measured_on_the_other_half(
+    space: JointSpace, dataset: CaptionDataset, images: np.ndarray
+) -> None:
+    config = fit_calibration(space, dataset, images)
+    assert config.curves.keys() == config.errors.keys()
+    curve = config.curves["sentence_to_images"]
+    assert chances(curve, 0.9) > chances(curve, 0.1)
+    calibrated = space.with_config(space.config.model_copy(update={"calibration": config}))
+    measured = measure_calibration(calibrated, dataset, images)
+    assert {name: round(one.error, 4) for name, one in measured.items()} == config.errors
+    assert calibrated.id == space.id
+
+
+def test_content_words_are_the_known_ones_that_say_something(space: JointSpace) -> None:
+    assert count_content(space, "a dog on the beach") == 2
+    assert count_content(space, "a dog and a zzyzx") == 1
+    assert count_content(space, "the") == 1
