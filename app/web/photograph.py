@@ -20,7 +20,7 @@ from app.results import CaptionOptions, Captions, SearchOptions
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, rows
 from app.web.rendering import render
-from app.web.tiles import description, photograph_tiles
+from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
 from index import ImageRecord, LibraryError
 from model.errors import ModelError
@@ -99,7 +99,8 @@ def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", 
         terms.append(Term(Text(plus), 1.0))
     expression = Expression(tuple(terms))
     problem: Problem | None = None
-    tiles, unknown = [], ()
+    tiles: list[Tile] = []
+    unknown: tuple[str, ...] = ()
     try:
         result = service.search(expression, SearchOptions(k=NEIGHBOURS))
     except (QueryError, ModelError, LibraryError) as error:

@@ -15,7 +15,7 @@ def test_from_the_box_through_the_grid_to_a_photograph_and_back(page: Page) -> N
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("a cat")
-    expect(page.locator(".tools .chip")).to_have_count(1)
+    expect(page.locator(".query .chip")).to_have_count(1)
     order: list[str] = page.eval_on_selector_all("#hits .tile", "tiles => tiles.map(tile => tile.dataset.id)")
     page.keyboard.press("ArrowDown")
     assert focused(page) == order[0]
@@ -40,12 +40,12 @@ def test_a_photograph_is_added_and_subtracted_by_keys(page: Page) -> None:
     page.keyboard.press("ArrowDown")
     first = focused(page)
     page.keyboard.press("-")
-    expect(page.locator(".tools .chip.minus")).to_have_count(1)
+    expect(page.locator(".query .chip.minus")).to_have_count(1)
     assert first in page.url
     flip = page.locator("#chip-1-sign")
     flip.focus()
     page.keyboard.press("Space")
-    expect(page.locator(".tools .chip.plus")).to_have_count(1)
+    expect(page.locator(".query .chip.plus")).to_have_count(1)
     expect(flip).to_be_focused()
 
 

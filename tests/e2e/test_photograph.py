@@ -43,7 +43,7 @@ def test_composing_changes_the_neighbours_in_place(page: Page, ids: dict[str, st
     expect(page.locator("#near")).to_contain_text("xqztl")
     page.get_by_label("Plus these words").fill("night")
     link.click()
-    expect(page.locator(".tools .chip")).to_have_count(3)
+    expect(page.locator(".query .chip")).to_have_count(3)
 
 
 def test_metadata_is_edited(page: Page, server: str) -> None:
@@ -108,7 +108,7 @@ def test_hostile_names_and_metadata_are_text(page: Page, server: str) -> None:
     page.goto("/")
     expect(page.locator("#hits .tile").first).to_be_visible()
     page.goto(f"/?q=image:{image_id}&metadata.rtl=x")
-    expect(page.locator(".tools .chip").first).to_be_visible()
+    expect(page.locator(".query .chip").first).to_be_visible()
     page.get_by_role("searchbox").fill(HOSTILE.replace(" -", ""))
     expect(page.locator("#message")).not_to_be_empty()
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -15,7 +15,7 @@ def query(page: Page) -> str:
 
 
 def chip(page: Page, label: str) -> Locator:
-    return page.locator(".tools .chip", has_text=label)
+    return page.locator(".query .chip", has_text=label)
 
 
 def first_photograph(page: Page) -> str:

@@ -186,7 +186,7 @@ function draw() {
   drawing = setTimeout(() => {
     drawing = 0;
     const done = counts.created + counts.duplicate + counts.rejected;
-    const busy = waiting.length + running.size > 0;
+    const busy = done < total;
     progress.hidden = total === 0;
     bar.max = Math.max(total, 1);
     bar.value = done;

@@ -2,7 +2,8 @@
 
 import { notify, problemOf } from "./visem.js";
 
-const MOST_THUMBNAILS = 160; // drawn at once; with more in view they are points
+const LARGEST = 132; // pixels of a thumbnail's longer side, when few are in view
+const SMALLEST = 46;
 const MOST_ZOOM = 400;
 const STEP = 1.5; // of a key or a button
 
@@ -20,7 +21,7 @@ if (frame) {
 
   let points = [];
   let words = [];
-  let bounds = { x: 0, y: 0, side: 1 };
+  let bounds = { width: 1, height: 1 };
   let zoom = 1; // 1: everything fits
   let centre = { x: 0, y: 0 };
   let chosen = null;
@@ -30,7 +31,8 @@ if (frame) {
 
   const width = () => canvas.clientWidth;
   const height = () => canvas.clientHeight;
-  const scale = () => (Math.min(width(), height()) / bounds.side) * 0.86 * zoom;
+  const fitting = () => Math.min((width() - 150) / bounds.width, (height() - 110) / bounds.height);
+  const scale = () => Math.max(fitting(), 1e-6) * zoom;
   const toScreen = (point) => ({
     x: width() / 2 + (point.x - centre.x) * scale(),
     y: height() / 2 - (point.y - centre.y) * scale(),
@@ -91,7 +93,7 @@ if (frame) {
     const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
     const most = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
     const [left, right, low, high] = [least(xs), most(xs), least(ys), most(ys)];
-    bounds = { side: Math.max(right - left, high - low) || 1 };
+    bounds = { width: right - left || 1, height: high - low || 1 };
     centre = { x: (left + right) / 2, y: (low + high) / 2 };
     zoom = 1;
     draw();
@@ -144,23 +146,42 @@ if (frame) {
     context.clearRect(0, 0, width(), height());
     const shown = visible();
     const room = Math.sqrt((width() * height()) / Math.max(shown.length, 1));
-    const side = Math.min(Math.max(room * 0.62, 34), 132);
-    const pictures = shown.length <= MOST_THUMBNAILS;
-    for (const { point, x, y } of shown) {
-      const image = pictures && thumbnail(point.id);
-      if (image) {
-        picture(image, x, y, side);
-      } else {
-        context.fillStyle = colours.accent;
-        context.globalAlpha = 0.55;
-        context.beginPath();
-        context.arc(x, y, 3.5, 0, 2 * Math.PI);
-        context.fill();
-        context.globalAlpha = 1;
-      }
+    const side = Math.min(Math.max(room * 0.6, SMALLEST), LARGEST);
+    context.fillStyle = colours.accent;
+    context.globalAlpha = 0.4;
+    for (const { x, y } of shown) {
+      context.beginPath();
+      context.arc(x, y, 3, 0, 2 * Math.PI);
+      context.fill();
+    }
+    context.globalAlpha = 1;
+    for (const { point, x, y } of apart(shown, side)) {
+      const image = thumbnail(point.id);
+      if (image) picture(image, x, y, side);
     }
     for (const word of words) label(word);
-    if (chosen) highlight(side, pictures);
+    if (chosen) highlight(side);
+  }
+
+  /** As many of the points as have room for a thumbnail: an earlier one goes before a later one. */
+  function apart(shown, side) {
+    const cells = new Map();
+    const found = [];
+    for (const one of shown) {
+      // Cells of the plane, not of the screen: what has room stays when the map is moved.
+      const [column, row] = [Math.floor((one.point.x * scale()) / side), Math.floor((one.point.y * scale()) / side)];
+      let free = true;
+      for (let dx = -1; dx <= 1 && free; dx++) {
+        for (let dy = -1; dy <= 1 && free; dy++) {
+          const other = cells.get(`${column + dx},${row + dy}`);
+          free = !other || Math.abs(other.x - one.x) >= side + 2 || Math.abs(other.y - one.y) >= side + 2;
+        }
+      }
+      if (!free) continue;
+      cells.set(`${column},${row}`, one);
+      found.push(one);
+    }
+    return found;
   }
 
   function label(word) {
@@ -180,10 +201,10 @@ if (frame) {
     context.fillText(word.word, x, y + 0.5);
   }
 
-  function highlight(side, pictures) {
+  function highlight(side) {
     const { x, y } = toScreen(chosen);
     const image = thumbnail(chosen.id);
-    const large = pictures ? Math.max(side * 1.25, 120) : 120;
+    const large = Math.max(side * 1.25, 120);
     const [w, h] = image ? picture(image, x, y, large) : [14, 14];
     context.strokeStyle = colours.accent;
     context.lineWidth = 3;

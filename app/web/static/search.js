@@ -54,6 +54,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   document.title = query ? `${query} · Visem` : "Visem";
   if (event.detail.target?.id === "results") scrollTo({ top: 0 });
   showConfidence();
+  showTarget();
   mark();
 });
 
@@ -118,6 +119,15 @@ document.addEventListener("click", (event) => {
     go(link.getAttribute("href"));
     return;
   }
+  const segment = event.target.closest("a[data-target]");
+  if (segment && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    const search = parameters();
+    if (segment.dataset.target === "images") search.delete("target");
+    else search.set("target", segment.dataset.target);
+    go(address(search));
+    return;
+  }
   const append = event.target.closest("[data-append]");
   if (append) {
     box.value = `${box.value.trim()} ${append.dataset.append} `.trimStart();
@@ -138,6 +148,14 @@ document.addEventListener("click", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-go]")) go(event.target.value);
 });
+
+function showTarget() {
+  const target = parameters().get("target") ?? "images";
+  for (const segment of document.querySelectorAll("a[data-target]")) {
+    if (segment.dataset.target === target) segment.setAttribute("aria-current", "true");
+    else segment.removeAttribute("aria-current");
+  }
+}
 
 // Confidence
 
