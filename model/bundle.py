@@ -81,8 +81,10 @@ class CompositionConfig(_Config):
     """The numbers of the rule of arithmetic; `model.composition` says what each does."""
 
     image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
-    swap_image_weight: float = Field(default=0.3, ge=0, description="The same, where words are exchanged.")
-    swap_removal: float = Field(default=0.0, ge=0, description="What an exchanged word still takes away.")
+    swap_image_weight: float = Field(default=0.3, ge=0, description="The same, where attributes are exchanged.")
+    swap_removal: float = Field(default=0.0, ge=0, description="What an exchanged attribute still takes away.")
+    thing_image_weight: float = Field(default=0.5, ge=0, description="As swap_image_weight, for things.")
+    thing_removal: float = Field(default=0.5, ge=0, description="As swap_removal, for things.")
     temperature: float = Field(default=0.07, gt=0)
     taken: float = Field(default=1.0, ge=0, description="Weight of how often the removed word stands before a head.")
     put: float = Field(default=0.5, ge=0, description="The same for the added word.")
@@ -94,11 +96,14 @@ class CompositionConfig(_Config):
 
 
 class CalibrationCurve(_Config):
-    """chance = 1 / (1 + exp(-(slope * cosine + intercept + brevity / words))); see `model.calibration`."""
+    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + brevity / words)))); see `model.calibration`."""
 
     slope: float = Field(gt=0)
     intercept: float
     brevity: float = Field(default=0.0, description="Divided by the known content words of a sentence.")
+    bend: tuple[tuple[float, float], ...] = Field(
+        default=(), description="Knots of the line that corrects the logistic curve, both coordinates rising."
+    )
 
 
 class CalibrationConfig(_Config):

@@ -1,10 +1,11 @@
 """From a cosine to the chance that a hit is right.
 
-    chance = 1 / (1 + exp(-(slope * cosine + intercept + brevity / words)))
+    chance = bend(1 / (1 + exp(-(slope * cosine + intercept + brevity / words))))
 
 A logistic curve for each kind of query and each target, after Platt, "Probabilistic Outputs for Support Vector
 Machines" (1999). `words` counts the known content words of a sentence: *dog* lies farther from any photograph than a
-whole caption does, at the same chance of being right. Other queries have no length.
+whole caption does, at the same chance of being right. Other queries have no length. `bend` is a rising line
+through a few knots, by which an isotonic regression over bins corrects the curve's shape (Zadrozny and Elkan, 2002).
 
 **What the chance means.** Fitted on the first ten hits of queries to a captioned set, it is the chance that people who
 describe the hit would mention all that the query says (`_says_nothing_else` below is the exact rule), *in a library as
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +28,7 @@ from model.bundle import CalibrationConfig, CalibrationCurve
 from model.content_words import content_words
 from model.datasets import CaptionDataset
 from model.evaluation.protocol import embed_captions
-from model.evaluation.regularities import Swap, find_swaps, holds_phrase
+from model.evaluation.regularities import Swap, answerable, find_swaps, holds_phrase
 from model.space import JointSpace
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +42,9 @@ BINS = 20
 """Bins of equal mass in which chances are compared with what happened."""
 FRAGMENT_LENGTHS = (1, 2, 3)
 """Besides whole captions, sentences of so many content words in a row: people search like that."""
+KNOTS = 8
+"""Bins by which the shape of a curve is corrected."""
+_LEAST_HITS = 100
 _SEED = 0
 _MAX_SWAPS = 4_000
 _FLAT = 1e-6
@@ -78,6 +83,9 @@ def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, words: npt.ArrayLike
     known = np.maximum(np.asarray(words, dtype=np.float64), 1.0)
     logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + curve.brevity / known
     chance: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
+    if curve.bend:
+        before, after = np.array(curve.bend).T
+        chance = np.asarray(np.interp(chance, before, after))
     return chance
 
 
@@ -87,6 +95,9 @@ def lowest_cosine(curve: CalibrationCurve, chance: float, words: int = 1) -> flo
         return -np.inf
     if chance >= 1:
         return np.inf
+    if curve.bend:
+        before, after = np.array(curve.bend).T
+        chance = float(np.clip(np.interp(chance, after, before), 1e-12, 1 - 1e-12))
     logit = float(np.log(chance / (1 - chance)))
     return (logit - curve.intercept - curve.brevity / max(words, 1)) / curve.slope
 
@@ -107,7 +118,12 @@ def fit_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: V
         fitting, measuring = hits.half == 0, hits.half == 1
         if not hits.right[fitting].any() or not measuring.any():
             continue
-        curve = _fit(hits.cosine[fitting], hits.words[fitting], hits.right[fitting])
+        curve = _bend(
+            _fit(hits.cosine[fitting], hits.words[fitting], hits.right[fitting]),
+            hits.cosine[fitting],
+            hits.words[fitting],
+            hits.right[fitting],
+        )
         curves[name] = curve
         estimated = chances(curve, hits.cosine[measuring], hits.words[measuring])
         errors[name] = round(reliability(estimated, hits.right[measuring]).error, 4)
@@ -195,7 +211,7 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     ]
     yield "image_to_images", _hits(cosine, np.ones(len(rows)), right, rows)
 
-    swaps = _sample(find_swaps(dataset))
+    swaps = _sample(answerable(space, find_swaps(dataset)))
     if not swaps:
         return
     composed = np.stack(
@@ -285,3 +301,23 @@ def _fit(cosine: Floats, words: Floats, right: npt.NDArray[np.bool_]) -> Calibra
         share = (positives + 1) / (len(right) + 2)
         return CalibrationCurve(slope=_FLAT, intercept=float(np.log(share / (1 - share))))
     return CalibrationCurve(slope=slope, intercept=intercept, brevity=brevity[0] if brevity else 0.0)
+
+
+def _bend(curve: CalibrationCurve, cosine: Floats, words: Floats, right: npt.NDArray[np.bool_]) -> CalibrationCurve:
+    """Correct a logistic curve by what happened in a few bins of equal mass, pooled until they rise."""
+    estimated = chances(curve, cosine, words)
+    order = np.argsort(estimated, kind="stable")
+    pools: list[tuple[float, float, int]] = []  # mean chance, share right, hits
+    for rows in np.array_split(order, KNOTS):
+        if len(rows) < _LEAST_HITS:
+            return curve  # too few to correct anything by
+        pools.append((float(estimated[rows].mean()), float(right[rows].mean()), len(rows)))
+        while len(pools) > 1 and pools[-1][1] <= pools[-2][1]:
+            (x, y, n), (last_x, last_y, last_n) = pools.pop(-2), pools.pop()
+            pools.append(
+                ((x * n + last_x * last_n) / (n + last_n), (y * n + last_y * last_n) / (n + last_n), n + last_n)
+            )
+    inner = [(x, y) for x, y, _ in pools if 0 < x < 1 and 0 < y < 1]
+    knots = tuple((round(x, 6), round(y, 6)) for x, y in ((0.0, 0.0), *inner, (1.0, 1.0)))
+    rising = all(one[0] < other[0] and one[1] < other[1] for one, other in pairwise(knots))
+    return curve.model_copy(update={"bend": knots}) if rising else curve

@@ -11,10 +11,12 @@ the word that is taken out says about the image:
     q         = image * x + sum_B weight_B * normalise(sum_h p(h) sentence("a B h")) - removal * sum_A weight_A * a
 
 x is the image, A what is subtracted, B what is added. Heads h are words that follow attributes in captions (*dog*,
-*shirt*), and the empty one: n counts how often a word stands right before a head in the training captions, and
-n(A, none) how often before none of them. So *cat* and *snow* stay as they are, and *brown* becomes *a brown dog* on
-a photograph of a black dog. The result does not depend on the order of the operands, and every operand's part in the
-sum is its own, so a score can be explained. docs/arithmetic.md has what lost to this rule, in figures.
+*shirt*), and the empty one: n counts how often a word stands right before a head in the training captions; n(A, none)
+is how often attributes stand before A itself. So *cat* and *snow* stay the operands that they are, and *brown* becomes
+*a brown dog* on a photograph of a black dog. Things are exchanged with weights of the image and of the removal that are
+their own: a whole phrase says nearly all that is asked for, a thing leaves the rest of the picture to the image. The
+result does not depend on the order of the operands, and every operand's part in the sum is its own, so a score can be
+explained. docs/arithmetic.md has what lost to this rule, in figures.
 
 Source of the plain sum: Kiros et al. 2014 (arXiv 1411.2539), multimodal linguistic regularities.
 """
@@ -66,13 +68,8 @@ class Composer:
         self._vocabulary = vocabulary
         self._word_vectors = word_vectors
         self._counts = lru_cache(_REMEMBERED)(self._count)
-
-        @lru_cache(_REMEMBERED)
-        def phrase(text: str) -> Vectors:
-            vector: Vectors = sentence([text])[0]
-            return vector
-
-        self._phrase = phrase
+        self._sentence = sentence
+        self._known_phrases: dict[str, Vectors] = {}
 
     def parts(self, terms: Sequence[Term]) -> Vectors:
         """What each of n terms contributes: float32 (n, D), rows that add up to the unit vector of the whole.
@@ -93,12 +90,7 @@ class Composer:
         plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
         _require_direction(plain)  # what cancels out plainly has no meaning by any rule
         if self.heads and added and removed and length > DEGENERATE_NORM:
-            swapped = units * (scales * np.where(images, self.config.swap_image_weight, 1.0))[:, None]
-            swapped[removed] *= self.config.swap_removal
-            x = (image / length).astype(np.float32)
-            for at in added:
-                swapped[at] = scales[at] * self._complete(x, str(terms[at][0]), [str(terms[r][0]) for r in removed])
-            plain = swapped
+            plain = self._exchange((image / length).astype(np.float32), terms, units * scales[:, None], added, removed)
         total: Vectors = (plain / _require_direction(plain)).astype(np.float32)
         return total
 
@@ -113,29 +105,59 @@ class Composer:
             fit += (near + float(word @ image)) / np.sqrt(np.maximum(lengths, EPSILON))
         return fit / len(removed)
 
-    def complete(self, fit: Floats, added: str, removed: Sequence[str]) -> Floats:
-        """The unit vector (D,) of an added text as phrases, by the fit of the heads."""
+    def complete(self, fit: Floats, added: str, removed: Sequence[str]) -> tuple[Floats | None, float]:
+        """An added text as phrases, by the fit of the heads: a unit vector (D,), and the share of the empty head.
+
+        There is no vector where that share is all.
+        """
         words = tokenise(added)
         if len(words) != 1:  # more than a word is a phrase already
-            return self._sum([(1.0, added)])
+            return None, 1.0
         score = fit / self.config.temperature + self.config.put * self._counts(words[0])
         score = score + self.config.taken * np.mean([self._counts(text) for text in removed], axis=0)
         best = np.argsort(-score, kind="stable")[: self.config.phrases]
         chances = np.exp(score[best] - score[best[0]])
-        return self._sum(
-            [
-                (float(chance), added if at == len(self.heads) else f"a {added} {self.heads[at]}")
-                for chance, at in zip(chances, best.tolist(), strict=True)
-            ]
-        )
+        chances /= chances.sum()
+        phrases = {at: float(chance) for at, chance in zip(best.tolist(), chances, strict=True)}
+        alone = phrases.pop(len(self.heads), 0.0)
+        if not phrases:
+            return None, 1.0
+        vectors = self._embed_phrases([f"a {added} {self.heads[at]}" for at in phrases])
+        total: Floats = np.sum([chance * row for chance, row in zip(phrases.values(), vectors, strict=True)], axis=0)
+        return total / max(float(np.linalg.norm(total)), EPSILON), alone
 
-    def _complete(self, image: Vectors, added: str, removed: Sequence[str]) -> Floats:
-        return self.complete(self.head_fit(image, removed), added, removed)
+    def _exchange(
+        self, image: Vectors, terms: Sequence[Term], weighted: Floats, added: Sequence[int], removed: Sequence[int]
+    ) -> Floats:
+        """The parts (n, D) where `removed` terms make place for `added` ones; `weighted` are those of a plain sum."""
+        parts = weighted.copy()
+        taken = [str(terms[at][0]) for at in removed]
+        fit = self.head_fit(image, taken)
+        shares = []
+        for at in added:
+            phrase, alone = self.complete(fit, str(terms[at][0]), taken)
+            shares.append(alone)
+            if phrase is not None:
+                mixed = (1 - alone) * phrase + alone * weighted[at] / terms[at][1]
+                parts[at] = terms[at][1] * mixed / max(float(np.linalg.norm(mixed)), EPSILON)
+        things = float(np.mean(shares))
+        config = self.config
+        images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
+        parts[images] *= (1 - things) * config.swap_image_weight + things * config.thing_image_weight
+        parts[list(removed)] *= (1 - things) * config.swap_removal + things * config.thing_removal
+        return parts
 
-    def _sum(self, phrases: Sequence[tuple[float, str]]) -> Floats:
-        total: Floats = np.sum([chance * self._phrase(text).astype(np.float64) for chance, text in phrases], axis=0)
-        unit: Floats = total / max(float(np.linalg.norm(total)), EPSILON)
-        return unit
+    def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
+        """Phrases by the sentence encoder, those that are not remembered all at once."""
+        known = self._known_phrases
+        found = {text: known[text] for text in texts if text in known}
+        missing = [text for text in texts if text not in found]
+        if missing:
+            found |= zip(missing, self._sentence(missing), strict=True)
+            if len(known) >= _REMEMBERED:
+                known = {}
+            self._known_phrases = known | {text: found[text] for text in missing}  # a new one: others may be reading
+        return [found[text].astype(np.float64) for text in texts]
 
     def _count(self, text: str) -> Floats:
         """The logarithm of how often a word stands before each head, and before none: (heads + 1,)."""
@@ -143,6 +165,11 @@ class Composer:
         counts = self.config.pairs.get(words[0], {}) if len(words) == 1 else {}
         logarithms: Floats = np.log([counts.get(head, 0) + _SMOOTHING for head in (*self.heads, "")])
         return logarithms
+
+    def operand(self, text: str) -> Floats:
+        """The unit vector (D,) of one operand as it is."""
+        vector: Floats = self._operand([text])[0].astype(np.float64)
+        return vector
 
     def _units(self, terms: Sequence[Term]) -> Floats:
         texts = [operand for operand, _, _ in terms if isinstance(operand, str)]

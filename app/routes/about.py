@@ -34,7 +34,7 @@ def info(service: ServiceDep) -> Info:
             name=space.name,
             dimension=space.dimension,
             device=space.device,
-            config=space.config.model_dump(mode="json"),
+            config=space.config.model_dump(mode="json", exclude={"composition": {"heads", "pairs"}}),
         ),
         library=convert.library_info(service.stats()),
         limits=LimitsInfo(

@@ -72,6 +72,7 @@ def paper_page(space: JointSpace, images: Vectors, dataset: CaptionDataset) -> s
         if unknown or not fitting:
             why = f"the model does not know {', '.join(unknown)}" if unknown else "no photograph mentions it"
             sections.append(f"<h2>{escape(title)}</h2><p>Left out: {escape(why)}.</p>")
+            continue
         for row in fitting[:: max(1, len(fitting) // PHOTOGRAPHS)][:PHOTOGRAPHS]:
             vector = space.compose([(images[row], 1.0, "image"), (query.old, -1.0, "text"), (query.new, 1.0, "text")])
             scores = images @ vector

@@ -14,6 +14,7 @@ from model.evaluation.regularities import (
     SCENES,
     Mentions,
     Swap,
+    answerable,
     evaluate_regularities,
     find_exchanges,
     find_swaps,
@@ -41,6 +42,8 @@ def measure_regularities(space: JointSpace, images: Vectors, dataset: CaptionDat
         "scenes": find_exchanges(dataset, SCENES),
     }
     measured = {
-        name: evaluate_regularities(space, images, asked, mentions).to_json() for name, asked in groups.items() if asked
+        name: evaluate_regularities(space, images, asked, mentions).to_json()
+        for name, asked in groups.items()
+        if answerable(space, asked)
     }
     return {**attributes, "attributes": attributes, **measured}

@@ -122,6 +122,13 @@ def find_exchanges(dataset: CaptionDataset, groups: Sequence[Sequence[str]]) -> 
     return swaps
 
 
+def answerable(space: JointSpace, swaps: Sequence[Swap]) -> list[Swap]:
+    """The queries of which the model knows every word; the others cannot be asked."""
+    texts = {text for swap in swaps for text in (swap.old, swap.answer)}
+    known = {text for text in texts if not space.unknown_words(text)}
+    return [swap for swap in swaps if swap.old in known and swap.answer in known]
+
+
 def holds_phrase(caption: str, first: str, second: str) -> bool:
     """Whether a caption has the one word right before the other."""
     return (first, second) in pairwise(tokenise(caption))
@@ -157,8 +164,10 @@ def evaluate_regularities(
 ) -> RegularityReport:
     """Answer every query over `images` (n, D), the vectors of the set's photographs in its order.
 
-    `composer` is the rule to try, by default the bundle's. Errors: `ValueError` where there is no query.
+    Queries with a word that the model does not know are left out. `composer` is the rule to try, by default the
+    bundle's. Errors: `ValueError` where there is no query.
     """
+    swaps = answerable(space, swaps)
     if not swaps:
         raise ValueError("the captions hold no attribute that could be swapped")
     rule = composer or space.composer

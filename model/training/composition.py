@@ -10,14 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CompositionConfig
+from model.composition import Composer
 from model.content_words import FUNCTION_WORDS
 from model.datasets import CaptionDataset
 from model.evaluation.regularities import (
+    KINDS,
     NO_NOUNS,
+    SCENES,
     VALUES,
     Mentions,
     Swap,
     SwapScores,
+    answerable,
+    find_exchanges,
     find_swaps,
     score_answers,
 )
@@ -40,7 +45,10 @@ _TAKEN = (0.5, 1.0)
 _PUT = (0.3, 0.7, 1.0)
 _PHRASES = (1, 2, 4)
 _IMAGE_WEIGHTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-_REMOVALS = (0.0, 0.1, 0.2)
+_THING_WEIGHTS = (0.1, 0.3, 0.5, 0.7, 1.0)
+_THING_REMOVALS = (0.0, 0.2, 0.5, 1.0)
+_KEEPING = 4
+"""What a percent of the rest counts against a percent of success, where things are exchanged."""
 
 
 def fit_composition(
@@ -56,13 +64,14 @@ def fit_composition(
     stays a plain sum. `report(done, total)` counts the settings that were tried.
     """
     counted = count_phrases(train)
-    swaps = find_swaps(dev)
+    swaps = answerable(space, find_swaps(dev))
     if not swaps or not counted.heads:
         return space.config.composition.model_copy(update={"heads": (), "pairs": {}})
     swaps = swaps[:: -(-len(swaps) // TRIED)]
     mentions = Mentions(dev)
     asked = image_vectors[[swap.image for swap in swaps]]  # (queries, D)
-    removed = np.stack([space.embed_operands([swap.old])[0] for swap in swaps])
+    answers = space.embed_texts([swap.answer for swap in swaps])
+    typing = score_answers(answers, image_vectors, swaps, mentions)
     composer = space.composer_with(counted)
     fits = [composer.head_fit(vector, [swap.old]) for vector, swap in zip(asked, swaps, strict=True)]
     settings = list(product(_TEMPERATURES, _TAKEN, _PUT, _PHRASES))
@@ -70,19 +79,18 @@ def fit_composition(
     for number, (temperature, taken, put, phrases) in enumerate(settings):
         values = {"temperature": temperature, "taken": taken, "put": put, "phrases": phrases}
         composer.config = counted.model_copy(update=values)  # what it remembers of phrases stays good
-        completed = np.stack(
-            [composer.complete(fit, swap.new, [swap.old]) for fit, swap in zip(fits, swaps, strict=True)]
-        )
+        completed = _completed(composer, fits, swaps)
         for image_weight in _IMAGE_WEIGHTS:
             queries = _unit(completed + image_weight * asked)
-            merit = _merit(score_answers(queries, image_vectors, swaps, mentions))
+            merit = _merit(score_answers(queries, image_vectors, swaps, mentions), typing)
             if best is None or merit > best[0]:
+                # Taking the attribute away as well lost at every weight: the phrase says it already.
                 weights = {"swap_image_weight": image_weight, "swap_removal": 0.0}
                 best = merit, composer.config.model_copy(update=weights)
         report(number + 1, len(settings))
     if best is None:
         raise RuntimeError("there are no settings to try")
-    return _choose_removal(space, best[1], image_vectors, swaps, mentions, fits, asked, removed)
+    return _choose_thing_weights(space, best[1], dev, image_vectors, mentions)
 
 
 def count_phrases(train: CaptionDataset) -> CompositionConfig:
@@ -114,30 +122,39 @@ def count_phrases(train: CaptionDataset) -> CompositionConfig:
     return CompositionConfig(heads=tuple(heads), pairs=table)
 
 
-def _choose_removal(
-    space: JointSpace,
-    config: CompositionConfig,
-    images: Vectors,
-    swaps: list[Swap],
-    mentions: Mentions,
-    fits: list[npt.NDArray[np.float64]],
-    asked: Vectors,
-    removed: Vectors,
+def _completed(composer: Composer, fits: list[npt.NDArray[np.float64]], swaps: list[Swap]) -> npt.NDArray[np.float64]:
+    """The added words as phrases, or as they are where they need none: (queries, D)."""
+    rows = [composer.complete(fit, swap.new, [swap.old])[0] for fit, swap in zip(fits, swaps, strict=True)]
+    return np.stack([composer.operand(swap.new) if row is None else row for swap, row in zip(swaps, rows, strict=True)])
+
+
+def _choose_thing_weights(
+    space: JointSpace, config: CompositionConfig, dev: CaptionDataset, images: Vectors, mentions: Mentions
 ) -> CompositionConfig:
+    """Weigh the image and the removal where things are exchanged: by success and by what is kept."""
+    swaps = answerable(space, find_exchanges(dev, (*KINDS, *SCENES)))
+    if not swaps:
+        return config
     composer = space.composer_with(config)
-    completed = np.stack([composer.complete(fit, swap.new, [swap.old]) for fit, swap in zip(fits, swaps, strict=True)])
-    kept = completed + config.swap_image_weight * asked
-    merits = {
-        removal: _merit(score_answers(_unit(kept - removal * removed), images, swaps, mentions))
-        for removal in _REMOVALS
-    }
-    return config.model_copy(update={"swap_removal": max(merits, key=lambda removal: merits[removal])})
+    asked = images[[swap.image for swap in swaps]]
+    removed = np.stack([composer.operand(swap.old) for swap in swaps])
+    added = np.stack([composer.operand(swap.new) for swap in swaps])
+    merits = {}
+    for weight, removal in product(_THING_WEIGHTS, _THING_REMOVALS):
+        scores = score_answers(_unit(weight * asked + added - removal * removed), images, swaps, mentions)
+        merits[weight, removal] = scores.success_at_1 + scores.success_at_10 + _KEEPING * scores.keeping_the_rest
+    weight, removal = max(merits, key=lambda pair: merits[pair])
+    return config.model_copy(update={"thing_image_weight": weight, "thing_removal": removal})
 
 
-def _merit(scores: SwapScores) -> float:
-    """Reach both goals first; beyond them it counts what the first answer keeps of the picture."""
-    reached = min(scores.success_at_1 / GOAL_AT_1, 1.0) + min(scores.success_at_10 / GOAL_AT_10, 1.0)
-    return reached + 0.01 * scores.keeping_the_rest
+def _merit(scores: SwapScores, typing: SwapScores) -> float:
+    """Reach the goals, and keep clearly more of the picture than typing the answer does; beyond them, keep more."""
+    goals = (
+        (scores.success_at_1, GOAL_AT_1),
+        (scores.success_at_10, GOAL_AT_10),
+        (scores.keeping_the_rest, max(1.1 * typing.keeping_the_rest, 1.0)),
+    )
+    return sum(min(reached / goal, 1.0) for reached, goal in goals) + 0.001 * scores.keeping_the_rest
 
 
 def _unit(rows: npt.NDArray[np.float64]) -> Vectors:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from model.bundle import CalibrationConfig, CompositionConfig, write_config
 from model.calibration import fit_calibration
 from model.datasets import CaptionDataset
-from model.evaluation.regularities import Mentions, evaluate_regularities, find_swaps
+from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_swaps
 from model.space import JointSpace
 from model.training.composition import fit_composition
 
@@ -40,7 +40,7 @@ def fit_posthoc(
     composition = fit_composition(space, train, dev, image_vectors, report)
     fitted = space.with_config(space.config.model_copy(update={"composition": composition}))
     regularities: dict[str, Any] = {}
-    if swaps := find_swaps(dev):
+    if swaps := answerable(fitted, find_swaps(dev)):
         regularities = evaluate_regularities(fitted, image_vectors, swaps, Mentions(dev)).to_json()
     return Posthoc(composition, fit_calibration(fitted, dev, image_vectors), regularities)
 

@@ -60,9 +60,10 @@ def test_chances_rise_with_the_cosine_and_with_brevity() -> None:
 
 
 @pytest.mark.parametrize("words", [1, 2, 9])
-def test_the_lowest_cosine_is_the_inverse(words: int) -> None:
-    for chance in (0.01, 0.3, 0.9):
-        assert chances(CURVE, lowest_cosine(CURVE, chance, words), words) == pytest.approx(chance)
+@pytest.mark.parametrize("curve", [CURVE, CURVE.model_copy(update={"bend": ((0, 0), (0.2, 0.4), (0.7, 0.6), (1, 1))})])
+def test_the_lowest_cosine_is_the_inverse(curve: CalibrationCurve, words: int) -> None:
+    for chance in (0.01, 0.3, 0.5, 0.9):
+        assert chances(curve, lowest_cosine(curve, chance, words), words) == pytest.approx(chance)
     assert lowest_cosine(CURVE, 0.0) == -np.inf
     assert lowest_cosine(CURVE, 1.0) == np.inf
 

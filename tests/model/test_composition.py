@@ -54,7 +54,8 @@ def test_an_attribute_is_completed_by_what_the_image_shows(
 
 def test_a_thing_needs_no_completion(space: JointSpace, composer: Composer, dog: np.ndarray) -> None:
     parts = composer.parts(swap(dog, "dog", "cat"))
-    (cat,) = space.embed_texts(["cat"])
+    (cat,) = space.embed_operands(["cat"])
+    assert np.linalg.norm(parts[0]) / np.linalg.norm(parts[2]) == pytest.approx(CONFIG.thing_image_weight, abs=1e-5)
     assert parts[2] @ cat / np.linalg.norm(parts[2]) == pytest.approx(1, abs=1e-5)
 
 

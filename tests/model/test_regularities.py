@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.datasets import CaptionDataset, CaptionedImage
-from model.evaluation.regularities import Mentions, evaluate_regularities, find_exchanges, find_swaps
+from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_exchanges, find_swaps
 from model.space import JointSpace
 
 
@@ -75,3 +75,9 @@ def test_keeping_the_rest_counts_the_other_words() -> None:
     assert mentions.kept([first], [1]) == pytest.approx(50)  # jumps, and not snow
     assert mentions.kept([first], [2]) == 0
     assert mentions.kept([first, first], [0, 2]) == pytest.approx(50)
+
+
+def test_queries_with_unknown_words_are_left_out(space: JointSpace) -> None:
+    made = _dataset("a black zzyzx", "a brown zzyzx", "a black dog", "a brown dog")
+    assert len(find_swaps(made)) == 4
+    assert {swap.noun for swap in answerable(space, find_swaps(made))} == {"dog"}

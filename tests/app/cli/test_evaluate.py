@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.cli.conftest import CAPTIONS, Run
+from tests.app.cli.conftest import CAPTIONS, Run, write_pictures
 
 KEYS = {"r1", "r5", "r10", "median_rank"}
 
@@ -66,3 +66,33 @@ def test_bench(run: Run, library: Path) -> None:
     assert [search["size"] for search in document["search"]] == [20, 50]
     assert all(0 < search["median_ms"] <= search["p95_ms"] for search in document["search"])
     assert not library.exists()
+
+
+def test_regularities(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    arguments = ("evaluate", "regularities", "--data", _swappable(tmp_path / "set"), "--split", "dev")
+    document = run(*arguments, "--html", page, "--json").document
+    assert document["queries"] == document["attributes"]["queries"] > 0
+    for report in (document, document["colours"], document["kinds"], document["dog-cat"]):
+        for how in ("arithmetic", "image_only", "text_only"):
+            assert report[how].keys() == {"success_at_1", "success_at_10", "keeping_the_rest"}
+            assert 0 <= report[how]["success_at_1"] <= report[how]["success_at_10"] <= 100
+    text = page.read_text()
+    assert text.count("data:image/jpeg;base64,") >= 6
+    assert "http" not in text
+    outcome = run(*arguments)
+    assert outcome.status == 0
+    assert "keeping" not in outcome.stdout
+    assert any(line.split("\t")[:2] == ["colours", "arithmetic"] for line in outcome.stdout.splitlines())
+
+
+def _swappable(folder: Path) -> Path:
+    """A set of which every split has dogs of two colours, and a cat."""
+    captions = ["a black dog runs", "a white dog jumps", "a black cat", "a black dog in grass", "a white dog", "a cat"]
+    write_pictures(folder / "Images", len(captions))
+    lines = [f"{at:04}.jpg#0\t{caption}" for at, caption in enumerate(captions)]
+    (folder / "Flickr8k.token.txt").write_text("".join(f"{line}\n" for line in lines))
+    names = "".join(f"{at:04}.jpg\n" for at in range(len(captions)))
+    for split in ("train", "dev", "test"):
+        (folder / f"Flickr_8k.{split}Images.txt").write_text(names)
+    return folder

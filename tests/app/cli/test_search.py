@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from model.bundle import Bundle, CalibrationConfig, CalibrationCurve, write_config
 from tests.app.cli.conftest import Run, write_pictures
 
 
@@ -134,3 +136,37 @@ def test_a_bundle_without_a_captioner(run: Run, photos: Path) -> None:
     outcome = run("caption", photos / "0001.jpg", "--mode", "generate", "--json")
     assert outcome.status == 1
     assert outcome.document["error"]["code"] == "captioner_missing"
+
+
+def test_options_of_a_search(run: Run, photos: Path) -> None:
+    hits = run("search", "dog - cat", "--explain", "--json").document["hits"]
+    for hit in hits:
+        assert sum(one["contribution"] for one in hit["explanation"]) == pytest.approx(hit["score"], abs=2e-3)
+    word = hits[0]["concepts"][0]["word"]
+    found = run("search", "dog", "--concept", word, "-k", "50", "--json").document["hits"]
+    assert found
+    assert all(word in [concept["word"] for concept in hit["concepts"]] for hit in found)
+    printed = run("search", "dog - cat", "-k", "1", "--explain").stdout
+    assert " dog  " in printed
+    named = f"image:{hits[0]['id']}"
+    assert hits[0]["id"] not in [hit["id"] for hit in run("search", named, "--json").document["hits"]]
+    included = run("search", named, "--include-query-items", "--json").document["hits"]
+    assert included[0]["id"] == hits[0]["id"]
+
+
+def test_chances_of_a_bundle_that_tells_them(run: Run, photos: Path, bundles: list[Path], tmp_path: Path) -> None:
+    for option in (("--min-confidence", "0.5"), ("--all",)):
+        outcome = run("search", "dog + cat", *option, "--json")
+        assert outcome.document["error"]["code"] == "calibration_missing"
+    bundle = tmp_path / "calibrated"
+    shutil.copytree(bundles[0], bundle)
+    config = Bundle.load(bundle).config
+    curve = CalibrationCurve(slope=5, intercept=-2)
+    calibration = CalibrationConfig(curves={"sentence_to_images": curve}, errors={}, fitted_on="made up")
+    write_config(bundle, config.model_copy(update={"calibration": calibration}))
+    rows = run("search", "a dog", "--bundle", bundle, "-k", "2").stdout.splitlines()
+    assert all(0 < float(row.split("\t")[4]) < 1 for row in rows)
+    assert len(run("search", "dog + cat", "--all", "--bundle", bundle, "--json").document["hits"]) == 6
+    outcome = run("search", "a dog", "--min-confidence", "0.999", "--bundle", bundle)
+    assert outcome.stdout == ""
+    assert "Nothing here matches" in outcome.stderr

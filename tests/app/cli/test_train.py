@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,30 @@ def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     outcome = run(*arguments, "--overwrite")
     assert outcome.status == 0
     assert "recall sum" in outcome.stdout
+
+
+def test_chances_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundles: list[Path], tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(bundles[0], bundle)
+    before = Bundle.load(bundle).config
+    missing = run("evaluate", "calibration", "--data", CAPTIONS, "--split", "dev", "--model", bundle, "--json")
+    assert missing.document["error"]["code"] == "calibration_missing"
+
+    outcome = run("train", "calibration", "--data", CAPTIONS, "--model", bundle, "--json")
+    assert outcome.status == 0, outcome.stderr
+    after = Bundle.load(bundle).config
+    assert after.calibration is not None
+    assert outcome.document["calibration_error"] == after.calibration.errors
+    assert after.composition == before.composition
+
+    outcome = run("train", "composition", "--data", CAPTIONS, "--model", bundle)
+    assert outcome.status == 0, outcome.stderr
+    assert Bundle.load(bundle).config.space_id == before.space_id, "no vector changes"
+
+    plot = tmp_path / "plot.svg"
+    arguments = ("evaluate", "calibration", "--data", CAPTIONS, "--split", "dev", "--model", bundle, "--plot", plot)
+    assert run(*arguments).status == 0
+    assert plot.read_text().startswith("<svg")
 
 
 def test_what_is_no_bundle_is_never_replaced(run: Run, tmp_path: Path) -> None:
