@@ -51,9 +51,10 @@ class Renderer:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,  # assets are read once, too, and both have to fit
         )
         self._environment.globals["asset"] = assets.url
-        self._environment.filters |= {"thousands": _thousands, "bytes": _bytes}
+        self._environment.filters |= {"thousands": _thousands, "bytes": _bytes, "score": _score}
 
     def render(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
         """The answer with a template: 304 if the client has the same already."""
@@ -89,6 +90,11 @@ def address(path: str, parameters: list[tuple[str, str]]) -> str:
 
 def _thousands(number: int) -> str:
     return f"{number:,}"
+
+
+def _score(score: float) -> str:
+    """Two decimals with a minus sign of its width, and none before a zero."""
+    return f"{round(score, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _bytes(count: int) -> str:

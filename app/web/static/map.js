@@ -145,7 +145,9 @@ if (frame) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width(), height());
     const shown = visible();
-    const room = Math.sqrt((width() * height()) / Math.max(shown.length, 1));
+    const [xs, ys] = [shown.map((one) => one.x), shown.map((one) => one.y)];
+    const extent = (values, most) => Math.min(Math.max(...values) - Math.min(...values), most);
+    const room = Math.sqrt((extent(xs, width()) * extent(ys, height())) / Math.max(shown.length, 1)) || LARGEST;
     const side = Math.min(Math.max(room * 0.6, SMALLEST), LARGEST);
     context.fillStyle = colours.accent;
     context.globalAlpha = 0.4;
