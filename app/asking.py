@@ -16,7 +16,7 @@ from app.query import Expression, Reference, Term, Text
 from app.results import Contribution, SearchOptions
 from index import Target
 from model.bundle import CalibrationCurve
-from model.calibration import QueryKind, chances, count_content, curve_name, lowest_cosine
+from model.calibration import QueryKind, chances, count_content, curve_name, known_share, lowest_cosine
 from model.errors import NoKnownWordsError
 from model.space import JointSpace
 
@@ -40,13 +40,15 @@ class Operand:
 class Question:
     """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
 
-    `words` counts the known content words of a sentence, which its chances depend on; 1 for all else.
+    `words` counts the known content words of a sentence, which its chances depend on; 1 for all else. `known` is the
+    share of the content words that the model knows: a hit is right for as much of the query at best.
     """
 
     kind: QueryKind
     operands: tuple[Operand, ...]
     parts: Vector
     words: int = 1
+    known: float = 1.0
 
     @property
     def vector(self) -> Vector:
@@ -108,7 +110,8 @@ class Asking:
         # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
         scale = max(abs(operand.weight) for operand in operands)
         parts = self._space.compose_parts([(one.value, one.weight / scale, one.kind) for one in operands])
-        return Question("composed", tuple(operands), parts)
+        texts = " ".join(expression.texts)
+        return Question("composed", tuple(operands), parts, known=known_share(self._space, texts))
 
     def apart(self, question: Question) -> list[Question]:
         """Each operand as a question of its own, for an intersection; a negative weight asks for what is not so."""
@@ -116,7 +119,8 @@ class Asking:
         for operand in question.operands:
             if isinstance(operand.value, str):
                 vector, words = self._sentence(operand.value), count_content(self._space, operand.value)
-                alone.append(Question("sentence", (operand,), vector[np.newaxis, :], words))
+                known = known_share(self._space, operand.value)
+                alone.append(Question("sentence", (operand,), vector[np.newaxis, :], words, known))
             else:
                 kind: QueryKind = "image" if operand.kind == "image" else "sentence"
                 alone.append(Question(kind, (operand,), operand.value[np.newaxis, :]))
@@ -125,7 +129,7 @@ class Asking:
     def chance(self, question: Question, target: Target, score: float | Vector) -> NDArray[np.float64] | None:
         """The chances that hits with these scores are right; None where the bundle does not say."""
         curve = self._curve(question.kind, target)
-        return None if curve is None else chances(curve, score, question.words)
+        return None if curve is None else question.known * chances(curve, score, question.words)
 
     def lowest_score(self, question: Question, options: SearchOptions) -> float | None:
         """The lowest score that the options allow. Problem calibration_missing where a chance cannot be told."""
@@ -134,7 +138,7 @@ class Asking:
         curve = self._curve(question.kind, options.target)
         if curve is None:
             raise self.no_calibration("min_confidence")
-        wanted = lowest_cosine(curve, options.min_confidence, question.words)
+        wanted = lowest_cosine(curve, options.min_confidence / question.known, question.words)
         bounds = [bound for bound in (options.min_score, wanted) if bound is not None and bound > -math.inf]
         return min(max(bounds), 2.0) if bounds else None
 
@@ -156,12 +160,13 @@ class Asking:
             case Text(text):
                 vector = self._sentence(text)
                 words = count_content(self._space, text)
-                return Question("sentence", (Operand(str(term.operand), text, 1.0, "text"),), vector[None, :], words)
+                operand = Operand(str(term.operand), text, 1.0, "text")
+                return Question("sentence", (operand,), vector[None, :], words, known_share(self._space, text))
             case Reference(kind) as reference:
                 vector, stored = self._stored(reference)
                 words = 1 if stored is None else count_content(self._space, stored)
-                operand = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text")
-                return Question("image" if kind == "image" else "sentence", (operand,), vector[None, :], words)
+                named = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text")
+                return Question("image" if kind == "image" else "sentence", (named,), vector[None, :], words)
 
     def _check_known(self, term: Term) -> None:
         """Refuse an operand without a known word. Where only some are unknown, the answer reports them."""

@@ -107,6 +107,13 @@ def count_content(space: JointSpace, text: str) -> int:
     return max(1, len(content_words(text)) - len(space.unknown_words(text)))
 
 
+def known_share(space: JointSpace, text: str) -> float:
+    """The share of a text's content words that the model knows, above 0; 1 where it has none."""
+    unknown = len(space.unknown_words(text))
+    total = max(len(content_words(text)), unknown)
+    return max(total - unknown, 0.5) / total if unknown else 1.0
+
+
 def fit_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> CalibrationConfig:
     """Fit every curve on the queries of every other photograph of `dataset`, and measure it on those of the rest.
 

@@ -90,6 +90,16 @@ def test_nothing_matches_can_be_said(calibrated: TestClient) -> None:
     assert get(calibrated, "a man on a beach", min_confidence=1)["hits"] == []
 
 
+def test_unknown_words_lower_the_confidence(calibrated: TestClient) -> None:
+    plain = get(calibrated, "a black cat", k=3)["hits"]
+    half = get(calibrated, "a black cat xqztw qqqzz", k=3)["hits"]
+    assert [hit["id"] for hit in half] == [hit["id"] for hit in plain]
+    for one, other in zip(half, plain, strict=True):
+        assert one["confidence"] == pytest.approx(other["confidence"] / 2)
+    bound = half[1]["confidence"] - 1e-9
+    assert len(get(calibrated, "a black cat xqztw qqqzz", min_confidence=bound)["hits"]) == 2
+
+
 def test_without_a_calibration_it_is_an_error_that_says_what_to_do(stocked: TestClient) -> None:
     if stocked.app.state.service.space.config.calibration is not None:  # type: ignore[attr-defined]
         pytest.skip("the shipped bundle has a calibration")
