@@ -77,19 +77,30 @@ def search_answer(result: results.SearchResult) -> search.SearchAnswer:
 
 
 def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
-    """Captions of an image. Retrieved ones are ranked by similarity alone."""
-    return captions.CaptionAnswer(
-        mode=result.mode,
-        captions=[
-            captions.Caption(
-                text=one.text,
-                score=one.similarity,
-                similarity=one.similarity,
-                fluency=None,
-                sentence_id=one.sentence_id,
-            )
-            for one in result.captions
-        ],
+    """Captions of an image."""
+    return captions.CaptionAnswer(mode=result.mode, captions=[caption(one) for one in result.captions])
+
+
+def caption(one: results.RetrievedCaption | results.GeneratedCaption) -> captions.Caption:
+    """A caption. Retrieved ones are ranked by similarity alone."""
+    if isinstance(one, results.RetrievedCaption):
+        return captions.Caption(
+            text=one.text,
+            score=one.similarity,
+            similarity=one.similarity,
+            fluency=None,
+            structure=None,
+            confidence=None,
+            sentence_id=one.sentence_id,
+        )
+    return captions.Caption(
+        text=one.text,
+        score=one.score,
+        similarity=one.similarity,
+        fluency=one.fluency,
+        structure=list(one.structure),
+        confidence=one.confidence,
+        sentence_id=None,
     )
 
 

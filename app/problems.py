@@ -57,6 +57,8 @@ _KINDS = (
     ProblemKind("image_format_unsupported", 422, "Unsupported image format", "The content is an image of a format which is not accepted."),
     ProblemKind("calibration_missing", 501, "No calibration", "The model bundle tells no chances for such a query, so min_confidence and all cannot be used."),
     ProblemKind("captioner_missing", 501, "No captioner", "The model bundle has no captioner, so captions cannot be generated. Use mode=retrieve."),
+    ProblemKind("structure_unknown", 422, "Unknown structure", "The structure names a part of speech which does not exist."),
+    ProblemKind("structure_too_long", 422, "Structure too long", "The structure has more words than captions can follow."),
     ProblemKind("not_ready", 503, "Not ready", "The readiness check failed; try again later."),
     ProblemKind("shutting_down", 503, "Shutting down", "The service is stopping and takes no more work."),
     ProblemKind("library_closed", 503, "Library closed", "The service is stopping and takes no more work."),

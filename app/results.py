@@ -123,8 +123,20 @@ class RetrievedCaption:
 
 
 @dataclass(frozen=True)
+class GeneratedCaption:
+    """A caption that the bundle's captioner wrote; the fields are those of `model.captioner.Caption`."""
+
+    text: str
+    score: float
+    similarity: float
+    fluency: float
+    structure: tuple[str, ...]
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Captions:
     """Captions of one image, best first, and how they came about."""
 
     mode: CaptionMode
-    captions: list[RetrievedCaption]
+    captions: list[RetrievedCaption] | list[GeneratedCaption]

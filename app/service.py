@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from app import captioning
 from app.asking import Asking, Question
 from app.batching import Observer
 from app.cache import Vector
@@ -65,6 +66,8 @@ class Service:
         self.limits = self._embedder.limits
         self._asking = Asking(space, self._embedder.sentence, self._stored)
         self._metadata_lock = threading.Lock()
+        self.captioner = captioning.load_captioner(space)
+        self.captions_kept = captioning.CaptionKeeper(library, self.captioner)
 
     @classmethod
     def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
@@ -80,6 +83,7 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
+        self.captions_kept.close()
         self._embedder.close()
         self.library.close()
 
@@ -94,16 +98,30 @@ class Service:
     # Images
 
     def ingest(
-        self, files: Iterable[IncomingFile], metadata: Mapping[str, Any] | None = None
+        self,
+        files: Iterable[IncomingFile],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        captions: int | None = None,
     ) -> Iterator[IngestResult]:
         """Store photographs while iterated over; yield a result for each, in order, once it is durable.
 
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
-        file is a result with status "rejected", not an exception. Problem invalid_request for bad metadata.
+        file is a result with status "rejected", not an exception. `captions`: how many each new image gets in the
+        background (None: as the settings say). Problem invalid_request for bad metadata, captioner_missing.
         """
         checked = _checked_metadata(metadata or {})
+        count = self.settings.caption_images if captions is None else captions
+        if count and self.captioner is None:
+            raise captioning.missing(self.space)
         ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, checked)
-        return ingestion.run(files)
+        return self._with_captions(ingestion.run(files), count)
+
+    def _with_captions(self, results: Iterator[IngestResult], count: int) -> Iterator[IngestResult]:
+        for result in results:
+            if count and result.status == "created" and result.record is not None:
+                self.captions_kept.add(result.record.id, count)
+            yield result
 
     def get_image(self, image_id: str) -> ImageRecord:
         """The record of an image; RecordNotFound."""
@@ -127,8 +145,9 @@ class Service:
             return self.library.update_image(image_id, metadata=merged)
 
     def delete_image(self, image_id: str) -> None:
-        """Delete an image: its record, vector and files; RecordNotFound."""
+        """Delete an image: its record, vector, files and captions; RecordNotFound."""
         self.library.delete_image(image_id)
+        self.captions_kept.forget(image_id)
 
     def image_content(self, image_id: str) -> tuple[ImageRecord, Path]:
         """The record and the original file of an image, as it was uploaded; RecordNotFound."""
@@ -251,21 +270,19 @@ class Service:
         image: bytes | None = None,
         image_id: str | None = None,
     ) -> Captions:
-        """Describe an image, given by its bytes or by its id: the nearest sentences of the library.
+        """Describe an image, given by its bytes or by its id: new sentences, or the nearest of the library.
 
-        Problem captioner_missing for mode "generate"; ImageError, RecordNotFound.
+        Problem captioner_missing for mode "generate" without a captioner; StructureError, ImageError, RecordNotFound.
         """
         options = options or CaptionOptions()
-        mode: CaptionMode = options.mode or "retrieve"
-        if mode == "generate":
-            raise Problem(
-                "captioner_missing",
-                f"The bundle {self.space.name} has no captioner, so captions cannot be generated. "
-                "Use mode=retrieve, which picks the nearest sentences of the library.",
-            )
+        mode: CaptionMode = options.mode or ("retrieve" if self.captioner is None else "generate")
+        if mode == "generate" and self.captioner is None:
+            raise captioning.missing(self.space)
         if (image is None) == (image_id is None):
             raise Problem("invalid_request", "Give an image or an image_id: exactly one of them.")
         vector = self._embedder.image(image) if image is not None else self._image_vector(str(image_id))
+        if mode == "generate" and self.captioner is not None:
+            return Captions(mode, captioning.generated(self.captioner, vector[None], options)[0])
         page: Page[Hit] = self.library.search(vector, options.n, "sentences")
         found = [
             RetrievedCaption(hit.record.text, hit.score, hit.record.id)

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     )
     decode_threads: int = Field(2, ge=1, le=64, description="Threads which decode images of an ingestion.")
 
+    caption_images: int = Field(
+        0, ge=0, le=20, description="Captions that each new image gets in the background; 0: none."
+    )
+
     api_key: SecretStr | None = Field(
         None, description="When set, everything under /v1 demands it: as a bearer token or as X-API-Key."
     )

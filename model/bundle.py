@@ -5,6 +5,8 @@
     backbone.onnx          the same network as a graph; its weights are read out of backbone.safetensors
     encoders.safetensors   image projection, word vectors, LSTM (model/encoders.py)
     vocabulary.txt         one word a line (model/words.py)
+    captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner.py)
+    structures.json        its words, parts of speech and structures
     MODEL_CARD.md          data, licence terms, recipe, figures
 
 Loading verifies every checksum, never touches the network, and never unpickles.
@@ -20,6 +22,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
 from model.words import TOKENISER, Vocabulary
 
@@ -32,6 +35,8 @@ BACKBONE_GRAPH = "backbone.onnx"
 ENCODERS = "encoders.safetensors"
 VOCABULARY = "vocabulary.txt"
 MODEL_CARD = "MODEL_CARD.md"
+VECTOR_FILES = frozenset({BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY})
+"""Files that determine a vector. All others may change without making a library's vectors worthless."""
 REQUIRED_FILES = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
 
 
@@ -127,6 +132,7 @@ class BundleConfig(_Config):
     image: ImageConfig
     text: TextConfig
     composition: CompositionConfig = CompositionConfig()
+    captioner: CaptionerConfig | None = Field(default=None, description="Writes captions; none: it cannot.")
     calibration: CalibrationConfig | None = Field(default=None, description="None: hits have no confidence.")
     training_data: str = Field(description="What it was trained on, with its terms of use.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")
@@ -136,7 +142,7 @@ class BundleConfig(_Config):
     @property
     def space_id(self) -> str:
         """Digest of all that determines a vector: two bundles that share it make the same vectors."""
-        vector_files = {name: digest for name, digest in self.files.items() if name != MODEL_CARD}
+        vector_files = {name: digest for name, digest in self.files.items() if name in VECTOR_FILES}
         identity = {
             "dimension": self.dimension,
             "image": self.image.model_dump(mode="json"),
@@ -153,6 +159,11 @@ class Bundle:
     path: Path
     config: BundleConfig
     vocabulary: Vocabulary
+
+    @staticmethod
+    def load_config(path: Path) -> BundleConfig:
+        """Read `bundle.json` alone, without verifying the files beside it. Errors: `BundleError`."""
+        return _read_config(path / CONFIG_FILE)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Bundle:

@@ -8,6 +8,8 @@
     ├── TextError
     │   ├── EmptyTextError       empty_text
     │   └── NoKnownWordsError    no_known_words
+    ├── CaptionerMissingError    captioner_missing
+    ├── StructureError           structure_unknown, structure_too_long
     └── DegenerateQueryError     degenerate_query
 
 Each carries `code`, a stable snake_case name for programs, and a message for people that says what to do.
@@ -110,6 +112,23 @@ class NoKnownWordsError(TextError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.text, self.unknown)
+
+
+class CaptionerMissingError(ModelError):
+    """A bundle without a captioner was asked to write."""
+
+    code = "captioner_missing"
+
+
+class StructureError(ModelError):
+    """A structure that no caption can be given: a tag that does not exist, or too many of them."""
+
+    def __init__(self, code: Literal["structure_unknown", "structure_too_long"], message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, str(self))
 
 
 class DegenerateQueryError(ModelError):

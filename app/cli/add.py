@@ -44,6 +44,15 @@ def add(
     library: LibraryOption = None,
     bundle: BundleOption = None,
     metadata: MetadataOption = None,
+    captions: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=20,
+            metavar="N",
+            help="Captions for each new image, stored as sentences.  [VISEM_CAPTION_IMAGES; 0]",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Add photographs and whole folders to the library.
@@ -52,10 +61,12 @@ def add(
     Hidden files in folders are skipped. The exit status is 1 if a file was rejected.
     """
     checked = read_metadata(metadata)
-    settings = read_settings(library=library, bundle=bundle)
+    settings = read_settings(library=library, bundle=bundle, caption_images=captions)
     with progress("Adding", "images") as reporter, open_service(settings, create=True) as service:
         addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
         addition.run(checked)
+        if not addition.interrupted:
+            service.captions_kept.wait(lambda pending: reporter.note(f"Captions of {pending:,} images are to come."))
     if addition.interrupted:
         say("Interrupted. What was added is stored; repeat the command to go on.")
         raise typer.Exit(INTERRUPTED)

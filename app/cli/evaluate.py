@@ -96,6 +96,67 @@ def retrieval(
 
 
 @evaluate.command()
+def captions(
+    data: DataOption,
+    split: SplitOption,
+    model: ModelOption = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            dir_okay=False,
+            help="Also write 20 photographs, drawn at random, with captions and references: Markdown.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws these photographs.")] = 7,
+    json: JsonOption = False,
+) -> None:
+    """Write a caption of each image and score it against what people wrote: BLEU, ROUGE-L, CIDEr.
+
+    Where the set has a `train` split, captions retrieved from it are scored beside, and captions that stand in it
+    counted.
+    """
+    settings = read_settings(bundle=model)
+    from model.datasets import load_dataset
+    from model.errors import DatasetError
+
+    dataset = load_dataset(data, split)
+    try:
+        train_split = load_dataset(data, "train") if dataset.split != "train" else None
+    except DatasetError:
+        train_split = None
+    if dataset.missing:
+        say(f"{dataset.missing:,} images of the split are left out: no file, or no captions.")
+    from model.captioner import Captioner
+    from model.evaluation.caption_protocol import caption_table, measure_captions
+    from model.evaluation.protocol import embed_captions, embed_photographs
+    from model.words import tokenise
+
+    captioner = Captioner.load(settings.bundle, device=settings.device)
+    space = captioner.space
+    with progress("Embedding", "images") as reporter:
+        images = embed_photographs(space, dataset, reporter.update)
+    train = None
+    if train_split is not None:
+        texts = [caption for item in train_split.items for caption in item.captions if tokenise(caption)]
+        train = (train_split, embed_captions(space, texts, space.config.text.sentence_encoder))
+    with progress("Writing", "captions") as reporter:
+        document = measure_captions(captioner, dataset, images, train, reporter.update)
+    if table is not None:
+        table.write_text(caption_table(captioner, dataset, images, 20, seed), encoding="utf-8")
+    if json:
+        print_json(document)
+        return
+    say(f"{space.name} on {dataset.name} {dataset.split}: {len(dataset.items):,} images")
+    rows = [("written", document), *document.get("baselines", {}).items()]
+    keys = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "distinct1", "distinct2")
+    print_rows(("captions", *keys), [[name.replace("_", " "), *(str(row[key]) for key in keys)] for name, row in rows])
+    if "in_training_set" in document:
+        say(f"{document['in_training_set']:.1%} of the captions stand in the training set.")
+
+
+@evaluate.command()
 def regularities(
     data: DataOption,
     split: SplitOption,

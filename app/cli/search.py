@@ -1,4 +1,4 @@
-"""`visem search` and `visem caption`: from words to pictures, and from pictures to words."""
+"""`visem search`: from words, pictures and sums of them to pictures and sentences."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from app.cli.errors import FAILED, USAGE, CommandError
-from app.cli.files import FileRejected, read_file
+from app.cli.errors import USAGE, CommandError
+from app.cli.files import read_file
 from app.cli.options import (
     BundleOption,
     CursorOption,
@@ -23,10 +23,8 @@ from app.cli.output import print_json, print_rows, printable, say, shown, write
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.results import Captions, FoundHit, SearchResult
+    from app.results import FoundHit, SearchResult
     from app.service import Service
-
-Mode = Literal["generate", "retrieve"]
 
 
 class ExpressionCommand(TyperCommand):
@@ -38,9 +36,8 @@ class ExpressionCommand(TyperCommand):
 
 
 def register(application: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Add the command to the application."""
     application.command(cls=ExpressionCommand)(search)
-    application.command()(caption)
 
 
 def search(
@@ -109,51 +106,6 @@ def search(
             _print_hits(service, result)
 
 
-def caption(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="Picture files.")],
-    n: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many captions of each.")] = 5,
-    mode: Annotated[
-        Mode | None,
-        typer.Option(help="retrieve: the nearest sentences of the library; generate: new ones, by the bundle."),
-    ] = None,
-    library: LibraryOption = None,
-    bundle: BundleOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Describe pictures.
-
-    They are not stored. The exit status is 1 if one cannot be read.
-    """
-    settings = read_settings(library=library, bundle=bundle)
-    documents: list[dict[str, Any]] = []
-    failed = False
-    with open_service(settings) as service:
-        from app import convert
-        from app.results import CaptionOptions
-        from model.errors import ImageError
-
-        options = CaptionOptions(n=n, mode=mode)
-        for path in files:
-            document: dict[str, Any] = {"path": shown(path), "mode": None, "captions": [], "code": None}
-            try:
-                result = service.captions(options, image=read_file(path, settings.max_image_bytes))
-            except (FileRejected, ImageError) as error:
-                failed = True
-                document |= {"code": error.code, "reason": str(error)}
-                say(f"visem: {shown(path)}: {error}")
-            else:
-                document |= convert.caption_answer(result).model_dump(mode="json") | {"reason": None}
-                if not json:
-                    _print_captions(path, result, alone=len(files) == 1)
-            documents.append(document)
-        if service.library.count("sentences") == 0:
-            say("The library has no sentences to describe pictures with. Add some with `visem sentences add`.")
-    if json:
-        print_json({"results": documents})
-    if failed:
-        raise typer.Exit(FAILED)
-
-
 def _document(service: Service, result: SearchResult) -> dict[str, Any]:
     """The answer of HTTP, and where the files of images are."""
     from app import convert
@@ -200,9 +152,3 @@ def _print_hits(service: Service, result: SearchResult) -> None:
         if hit.explanation is not None:
             shares = "  ".join(f"{one.contribution:+.3f} {printable(one.operand)}" for one in hit.explanation)
             write(f"{hit.record.id}: {shares}\n")
-
-
-def _print_captions(path: Path, result: Captions, *, alone: bool) -> None:
-    if not alone:
-        write(f"{shown(path)}\n")
-    print_rows(("similarity", "caption"), [[f"{one.similarity:.3f}", one.text] for one in result.captions])

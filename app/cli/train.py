@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ from app.cli.output import print_json, say, shown, write
 from app.cli.progress import progress
 
 if TYPE_CHECKING:
+    from app.cli.progress import Reporter
     from model.training.loop import Progress
 
 BundleToFit = Annotated[
@@ -86,19 +88,8 @@ def space(
     config = PRESETS[preset].model_copy(update={name: value for name, value in chosen.items() if value is not None})
     work = work or out.with_name(f"{out.name}.work")
     with progress("Training", "steps") as reporter:
-        last_stage = ""
-
-        def report(where: Progress) -> None:
-            nonlocal last_stage
-            if where.stage != last_stage:
-                last_stage = where.stage
-                reporter.note(f"Stage: {where.stage}")
-            if where.message:
-                reporter.note(where.message)
-            reporter.update(where.step, where.steps)
-
         try:
-            result = train_space(data, out, config, work=work, report=report, resume=resume)
+            result = train_space(data, out, config, work=work, report=_reported(reporter), resume=resume)
         except BackboneWeightsError as error:
             raise CommandError("backbone_weights", str(error)) from error
     if json:
@@ -106,6 +97,82 @@ def space(
         return
     write(f"Wrote the bundle {shown(out)}: recall sum {result.recall_sum:.1f} on the development split.\n")
     say(f"The working files in {shown(work)} are not needed any more.")
+
+
+@train.command()
+def captioner(
+    data: DataOption,
+    model: Annotated[
+        Path, typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="The bundle to add it to.")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 7,
+    context: Annotated[
+        Literal["lstm", "log-bilinear"], typer.Option(help="What predicts the next word; log-bilinear is the paper's.")
+    ] = "lstm",
+    text_alone: Annotated[
+        bool, typer.Option("--text-alone", help="Train on sentences alone, as the paper does: no image vectors.")
+    ] = False,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the captions.  [the default settings']", show_default=False)
+    ] = None,
+    reward_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Steps of self-critical training.  [the default settings']", show_default=False),
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of working files.  [BUNDLE.work]", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where a run with the same settings was interrupted, or start anew.")
+    ] = True,
+    json: JsonOption = False,
+) -> None:
+    """Train a captioner and add it to a bundle: on the `train` split, fitted and measured on `dev`.
+
+    The joint space stays as it is, and so do libraries. An interrupted command continues when it is repeated.
+    """
+    from model.tagging import TaggerUnavailable
+    from model.training.captioner import train_captioner
+    from model.training.captioner_config import CaptionerTraining
+
+    chosen: dict[str, object] = {"seed": seed, "context": context, "epochs": epochs, "reward_steps": reward_steps}
+    if text_alone:
+        # A reward needs an image to describe.
+        chosen |= {"image_share": 0.0, "reward_steps": 0}
+    settings = CaptionerTraining().model_copy(
+        update={name: value for name, value in chosen.items() if value is not None}
+    )
+    work = work or model.with_name(f"{model.name}.work")
+    with progress("Training", "steps") as reporter:
+        try:
+            figures = train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
+        except TaggerUnavailable as error:
+            raise CommandError("training_unavailable", str(error)) from error
+    if json:
+        print_json({"bundle": shown(model), **figures})
+        return
+    write(
+        f"Added a captioner to {shown(model)}: BLEU-1 {figures['bleu1']:.1f}, BLEU-4 {figures['bleu4']:.1f}, "
+        f"CIDEr {figures['cider']:.2f} on the development split.\n"
+    )
+    say(f"The working files in {shown(work)} are not needed any more.")
+
+
+def _reported(reporter: Reporter) -> Callable[[Progress], None]:
+    """Training's progress on a progress bar, with a line for every stage and message."""
+    last_stage = ""
+
+    def report(where: Progress) -> None:
+        nonlocal last_stage
+        if where.stage != last_stage:
+            last_stage = where.stage
+            reporter.note(f"Stage: {where.stage}")
+        if where.message:
+            reporter.note(where.message)
+        reporter.update(where.step, where.steps)
+
+    return report
 
 
 @train.command()

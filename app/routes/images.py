@@ -57,6 +57,14 @@ class ImagesForm(Input):
         description="A JSON object, stored with every new image.",
         examples=['{"album": "holiday", "year": 2024}'],
     )
+    captions: int | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="How many captions each new image gets in the background, stored as sentences with the metadata "
+        "`origin: captioner` and `caption_of_ID: true`. Without it: as VISEM_CAPTION_IMAGES says.",
+        examples=[1],
+    )
 
 
 async def _upload(request: Request) -> AsyncIterator[Form]:
@@ -88,11 +96,12 @@ def add_images(form: Annotated[Form, Depends(_upload)], service: ServiceDep) -> 
     if not form.files:
         raise invalid_field("files", "is required: send at least one file")
     try:
-        metadata = parse_metadata(validate(ImagesForm, form.fields).metadata)
+        fields = validate(ImagesForm, form.fields)
+        metadata = parse_metadata(fields.metadata)
     except ValueError as error:
         raise invalid_field("metadata", str(error)) from None
     incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in form.files)
-    results = [convert.image_status(result) for result in service.ingest(incoming, metadata)]
+    results = [convert.image_status(result) for result in service.ingest(incoming, metadata, captions=fields.captions)]
     rejected = [result for result in results if result.status == "rejected"]
     if len(rejected) == len(results):
         first = rejected[0]

@@ -24,7 +24,8 @@ class CaptionParameters(Input):
     strategy: Strategy = Field("beam", description="How to generate: beam search or sampling.", examples=["beam"])
     structure: PlainText | None = Field(
         None,
-        description="An example sentence whose structure generated captions follow.",
+        description="An example sentence whose parts of speech generated captions have, or these themselves, as "
+        "tags of the Penn Treebank between spaces: `DT NN VBZ IN DT NN`.",
         examples=["a man in a red shirt rides a horse"],
     )
     seed: int | None = Field(None, ge=0, lt=2**32, description="Makes sampling repeatable.", examples=[20250601])
@@ -47,7 +48,15 @@ class Caption(Output):
     score: float = Field(description="What captions are ranked by: higher is better.", examples=[0.51])
     similarity: float = Field(description="Cosine of the caption and the image.", examples=[0.51])
     fluency: float | None = Field(
-        description="Log-probability per word by the language model; null for retrieved captions.",
+        description="Log-probability per word by a trigram model; null for retrieved captions.",
+        examples=[None],
+    )
+    structure: list[str] | None = Field(
+        description="Parts of speech of its words; null for retrieved captions.", examples=[None]
+    )
+    confidence: float | None = Field(
+        description="How likely a generated caption fits, from 0 to 1: low where the image is like nothing that "
+        "the captioner learned from. null for retrieved captions.",
         examples=[None],
     )
     sentence_id: str | None = Field(

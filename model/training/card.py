@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from model.bundle import BundleConfig
+from model.bundle import MODEL_CARD, BundleConfig
+from model.captioner_config import CaptionerConfig
 
 _FLICKR8K_TERMS = """\
 Flickr8k (Hodosh, Young, Hockenmaier, *Framing Image Description as a Ranking Task*, JAIR 47, 2013). The photographs
@@ -87,3 +89,36 @@ def _scores(scores: dict[str, float]) -> str:
 def _successes(report: dict[str, Any]) -> str:
     kinds = (report[kind] for kind in ("arithmetic", "image_only", "text_only"))
     return " | ".join(f"{scores['success_at_1']:.1f} / {scores['success_at_10']:.1f}" for scores in kinds)
+
+
+CAPTIONS_HEADING = "## Captions"
+
+
+def write_captions_section(bundle: Path, section: CaptionerConfig) -> None:
+    """Put what the captioner is and what it scored at the end of the bundle's card, in place of an earlier one."""
+    path = bundle / MODEL_CARD
+    before = path.read_text(encoding="utf-8").split(CAPTIONS_HEADING)[0].rstrip()
+    rows = []
+    for split, figures in section.quality.items():
+        rows.append((f"{split}, written", figures))
+        baselines = figures.get("baselines", {})
+        rows += [(f"{split}, {name.replace('_', ' ')}", scores) for name, scores in baselines.items()]
+    table = "\n".join(
+        f"| {name} | {scores['bleu1']:.1f} | {scores['bleu4']:.1f} | {scores['rouge_l']:.3f} | {scores['cider']:.3f} |"
+        for name, scores in rows
+    )
+    text = f"""{before}
+
+{CAPTIONS_HEADING}
+
+A structure-content neural language model (context: {section.network.context}) of {section.network.words:,} words,
+trained on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the
+development split.
+
+    visem train captioner --data DIR --model BUNDLE --seed {section.training["seed"]}
+
+| split | BLEU-1 | BLEU-4 | ROUGE-L | CIDEr |
+|---|---|---|---|---|
+{table}
+"""
+    path.write_text(text, encoding="utf-8")

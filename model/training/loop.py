@@ -120,10 +120,10 @@ def run_stage(
         order = _permutation(config.seed, stage, epoch, len(data))
         # Sorted, so that the memory-mapped pixels are read forwards.
         rows = order[place * stage.batch_images :][: stage.batch_images].sort().values
-        generator = _seeded(config.seed, stage.name, "step", step)
+        generator = seeded(config.seed, stage.name, "step", step)
         torch.manual_seed(generator.initial_seed())  # dropout draws from the global generator
         for group in optimizer.param_groups:
-            group["lr"] = rates[group["name"]] * _rate_factor(step, steps)
+            group["lr"] = rates[group["name"]] * rate_factor(step, steps)
 
         if features is not None:
             views = torch.randint(0, stage.views, (len(rows),), generator=generator)
@@ -219,7 +219,7 @@ def _draw_captions(
     return sentences, torch.tensor(owner), torch.tensor(places)
 
 
-def _rate_factor(step: int, steps: int) -> float:
+def rate_factor(step: int, steps: int) -> float:
     """Linear warm-up, then a half cosine down to one hundredth."""
     warm_up = max(1, int(steps * WARM_UP_SHARE))
     if step < warm_up:
@@ -227,7 +227,8 @@ def _rate_factor(step: int, steps: int) -> float:
     return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
 
 
-def _seeded(*parts: object) -> torch.Generator:
+def seeded(*parts: object) -> torch.Generator:
+    """A generator whose numbers depend on all of the parts and on nothing else."""
     digest = 0
     for character in repr(parts):
         digest = (digest * 1_000_003 + ord(character)) % (2**63)
@@ -235,7 +236,7 @@ def _seeded(*parts: object) -> torch.Generator:
 
 
 def _permutation(seed: int, stage: Stage, epoch: int, count: int) -> Tensor:
-    return torch.randperm(count, generator=_seeded(seed, stage.name, "epoch", epoch))
+    return torch.randperm(count, generator=seeded(seed, stage.name, "epoch", epoch))
 
 
 def _save(

@@ -31,14 +31,21 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def open_service(space: JointSpace, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Opens services on libraries in the temporary directory; settings as keywords."""
+    """Opens services on libraries in the temporary directory; settings as keywords, and `space` for another one."""
     with ExitStack() as stack:
 
         def open_one(**changes: Any) -> Service:
             values = {"library": tmp_path / "library", **changes}
-            return stack.enter_context(Service.open(Settings(**values), space=space))
+            chosen = values.pop("space", space)
+            return stack.enter_context(Service.open(Settings(**values), space=chosen))
 
         yield open_one
+
+
+@pytest.fixture(scope="session")
+def writing_space(captioner_bundle: Path) -> JointSpace:
+    """A tiny joint space whose bundle has a captioner."""
+    return JointSpace.load(captioner_bundle, device="cpu")
 
 
 @pytest.fixture

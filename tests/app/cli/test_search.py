@@ -1,4 +1,4 @@
-"""`visem search` and `visem caption`."""
+"""`visem search`."""
 
 from __future__ import annotations
 
@@ -106,36 +106,6 @@ def test_no_picture(run: Run, photos: Path, tmp_path: Path) -> None:
     outcome = run("search", "--image", tmp_path / "notes.txt")
     assert outcome.status == 1
     assert len(outcome.stderr.splitlines()) == 1
-
-
-def test_captions(run: Run, photos: Path, tmp_path: Path) -> None:
-    run("sentences", "add", "a dog runs", "a black cat", "a red car")
-    (tmp_path / "bad.jpg").write_bytes(b"junk")
-    outcome = run("caption", photos / "0001.jpg", tmp_path / "bad.jpg", "-n", "2", "--json")
-    assert outcome.status == 1
-    good, bad = outcome.document["results"]
-    assert good["mode"] == "retrieve"
-    assert len(good["captions"]) == 2
-    assert good["captions"][0]["score"] >= good["captions"][1]["score"]
-    assert (bad["path"], bad["code"], bad["captions"]) == (str(tmp_path / "bad.jpg"), "image_unreadable", [])
-    outcome = run("caption", photos / "0001.jpg")
-    assert outcome.status == 0
-    assert [line.split("\t")[1] for line in outcome.stdout.splitlines()][:2] == [
-        caption["text"] for caption in good["captions"]
-    ]
-
-
-def test_captions_need_sentences(run: Run, photos: Path) -> None:
-    outcome = run("caption", photos / "0001.jpg")
-    assert outcome.status == 0
-    assert outcome.stdout == ""
-    assert "visem sentences add" in outcome.stderr
-
-
-def test_a_bundle_without_a_captioner(run: Run, photos: Path) -> None:
-    outcome = run("caption", photos / "0001.jpg", "--mode", "generate", "--json")
-    assert outcome.status == 1
-    assert outcome.document["error"]["code"] == "captioner_missing"
 
 
 def test_options_of_a_search(run: Run, photos: Path) -> None:

@@ -1,0 +1,267 @@
+"""Captioner: image vectors in, ranked captions out.
+
+    captioner = Captioner.load()                                   # the shipped bundle
+    captioner.caption(space.embed_images([image]), n=5)            # a list of Captions for each image
+    captioner.caption(vectors, structure="a man is riding a horse")
+
+For each image: beam search with the structure left open, and with the structures of the training captions that are
+frequent and whose sentences lie near the image; all of it for all images in one batch. The pool is then ranked
+(model/ranking.py). Kiros, Salakhutdinov, Zemel (2014), section on generation, with the changes that docs/captions.md
+measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from model.bundle import BundleConfig
+from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
+from model.decoding import Candidate, Decoder, Grammar, Slot
+from model.errors import BundleError, CaptionerMissingError
+from model.ranking import FEATURES, Ranker, weighted
+from model.scnlm import StructureContentModel
+from model.space import JointSpace
+from model.structures import Structures
+from model.trigrams import PREFIX, from_arrays
+
+Vectors = npt.NDArray[np.float32]
+Strategy = Literal["beam", "sample"]
+
+IMAGE_BATCH = 64
+"""Images that are decoded at once: bounds the memory."""
+CONFIDENCE_FEATURES = ("similarity", "mean_log_probability", "consensus", "familiarity")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A sentence about an image.
+
+    `score`: what captions of one image are ranked by. `similarity`: cosine of sentence and image. `fluency`:
+    log-probability per word by the trigram model. `structure`: tags of its words. `confidence`: how likely the caption
+    fits, from 0 to 1; low where the image is like nothing that the captioner was trained on.
+    """
+
+    text: str
+    score: float
+    similarity: float
+    fluency: float
+    structure: tuple[str, ...]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The candidates of one image: word numbers (m), features (m, FEATURES), and the image's familiarity."""
+
+    sentences: list[tuple[int, ...]]
+    features: npt.NDArray[np.float64]
+    familiarity: float
+
+
+class Captioner:
+    """A bundle's captioner over its joint space. Holds no state between calls: thread-safe."""
+
+    def __init__(self, space: JointSpace) -> None:
+        path, section = space.bundle.path, space.config.captioner
+        if section is None:
+            raise CaptionerMissingError(
+                f"The bundle {space.name} has no captioner, so captions cannot be generated. "
+                f"Train one with: visem train captioner --data DIR --model {path}"
+            )
+        self.space = space
+        self.config: CaptionerConfig = section
+        try:
+            tensors = load_file(path / CAPTIONER)
+            self.structures = Structures.model_validate_json((path / STRUCTURES).read_bytes())
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(PREFIX)}
+            network = StructureContentModel(section.network)
+            network.load_state_dict(
+                {
+                    name.removeprefix("network."): tensor.float()
+                    for name, tensor in tensors.items()
+                    if name.startswith("network.")
+                }
+            )
+            self._centre = tensors["centre.images"].float().numpy()
+            self._landmarks = tensors["landmarks"].float().numpy()
+            self._structure_vectors = tensors["structures.vectors"].float().numpy()
+            trigrams, frequencies = from_arrays(arrays)
+        except (OSError, KeyError, RuntimeError, ValidationError) as error:
+            raise BundleError("bundle_corrupted", f"The captioner of {path} cannot be read: {error}") from error
+        network.eval().requires_grad_(False).to(space.device)
+        vocabulary = self.structures
+        closing = torch.zeros(len(vocabulary.words), dtype=torch.bool)
+        closing[vocabulary.closing] = True
+        grammar = Grammar(
+            vocabulary.carries().to(space.device),
+            closing.to(space.device),
+            longest=section.longest,
+            shortest=section.shortest,
+        )
+        self.decoder = Decoder(network, grammar)
+        self.ranker = Ranker(trigrams, frequencies, section.images, vocabulary.content_words())
+        self._tag_numbers = {tag: number for number, tag in enumerate(vocabulary.tags)}
+        self._shapes = [
+            tuple(self._tag_numbers[tag] for tag in structure.tags.split()) for structure in vocabulary.structures
+        ]
+        counts = np.array([structure.count for structure in vocabulary.structures], dtype=np.float64)
+        self._prior = np.log(counts / counts.sum())
+
+    @classmethod
+    def load(cls, bundle: Path | None = None, device: str = "auto") -> Self:
+        """Load a bundle (None: the shipped one) and its captioner. Errors: `BundleError`, `CaptionerMissingError`."""
+        return cls(JointSpace.load(bundle, device))
+
+    @property
+    def bundle_config(self) -> BundleConfig:
+        """The whole bundle's configuration."""
+        return self.space.config
+
+    def caption(
+        self,
+        images: Vectors,
+        n: int = 5,
+        *,
+        strategy: Strategy = "beam",
+        structure: str | Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> list[list[Caption]]:
+        """Up to `n` captions of each image vector (m, D), best first, all different.
+
+        `structure`: an example sentence whose parts of speech the captions have, or a list of tags. `seed` determines
+        what `sample` draws; `beam` draws nothing. Errors: `EmptyTextError`, `StructureError`, ValueError for vectors
+        of another shape.
+        """
+        images = np.asarray(images, dtype=np.float32)
+        if images.ndim != 2 or images.shape[1] != self.space.dimension:
+            raise ValueError(f"Image vectors must be (m, {self.space.dimension}); they are {images.shape}.")
+        if n < 1:
+            raise ValueError("n must be at least 1")
+        tags = None if structure is None else self.structures.read(structure)
+        answers: list[list[Caption]] = []
+        for start in range(0, len(images), IMAGE_BATCH):
+            batch = images[start : start + IMAGE_BATCH]
+            for pool in self.pools(batch, n, strategy=strategy, tags=tags, seed=seed + start):
+                answers.append(self.ranked(pool, n))  # noqa: PERF401 - a list in a list reads worse
+        return answers
+
+    def pools(
+        self,
+        images: Vectors,
+        n: int = 5,
+        *,
+        strategy: Strategy = "beam",
+        tags: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> list[Pool]:
+        """The candidates of each image with their features, before ranking."""
+        centred = images - self._centre
+        centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+        contents = torch.from_numpy(centred).to(self.space.device)
+        if strategy == "sample":
+            candidates, slots = self._sampled(contents, n, tags, seed)
+        else:
+            candidates, slots = self._searched(contents, n, tags)
+        by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
+        for candidate in candidates:
+            slot = slots[candidate.slot]
+            known = candidate.log_probability if slot.structure is None else None
+            by_image[slot.row].setdefault(candidate.words, known)
+        sentences = [words for own in by_image for words in own]
+        rows = [row for row, own in enumerate(by_image) for _ in own]
+        # All are compared by their log-probability without a structure, whatever they were written with.
+        log_p = np.array([0.0 if known is None else known for own in by_image for known in own.values()])
+        unknown = [place for place, known in enumerate(k for own in by_image for k in own.values()) if known is None]
+        log_p[unknown] = self.decoder.score(
+            contents, [sentences[place] for place in unknown], [rows[place] for place in unknown]
+        )
+        texts = [self._text(words) for words in sentences]
+        vectors = self.space.embed_texts(texts)
+        similarities = np.einsum("md,md->m", vectors, images[rows])
+        familiarity = (images @ self._landmarks.T).max(axis=1)
+        pools: list[Pool] = []
+        start = 0
+        for row, own in enumerate(by_image):
+            part = slice(start, start + len(own))
+            start += len(own)
+            features = (
+                self.ranker.features(list(own), similarities[part], log_p[part])
+                if own
+                else np.zeros((0, len(FEATURES)))
+            )
+            pools.append(Pool(list(own), features, float(familiarity[row])))
+        return pools
+
+    def confidence(self, features: npt.NDArray[np.float64], familiarity: float) -> npt.NDArray[np.float64]:
+        """How likely captions with these features (m, FEATURES) fit, from 0 to 1 (m,)."""
+        weights = self.config.confidence
+        total = np.full(len(features), weights.get("bias", 0.0) + weights.get("familiarity", 0.0) * familiarity)
+        for name in CONFIDENCE_FEATURES[:-1]:
+            total += weights.get(name, 0.0) * features[:, FEATURES.index(name)]
+        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(total, -50, 50)))
+        return chances
+
+    def ranked(self, pool: Pool, n: int) -> list[Caption]:
+        """The best `n` captions of a pool."""
+        scores = weighted(pool.features, self.config.ranking)
+        confidences = self.confidence(pool.features, pool.familiarity)
+        order = sorted(range(len(scores)), key=lambda place: (-scores[place], pool.sentences[place]))[:n]
+        return [
+            Caption(
+                text=self._text(pool.sentences[place]),
+                score=float(scores[place]),
+                similarity=float(pool.features[place, FEATURES.index("similarity")]),
+                fluency=float(pool.features[place, FEATURES.index("fluency")]),
+                structure=tuple(self.structures.tags_of(pool.sentences[place])),
+                confidence=float(confidences[place]),
+            )
+            for place in order
+        ]
+
+    def _text(self, words: Sequence[int]) -> str:
+        return " ".join(self.structures.words[word] for word in words)
+
+    def _searched(
+        self, contents: torch.Tensor, n: int, tags: Sequence[str] | None
+    ) -> tuple[list[Candidate], list[Slot]]:
+        if tags is not None:
+            asked = tuple(self._tag_numbers[tag] for tag in tags)
+            slots = [Slot(row, asked) for row in range(len(contents))]
+            width = max(self.config.beam, 2 * n)
+            return self.decoder.beam(contents, slots, width, width), slots
+        slots = [Slot(row) for row in range(len(contents))]
+        keep = max(self.config.open_captions, n)
+        found = self.decoder.beam(contents, slots, self.config.beam, keep)
+        shaped = [
+            Slot(row, self._shapes[place])
+            for row, places in enumerate(self._likely_structures(contents.cpu().numpy()))
+            for place in places
+        ]
+        for candidate in self.decoder.beam(contents, shaped, self.config.structure_beam, self.config.structure_beam):
+            found.append(Candidate(candidate.slot + len(slots), candidate.words, candidate.log_probability))
+        return found, slots + shaped
+
+    def _sampled(
+        self, contents: torch.Tensor, n: int, tags: Sequence[str] | None, seed: int
+    ) -> tuple[list[Candidate], list[Slot]]:
+        asked = None if tags is None else tuple(self._tag_numbers[tag] for tag in tags)
+        count = max(self.config.samples, 3 * n)
+        slots = [Slot(row, asked) for row in range(len(contents)) for _ in range(count)]
+        generator = torch.Generator().manual_seed(seed)
+        return self.decoder.sample(contents, slots, self.config.temperature, generator), slots
+
+    def _likely_structures(self, contents: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Places of the structures to try for each image: frequent ones, of sentences near it (m, structures)."""
+        if not self.config.structures:
+            return np.zeros((len(contents), 0), dtype=np.int64)
+        likely = self._prior + 12.0 * contents @ self._structure_vectors.T
+        return np.argsort(-likely, axis=1, kind="stable")[:, : self.config.structures]

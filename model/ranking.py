@@ -1,0 +1,98 @@
+"""Which of an image's candidate captions come first: features of each, weighed by numbers fitted on development data.
+
+The consensus is minimum Bayes risk over the pool itself: the caption that is most like the others is the least likely
+to be wrong (Kumar, Byrne 2004; for captions Devlin et al. 2015, who need the training captions for it, while this does
+not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.trigrams import MAX_ORDER, KneserNeyTrigrams, Table, pack
+
+Floats = npt.NDArray[np.float64]
+
+FEATURES = (
+    "similarity",
+    "fluency",
+    "log_probability",
+    "mean_log_probability",
+    "consensus",
+    "likely_consensus",
+    "repeats",
+    "length",
+    "length_squared",
+)
+"""Cosine with the image; log-probability per word by the trigrams; by the model, sum and mean; likeness to the others
+of the pool, evenly and by their probability; content words that stand there twice; words, and their square / 10."""
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Features of candidates and their weighted sum."""
+
+    trigrams: KneserNeyTrigrams
+    frequencies: Table
+    images: int
+    content_words: frozenset[int]
+
+    def features(
+        self, sentences: Sequence[Sequence[int]], similarities: npt.ArrayLike, log_probabilities: npt.ArrayLike
+    ) -> Floats:
+        """The features of all candidates of one image (m, FEATURES)."""
+        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.float64)
+        log_p = np.asarray(log_probabilities, dtype=np.float64)
+        mean_log_p = log_p / (lengths + 1)
+        likeness = self.likeness(sentences)
+        likely = np.exp(log_p - log_p.max())
+        return np.stack(
+            [
+                np.asarray(similarities, dtype=np.float64),
+                np.array([self.trigrams.fluency(sentence) for sentence in sentences]),
+                log_p,
+                mean_log_p,
+                likeness.mean(axis=1),
+                likeness @ likely / likely.sum(),
+                np.array([self._repeats(sentence) for sentence in sentences], dtype=np.float64),
+                lengths,
+                lengths**2 / 10,
+            ],
+            axis=1,
+        )
+
+    def likeness(self, sentences: Sequence[Sequence[int]]) -> Floats:
+        """Mean cosine of tf-idf vectors of one to four words, every pair of sentences (m, m)."""
+        total = np.zeros((len(sentences), len(sentences)))
+        log_images = np.log(max(2, self.images))
+        for order in range(1, MAX_ORDER + 1):
+            keys, rows = [], []
+            for row, sentence in enumerate(sentences):
+                if len(sentence) >= order:
+                    own = pack(np.lib.stride_tricks.sliding_window_view(np.asarray(sentence), order))
+                    keys.append(own)
+                    rows.append(np.full(len(own), row))
+            if not keys:
+                continue
+            unique, places = np.unique(np.concatenate(keys), return_inverse=True)
+            counts = np.zeros((len(sentences), len(unique)))
+            np.add.at(counts, (np.concatenate(rows), places), 1.0)
+            weighted = counts * np.maximum(log_images - np.log(self.frequencies[unique]), 0.0)
+            norms = np.linalg.norm(weighted, axis=1, keepdims=True)
+            weighted /= np.where(norms > 0, norms, 1.0)
+            total += weighted @ weighted.T
+        return total / MAX_ORDER
+
+    def _repeats(self, sentence: Sequence[int]) -> int:
+        content = [word for word in sentence if word in self.content_words]
+        return len(content) - len(set(content))
+
+
+def weighted(features: Floats, weights: Mapping[str, float]) -> Floats:
+    """The score of every candidate (m,); a feature without a weight does not count."""
+    scores: Floats = features @ np.array([weights.get(name, 0.0) for name in FEATURES])
+    return scores

@@ -1,0 +1,124 @@
+"""The captioner's words, parts of speech and sentence structures: `structures.json`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from model.errors import EmptyTextError, StructureError
+from model.scnlm import END, END_TAG, SPECIAL_TAGS, SPECIAL_WORDS
+from model.tagging import TagLexicon
+from model.words import tokenise
+
+LONGEST_STRUCTURE = 24
+CONTENT_TAGS = ("NN", "VB", "JJ", "CD", "RB")
+"""Beginnings of the tags of words that say something of their own."""
+
+
+class Structure(BaseModel):
+    """A sequence of tags, and how many training captions have it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tags: str
+    count: int
+
+
+class Structures(BaseModel):
+    """What the captioner writes with: `words` by number, `tags` by number, structures by frequency."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: list[str]
+    tags: list[str]
+    closing: list[int]
+    """Words that a sentence can end with."""
+    structures: list[Structure]
+    lexicon: TagLexicon
+
+    @classmethod
+    def learn(
+        cls, words: Sequence[str], tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], keep: int
+    ) -> Self:
+        """From tagged training captions the `keep` most frequent structures of 4 to 16 words, and the lexicon."""
+        numbers = {word: number for number, word in enumerate(words)}
+        last = Counter(sentence[-1] for sentence in tokens)
+        used = Counter(word for sentence in tokens for word in sentence)
+        closing = [numbers[word] for word, count in last.items() if word in numbers and count >= 0.03 * used[word]]
+        shapes = Counter(" ".join(sentence) for sentence in tags if 4 <= len(sentence) <= 16)
+        frequent = sorted(shapes.items(), key=lambda item: (-item[1], item[0]))[:keep]
+        return cls(
+            words=list(words),
+            tags=[*SPECIAL_TAGS, *sorted({tag for sentence in tags for tag in sentence})],
+            closing=sorted(closing),
+            structures=[Structure(tags=shape, count=count) for shape, count in frequent],
+            lexicon=TagLexicon.learn(tokens, tags),
+        )
+
+    def read(self, structure: str | Sequence[str]) -> list[str]:
+        """The tags that an example sentence has, or a list of tags itself (as a string: all of its words are tags).
+
+        Errors: `EmptyTextError`, `StructureError`.
+        """
+        known = set(self.tags[len(SPECIAL_TAGS) :])
+        if isinstance(structure, str):
+            parts = structure.split()
+            tags = parts if parts and set(parts) <= known else self.lexicon.tag(tokenise(structure))
+        else:
+            tags = list(structure)
+            if unknown := sorted(set(tags) - known):
+                raise StructureError(
+                    "structure_unknown",
+                    f"There is no part of speech {', '.join(unknown)}. Known ones: {', '.join(sorted(known))}. "
+                    "Or give an example sentence.",
+                )
+        if not tags:
+            raise EmptyTextError
+        if len(tags) > LONGEST_STRUCTURE:
+            raise StructureError(
+                "structure_too_long",
+                f"The structure has {len(tags)} words; captions follow at most {LONGEST_STRUCTURE}. Shorten it.",
+            )
+        # A tag that the captions never had is nearest to one that begins alike (VBN, VB), or to a noun.
+        return [tag if tag in known else _nearest(tag, known) for tag in tags]
+
+    def tags_of(self, words: Sequence[int]) -> list[str]:
+        """The tags of a sentence of word numbers."""
+        return self.lexicon.tag([self.words[word] for word in words])
+
+    def carries(self) -> Tensor:
+        """Where a word can carry a tag after another (tags, tags, V): [before, tag, word]; `END_TAG` before the first.
+
+        It is just what `tags_of` says, so that a sentence written by it has the structure that was asked for.
+        """
+        numbers = {tag: number for number, tag in enumerate(self.tags)}
+        table = torch.zeros(len(self.tags), len(self.tags), len(self.words), dtype=torch.bool)
+        for number, word in enumerate(self.words):
+            if number < len(SPECIAL_WORDS):
+                continue
+            usual = numbers[self.lexicon.words[word][0]]
+            table[:, usual, number] = True
+            for before, tag in self.lexicon.after.get(word, {}).items():
+                place = numbers[before] if before else END_TAG
+                table[place, usual, number] = False
+                table[place, numbers[tag], number] = True
+        table[:, END_TAG, END] = True
+        return table
+
+    def content_words(self) -> frozenset[int]:
+        """Numbers of the words that say something of their own: nouns, verbs, adjectives, numbers, adverbs."""
+        return frozenset(
+            number
+            for number, word in enumerate(self.words)
+            if word in self.lexicon.words and self.lexicon.words[word][0].startswith(CONTENT_TAGS)
+        )
+
+
+def _nearest(tag: str, known: set[str]) -> str:
+    alike = sorted(other for other in known if other[:2] == tag[:2])
+    return alike[0] if alike else "NN"

@@ -1,0 +1,41 @@
+"""Settings of the training of a captioner."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CaptionerTraining(BaseModel):
+    """Everything that determines a captioner, given the data and the joint space."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 7
+    minimum_count: int = Field(default=5, ge=1, description="A word seen less often is never written.")
+    context: Literal["lstm", "log-bilinear"] = "lstm"
+    word_dimension: int = Field(default=192, gt=0)
+    attribute_dimension: int = Field(default=192, gt=0)
+    factors: int = Field(default=256, gt=0)
+    hidden_dimension: int = Field(default=256, gt=0)
+    context_words: int = Field(default=5, gt=0)
+    structure_window: int = Field(default=4, gt=0)
+    epochs: int = Field(default=6, ge=1)
+    batch_captions: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    word_dropout: float = Field(default=0.1, ge=0, lt=1, description="Share of context words that are hidden.")
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    average: float = Field(default=0.995, ge=0, lt=1, description="Decay of the moving average of the weights.")
+    image_share: float = Field(
+        default=0.5, ge=0, le=1, description="How often the content is the image's own vector; 0 is text alone."
+    )
+    noise: float = Field(default=0.5, ge=0, description="Length of the random vector that is added to the content.")
+    open_share: float = Field(default=0.5, ge=0, le=1, description="How often the structure is left open.")
+    reward_steps: int = Field(default=300, ge=0, description="Steps of self-critical training after that.")
+    reward_images: int = Field(default=48, ge=1, description="Images in one of these steps.")
+    reward_samples: int = Field(default=5, ge=2, description="Captions that are sampled for each.")
+    reward_learning_rate: float = Field(default=3e-4, gt=0)
+    structures: int = Field(default=400, ge=1, description="How many of the most frequent structures are kept.")

@@ -1,0 +1,102 @@
+"""Fitting how candidates are ranked, and how far a caption is to be trusted, on development data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from model.captioner import CONFIDENCE_FEATURES, Pool
+from model.evaluation.captions import Cider, bleu
+from model.ranking import FEATURES
+
+Floats = npt.NDArray[np.float64]
+RIGHT = 0.5
+"""A caption with at least this CIDEr against its references counts as right."""
+
+
+def rewards(
+    pools: Sequence[Pool], references: Sequence[Sequence[Sequence[int]]], cider: Cider
+) -> tuple[list[Floats], list[Floats]]:
+    """CIDEr of every candidate, and what ranking is fitted to: CIDEr and BLEU (mean of its four orders) together."""
+    ciders, sums = [], []
+    for pool, own in zip(pools, references, strict=True):
+        vectors = [cider.vector(one) for one in own]
+        scores = np.array([cider.score(sentence, vectors) for sentence in pool.sentences])
+        bleus = np.array([np.mean(bleu([sentence], [own])) for sentence in pool.sentences])
+        ciders.append(scores)
+        sums.append(scores + bleus)
+    return ciders, sums
+
+
+def fit_ranking(pools: Sequence[Pool], gains: Sequence[Floats], steps: int = 400) -> dict[str, float]:
+    """Weights that give the first candidate of each pool the largest expected gain.
+
+    The choice is softened to a softmax over the pool, so that the expectation can be differentiated.
+    """
+    usable = [(pool.features, gain) for pool, gain in zip(pools, gains, strict=True) if len(gain) > 1]
+    if not usable:
+        return {"mean_log_probability": 1.0}
+    stacked = np.concatenate([features for features, _ in usable])
+    means, scales = stacked.mean(axis=0), np.maximum(stacked.std(axis=0), 1e-3)
+    longest = max(len(gain) for _, gain in usable)
+    features = np.zeros((len(usable), longest, len(FEATURES)))
+    gain_table = np.zeros((len(usable), longest))
+    mask = np.full((len(usable), longest), -1e9)
+    for row, (own, gain) in enumerate(usable):
+        features[row, : len(gain)] = (own - means) / scales
+        gain_table[row, : len(gain)] = gain
+        mask[row, : len(gain)] = 0
+    inputs, gain_tensor, masks = (torch.from_numpy(part).float() for part in (features, gain_table, mask))
+    start = torch.zeros(len(FEATURES))
+    start[FEATURES.index("consensus")] = start[FEATURES.index("similarity")] = 1.0
+    weights = start.requires_grad_()
+    optimizer = torch.optim.Adam([weights], lr=0.05)
+    for _ in range(steps):
+        chance = torch.softmax(inputs @ weights * 2 + masks, dim=1)
+        loss = -(chance * gain_tensor).sum(dim=1).mean() + 1e-3 * weights.square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    fitted = weights.detach().numpy().astype(np.float64) / scales
+    return {name: float(weight) for name, weight in zip(FEATURES, fitted, strict=True)}
+
+
+def confidence_inputs(pools: Sequence[Pool], first: Sequence[int]) -> Floats:
+    """`CONFIDENCE_FEATURES` of the caption that comes first in each pool (m, 4)."""
+    places = [FEATURES.index(name) for name in CONFIDENCE_FEATURES[:-1]]
+    return np.array(
+        [[*pool.features[one, places], pool.familiarity] for pool, one in zip(pools, first, strict=True)]
+    ).reshape(len(pools), len(CONFIDENCE_FEATURES))
+
+
+def fit_confidence(inputs: Floats, right: npt.NDArray[np.bool_], of_nothing: Floats) -> dict[str, float]:
+    """Logistic weights that tell right captions from wrong ones and from captions of pictures of nothing.
+
+    `inputs` (m, 4) with `right` (m,) are photographs; `of_nothing` (p, 4) weigh as much as all photographs together.
+    """
+    stacked = np.concatenate([inputs, of_nothing])
+    means, scales = stacked.mean(axis=0), np.maximum(stacked.std(axis=0), 1e-3)
+    values = torch.from_numpy((stacked - means) / scales).float()
+    targets = torch.from_numpy(np.concatenate([right, np.zeros(len(of_nothing))])).float()
+    importance = torch.ones(len(stacked))
+    importance[len(inputs) :] = len(inputs) / max(1, len(of_nothing))
+    layer = nn.Linear(values.shape[1], 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(layer(values)[:, 0], targets, importance)
+        loss = loss + 1e-3 * layer.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    weights = layer.weight.detach().numpy()[0].astype(np.float64) / scales
+    bias = float(layer.bias.item() - weights @ means)
+    return {"bias": bias, **{name: float(one) for name, one in zip(CONFIDENCE_FEATURES, weights, strict=True)}}

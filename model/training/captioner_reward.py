@@ -1,0 +1,131 @@
+"""Self-critical training: the model writes captions of training images and is moved towards those that score well.
+
+The reward of a sampled caption is its CIDEr-D against the image's captions, the end of the sentence counted as a word
+so that it is not left out; the baseline is the mean reward of the other samples of the same image. For half of the
+images the structure of one of their captions is given, so that the model goes on to listen to it.
+
+Rennie et al., "Self-critical Sequence Training for Image Captioning" (CVPR 2017); the baseline after Luo, "A Better
+Variant of Self-Critical Sequence Training" (2020).
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.evaluation.captions import Cider
+from model.scnlm import END, END_TAG, NO_TAG, RARE, START, StructureContentModel, tag_windows
+from model.training.captioner_config import CaptionerTraining
+from model.training.captioner_data import CaptionSet
+from model.training.captioner_loop import CHECKPOINT_SECONDS, CLIP_NORM, Centres, keep, resume, with_noise
+from model.training.loop import Progress, Report, rate_factor, seeded
+
+LONGEST = 18
+FORBIDDEN = float("-inf")
+
+
+def train_reward(
+    model: StructureContentModel,
+    config: CaptionerTraining,
+    captions: CaptionSet,
+    tag_numbers: dict[str, int],
+    centres: Centres,
+    checkpoint: Path,
+    report: Report,
+) -> None:
+    """Train in place for `config.reward_steps`; the model holds the averaged weights afterwards."""
+    if not config.reward_steps:
+        return
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    optimizer = torch.optim.Adam(parameters.values())
+    start = resume(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
+    model.eval()  # no dropout: the captions are to be those that the model writes
+    by_image = [[[*words, END] for words in own] for own in captions.of_images()]
+    cider = Cider.of_references(by_image)
+    references = [[cider.vector(words) for words in own] for own in by_image]
+    structures: list[list[list[int]]] = [[] for _ in by_image]
+    for tags, owner in zip(captions.tags, captions.owner.tolist(), strict=True):
+        structures[owner].append([tag_numbers.get(tag, NO_TAG) for tag in tags[:LONGEST]])
+    described = torch.tensor([row for row, own in enumerate(by_image) if own])
+    images = torch.from_numpy(captions.images)
+    saved, rewards_seen = time.monotonic(), list[float]()
+    samples = config.reward_samples
+    for step in range(start, config.reward_steps):
+        generator = seeded(config.seed, "reward", step)
+        for group in optimizer.param_groups:
+            group["lr"] = config.reward_learning_rate * rate_factor(step, config.reward_steps)
+        chosen = described[torch.randperm(len(described), generator=generator)[: config.reward_images]]
+        shapes = torch.full((len(chosen), LONGEST + 1), NO_TAG)
+        for place, row in enumerate(chosen.tolist()):
+            if place % 2:
+                own = structures[row][int(torch.randint(len(structures[row]), (1,), generator=generator))]
+                shapes[place] = END_TAG
+                shapes[place, : len(own)] = torch.tensor(own)
+        windows = tag_windows(shapes, config.structure_window)
+        windows[::2] = NO_TAG
+        windows = windows.repeat_interleave(samples, dim=0)
+        content = with_noise(images[chosen] - centres.images, config.noise, generator)
+        content = content.repeat_interleave(samples, dim=0)
+        written = _sample(model, content, windows, generator)  # (n samples, T)
+        rewards = np.array(
+            [
+                cider.score(_with_end(sentence), references[row])
+                for sentence, row in zip(written.tolist(), chosen.repeat_interleave(samples).tolist(), strict=True)
+            ]
+        ).reshape(-1, samples)
+        others = (rewards.sum(axis=1, keepdims=True) - rewards) / (samples - 1)
+        advantage = torch.from_numpy(rewards - others).float().flatten()
+        inputs = torch.cat([torch.full_like(written[:, :1], START), written[:, :-1]], dim=1)
+        logits = model(inputs, windows[:, : written.shape[1]], content)
+        logits[..., [START, RARE]] = FORBIDDEN
+        log_p = logits.log_softmax(dim=-1).gather(2, written[..., None])[..., 0]
+        counted = ((written == END).cumsum(dim=1) - (written == END).long() == 0).float()  # up to the first end
+        loss = -(advantage[:, None] * log_p * counted).sum() / counted.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP_NORM)
+        optimizer.step()
+        decay = min(config.average, (1 + step) / (10 + step), 0.98)
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                average[name].lerp_(parameter, 1 - decay)
+        rewards_seen.append(float(rewards.mean()))
+        if (step + 1) % 10 == 0 or step + 1 == config.reward_steps:
+            told = f"reward {np.mean(rewards_seen[-50:]):.3f}" if (step + 1) % 50 == 0 else ""
+            report(Progress("self-critical training", step + 1, config.reward_steps, told))
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            keep(checkpoint, step + 1, model, average, optimizer)
+            saved = time.monotonic()
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(average[name])
+
+
+@torch.no_grad()
+def _sample(model: StructureContentModel, content: Tensor, windows: Tensor, generator: torch.Generator) -> Tensor:
+    """Captions (n, T) drawn from the model, `END` to the right of each."""
+    embeddings, projected, state = model.embeddings(), model.project(content), model.start(len(content))
+    words = torch.full((len(content),), START)
+    done = torch.zeros(len(content), dtype=torch.bool)
+    steps: list[Tensor] = []
+    for place in range(LONGEST + 1):
+        logits, state = model.step(words, windows[:, place], projected, state, embeddings)
+        logits[:, [START, RARE]] = FORBIDDEN
+        noise = torch.rand(logits.shape, generator=generator).clamp_min(1e-20)
+        words = (logits - (-noise.log()).log()).argmax(dim=1)
+        words = torch.where(done, torch.full_like(words, END), words)
+        steps.append(words)
+        done |= words == END
+        if bool(done.all()):
+            break
+    return torch.stack(steps, dim=1)
+
+
+def _with_end(sentence: list[int]) -> list[int]:
+    """Words up to the first end, which is one of them; one that never ended has none."""
+    return sentence[: sentence.index(END) + 1] if END in sentence else sentence

@@ -1,0 +1,73 @@
+"""Parts of speech in training and in service."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.errors import EmptyTextError, StructureError
+from model.scnlm import SPECIAL_WORDS
+from model.structures import Structures
+from model.tagging import TagLexicon, agreement, tag_captions
+
+SENTENCES = [
+    "a man is riding a horse",
+    "a man rides a brown horse",
+    "two dogs are running on the grass",
+    "the dog runs after a red ball",
+    "a woman in a blue coat is walking",
+]
+TOKENS = [sentence.split() for sentence in SENTENCES]
+
+
+def test_the_tagger_needs_no_corpus() -> None:
+    [tags] = tag_captions([TOKENS[0]])
+    assert tags == ["DT", "NN", "VBZ", "VBG", "DT", "NN"]
+
+
+def test_the_lexicon_agrees_with_the_tagger() -> None:
+    tags = tag_captions(TOKENS)
+    assert agreement(TagLexicon.learn(TOKENS, tags), TOKENS, tags) >= 0.95
+
+
+def test_the_tag_before_decides_between_two() -> None:
+    sentences = [["a", "walk"], ["a", "walk"], ["they", "walk"], ["they", "walk"], ["they", "walk"]]
+    tags = [["DT", "NN"], ["DT", "NN"], ["PRP", "VB"], ["PRP", "VB"], ["PRP", "VB"]]
+    lexicon = TagLexicon.learn(sentences, tags)
+    assert lexicon.tag(["a", "walk"]) == ["DT", "NN"]
+    assert lexicon.tag(["they", "walk"]) == ["PRP", "VB"]
+
+
+def test_unknown_words_are_tagged_by_their_ending() -> None:
+    words = [[word] for word in ("running", "walking", "jumping", "horse")]
+    lexicon = TagLexicon.learn(words, [["VBG"], ["VBG"], ["VBG"], ["NN"]])
+    assert lexicon.tag(["zorbing", "7", "qqq"]) == ["VBG", "CD", "NN"]
+
+
+def structures() -> Structures:
+    tokens = TOKENS
+    words = [*SPECIAL_WORDS, *sorted({word for sentence in tokens for word in sentence})]
+    return Structures.learn(words, tokens, tag_captions(tokens), keep=10)
+
+
+def test_structures_by_example_and_by_tags() -> None:
+    known = structures()
+    assert known.read("A man is riding a horse.") == ["DT", "NN", "VBZ", "VBG", "DT", "NN"]
+    assert known.read("DT NN VBZ") == known.read(["DT", "NN", "VBZ"]) == ["DT", "NN", "VBZ"]
+    assert len(known.read("a wug is zorbing")) == 4, "words that nobody knows have parts of speech too"
+    with pytest.raises(StructureError, match="Known ones"):
+        known.read(["DT", "XYZ"])
+    with pytest.raises(StructureError, match="at most"):
+        known.read("a dog " * 30)
+    with pytest.raises(EmptyTextError):
+        known.read("!!!")
+
+
+def test_which_words_carry_a_tag_is_what_the_lexicon_says() -> None:
+    known = structures()
+    table = known.carries()
+    numbers = {tag: number for number, tag in enumerate(known.tags)}
+    for sentence in TOKENS:
+        before = 1
+        for word, tag in zip(sentence, known.lexicon.tag(sentence), strict=True):
+            assert table[before, numbers[tag], known.words.index(word)]
+            before = numbers[tag]
