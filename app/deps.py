@@ -45,10 +45,12 @@ def documented_parameters(app: FastAPI) -> Parameters:
 
 
 async def only_documented_parameters(request: Request) -> None:
-    """Refuse a query parameter which the operation does not have, or which comes twice."""
+    """Refuse a query parameter which the operation does not have, or which comes twice; pages take any."""
     parameters: Parameters = request.app.state.parameters
     path = getattr(request.scope.get("route"), "path_format", "")
-    known = parameters.get((request.method, path), frozenset())
+    known = parameters.get((request.method, path))
+    if known is None:
+        return
     with_filters = FILTER_PARAMETER["name"] in known
     seen: set[str] = set()
     problems: list[tuple[str, str]] = []

@@ -125,7 +125,9 @@ async def _handle(request: Request, error: Exception) -> Response:
         logger.error("request %s failed: %s", request.state.request_id, error, exc_info=error)
     if problem.code == "method_not_allowed":
         problem.headers["Allow"] = _allowed_methods(request)
-    return ProblemResponse(problem, request.state.request_id)
+    page = getattr(request.app.state, "error_page", None)
+    shown: Response | None = page(request, problem) if page is not None else None
+    return shown or ProblemResponse(problem, request.state.request_id)
 
 
 def _coded(code: str, error: Exception) -> Problem:
@@ -172,8 +174,10 @@ def _is_no_object(error: RequestValidationError) -> bool:
 
 def _allowed_methods(request: Request) -> str:
     """All methods of the path: the router itself would name those of the first matching route only."""
-    path = getattr(request.scope.get("route"), "path_format", None)
+    route = request.scope.get("route")
+    path = getattr(route, "path_format", None)
     methods = {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
+    methods |= getattr(route, "methods", None) or set()  # pages are not in the document
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted(methods)) or "GET, HEAD"

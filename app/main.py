@@ -17,12 +17,16 @@ from app import errors, logs
 from app.deps import documented_parameters, only_documented_parameters
 from app.health import Readiness
 from app.metrics import Metrics
-from app.middleware import REQUEST_ID_HEADER, ApiKey, BodyLimit, HeadRequests, RequestContext
+from app.middleware import REQUEST_ID_HEADER, ApiKey, BodyLimit, HeadRequests, RequestContext, SameSite
 from app.routes import about, captions, embeddings, images, maps, search, sentences
 from app.schemas.about import ProblemDocument
 from app.service import Service
 from app.settings import Settings
 from app.version import version
+from app.web import install as install_pages
+from app.web.deletions import Deletions
+from app.web.held import HeldPictures
+from app.web.sign_in import COOKIE, is_session
 
 _DESCRIPTION = """
 Finds photographs by sentence and sentences by photograph, and does arithmetic with both:
@@ -56,6 +60,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         running = service if service is not None else await run_in_threadpool(Service.open, settings)
+        app.state.deletions = Deletions(running.delete_image, settings.undo_seconds)
         try:
             running.observe_batches(metrics.observe_batch)
             metrics.watch_library(running.stats)
@@ -63,6 +68,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
             app.state.readiness = Readiness(running.check_ready)
             yield
         finally:
+            await run_in_threadpool(app.state.deletions.close)
             if service is None:
                 await run_in_threadpool(running.close)
 
@@ -80,9 +86,11 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     )
     app.state.settings = settings
     app.state.metrics = metrics
+    app.state.held_pictures = HeldPictures()
     errors.install(app)
     for module in (images, sentences, search, maps, captions, embeddings, about):
         app.include_router(module.router)
+    install_pages(app)
     if settings.api_key is not None:
         _document_key(app)
     app.state.parameters = documented_parameters(app)
@@ -112,7 +120,9 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
 
     app.add_middleware(BodyLimit, limit=body_limit)
     if settings.api_key is not None:
-        app.add_middleware(ApiKey, key=settings.api_key.get_secret_value())
+        key = settings.api_key.get_secret_value()
+        app.add_middleware(ApiKey, key=key, cookie=COOKIE, is_session=lambda value: is_session(value, key))
+    app.add_middleware(SameSite, allowed_origins=settings.allowed_origins)
     app.add_middleware(HeadRequests)
     if settings.allowed_origins:
         app.add_middleware(

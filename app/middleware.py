@@ -2,7 +2,8 @@
 
 RequestContext     request id, access log, metrics, security headers, the last resort for exceptions
 HeadRequests       HEAD is GET without the body
-ApiKey             401 without the key, before anything of the body is read
+SameSite           403 for changes that a page of another site asks a browser for
+ApiKey             401 without the key or a session, before anything of the body is read
 BodyLimit          413 for a body that is too large, announced or not, while it streams in
 """
 
@@ -14,10 +15,11 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import MEDIA_TYPE, ProblemResponse, as_problem, from_status
@@ -34,6 +36,8 @@ CLIENT_CLOSED_REQUEST = 499
 """What logs and metrics say of a client that hung up before its request was complete; nobody else sees it."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ERROR_TYPES = (MEDIA_TYPE, "text/html; charset=utf-8")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,8 +50,8 @@ _SECURITY_HEADERS = {
 class RequestContext:
     """Gives a request its id, and sees to it that every answer is logged, counted and has the usual headers.
 
-    An answer of 400 or more which is no problem document becomes one: frameworks answer some errors
-    themselves.
+    An answer of 400 or more which is neither a problem document nor a page becomes one: frameworks answer some
+    errors themselves.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, *, cross_origin: bool = False) -> None:
@@ -73,7 +77,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(raw=list(message["headers"]))
-                if status >= 400 and headers.get("content-type") != MEDIA_TYPE:
+                if status >= 400 and headers.get("content-type") not in _ERROR_TYPES:
                     replaced = True
                     await _send_problem(scope, receive, send_finished, _replacement(status, headers))
                     return
@@ -154,13 +158,54 @@ class HeadRequests:
             scope["route"] = inner.get("route")  # for the log and the metrics
 
 
-class ApiKey:
-    """Demands the key of everything under a prefix, as a bearer token or as X-API-Key."""
+class SameSite:
+    """Refuses changes which a page of another site asks a browser for; programs send no such headers.
 
-    def __init__(self, app: ASGIApp, key: str, prefix: str = "/v1") -> None:
+    Without it any web page could write to a service on the reader's own machine, which has no key.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
+        self._app = app
+        self._allowed = frozenset(allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS and not self._admits(Headers(scope=scope)):
+            problem = Problem(
+                "cross_site_request",
+                "A page of another site asked for this change. If it may, add its origin to VISEM_ALLOWED_ORIGINS.",
+            )
+            await _send_problem(scope, receive, send, problem)
+            return
+        await self._app(scope, receive, send)
+
+    def _admits(self, headers: Headers) -> bool:
+        origin = headers.get("origin", "")
+        if "*" in self._allowed or origin in self._allowed:
+            return True
+        site = headers.get("sec-fetch-site")
+        if site is not None:  # only for trustworthy addresses: https, and this machine
+            return site in ("same-origin", "none")
+        return not origin or urlsplit(origin).netloc == headers.get("host", "")
+
+
+class ApiKey:
+    """Demands the key of everything under a prefix: as a bearer token, as X-API-Key, or as a session's cookie."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        key: str,
+        prefix: str = "/v1",
+        *,
+        cookie: str | None = None,
+        is_session: Callable[[str], bool] = lambda value: False,
+    ) -> None:
         self._app = app
         self._digest = _digest(key.encode())
         self._prefix = prefix
+        self._cookie = cookie
+        self._is_session = is_session
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -184,6 +229,8 @@ class ApiKey:
             offered.append(token.strip())
         # Digests have one length, and all of them are compared: the time tells nothing about the key.
         matches = [hmac.compare_digest(_digest(one.encode("latin-1")), self._digest) for one in offered]
+        if self._cookie is not None:
+            matches.append(self._is_session(cookie_parser(headers.get("cookie", "")).get(self._cookie, "")))
         return any(matches)
 
 

@@ -31,6 +31,7 @@ _KINDS = (
     ProblemKind("malformed_body", 400, "Malformed body", "The body is not the JSON or multipart data that its content type announces."),
     ProblemKind("unsupported_media_type", 415, "Unsupported media type", "The body has a content type which this operation does not take."),
     ProblemKind("unauthorized", 401, "Unauthorized", "The API key is missing or wrong. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."),
+    ProblemKind("cross_site_request", 403, "Cross-site request", "A page of another site tried to change something. Allow its origin with VISEM_ALLOWED_ORIGINS if it may."),
     ProblemKind("not_found", 404, "Not found", "There is no such path."),
     ProblemKind("method_not_allowed", 405, "Method not allowed", "The path exists, but not with this method; `Allow` lists those it has."),
     ProblemKind("request_too_large", 413, "Request too large", "The body exceeds the limit; see `limits` in /v1/info."),

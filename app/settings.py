@@ -62,6 +62,7 @@ class Settings(BaseSettings):
         description='Origins which browsers may call from, as a JSON list; ["*"] for any. None by default.',
     )
     log_level: LogLevel = Field("info", description="Least severe level that is logged.")
+    undo_seconds: float = Field(15, ge=1, le=3600, description="Seconds in which a page's deletion can be undone.")
     shutdown_timeout: int = Field(
         30, ge=1, le=3600, description="Seconds which running requests get to finish at shutdown."
     )

@@ -143,7 +143,7 @@ def test_configured_origins_are_allowed(connect: Callable[..., TestClient]) -> N
     assert "access-control-allow-origin" not in refused.headers
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/v1", "/v1/", "/v1/images/", "/v2/images", "/docs", "/%00"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1", "/v1/", "/v1/images/", "/v2/images", "/docs", "/%00"])
 def test_unknown_paths_are_problems(stocked: TestClient, path: str) -> None:
     assert_problem(stocked.get(path), 404, "not_found")
 

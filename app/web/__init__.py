@@ -1,0 +1,19 @@
+"""The pages: server-rendered HTML on the same service functions as the JSON API."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+
+from app.web import add, assets, map, model, photograph, search, sign_in
+from app.web.errors import install as install_errors
+from app.web.rendering import Renderer
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages, what they load, and HTML errors for browsers. They are no part of the OpenAPI document."""
+    app.state.renderer = Renderer(assets.load())
+    for module in (assets, sign_in):
+        app.include_router(module.router, include_in_schema=False)
+    for router in (search.router, photograph.router, add.router, map.router, model.router):
+        app.include_router(router, include_in_schema=False, dependencies=[Depends(sign_in.signed_in)])
+    install_errors(app)

@@ -1,0 +1,87 @@
+"""Deleting with a way back: what a page deletes is gone from the pages at once, and from the library a little later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from index import RecordNotFound
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A photograph that is about to be deleted, and when (monotonic seconds)."""
+
+    id: str
+    name: str
+    due: float
+    timer: threading.Timer = field(repr=False, compare=False)
+
+    @property
+    def seconds(self) -> int:
+        """Whole seconds that are left to undo it."""
+        return max(0, round(self.due - time.monotonic()))
+
+
+class Deletions:
+    """The deletions that can still be undone. `close` carries all of them out: they were asked for.
+
+    A process that dies in between has deleted nothing, and the photograph is there again.
+    """
+
+    def __init__(self, delete: Callable[[str], None], seconds: float) -> None:
+        self._delete = delete
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._pending: dict[str, Pending] = {}
+
+    def schedule(self, image_id: str, name: str) -> None:
+        """Delete an image in a while. Doing it again changes nothing."""
+        timer = threading.Timer(self._seconds, self._carry_out, [image_id])
+        timer.daemon = True
+        with self._lock:
+            if image_id not in self._pending:
+                self._pending[image_id] = Pending(image_id, name, time.monotonic() + self._seconds, timer)
+                timer.start()
+
+    def undo(self, image_id: str) -> bool:
+        """Keep an image after all; False when it was too late, or never to be deleted."""
+        with self._lock:
+            pending = self._pending.pop(image_id, None)
+        if pending is None:
+            return False
+        pending.timer.cancel()
+        return True
+
+    def pending(self) -> tuple[Pending, ...]:
+        """What is about to be deleted, oldest first."""
+        with self._lock:
+            return tuple(self._pending.values())
+
+    def __contains__(self, image_id: object) -> bool:
+        with self._lock:
+            return image_id in self._pending
+
+    def close(self) -> None:
+        """Carry out what is pending, now."""
+        for pending in self.pending():
+            pending.timer.cancel()
+            self._carry_out(pending.id)
+
+    def _carry_out(self, image_id: str) -> None:
+        with self._lock:  # held while deleting: `undo` must not say yes to what is happening
+            if image_id not in self._pending:
+                return
+            try:
+                self._delete(image_id)
+            except RecordNotFound:
+                pass
+            except Exception:
+                logger.exception("image %s could not be deleted", image_id)
+            finally:
+                del self._pending[image_id]

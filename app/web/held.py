@@ -1,0 +1,50 @@
+"""Photographs that a search starts from without being stored: held in memory, so that its address can be reloaded."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import threading
+from collections import OrderedDict
+
+from app.pictures import load_picture
+from model.images import ImageLimits
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Of all held pictures together; the one that was looked at longest ago goes first."""
+
+_SIDE = 1024
+
+
+class HeldPictures:
+    """Pictures by random token. Thread-safe."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+
+    def hold(self, data: bytes, limits: ImageLimits) -> str:
+        """Keep an image file, as a JPEG of moderate size without its metadata; ImageError. Its token."""
+        image = load_picture(data, limits).image
+        image.thumbnail((_SIDE, _SIDE))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=90)
+        jpeg = buffer.getvalue()
+        token = secrets.token_urlsafe(12)
+        with self._lock:
+            self._pictures[token] = jpeg
+            self._size += len(jpeg)
+            while self._size > self._max_bytes and len(self._pictures) > 1:
+                _, dropped = self._pictures.popitem(last=False)
+                self._size -= len(dropped)
+        return token
+
+    def get(self, token: str) -> bytes | None:
+        """The JPEG of a token; None when it is not held any more."""
+        with self._lock:
+            if token not in self._pictures:
+                return None
+            self._pictures.move_to_end(token)
+            return self._pictures[token]

@@ -1,0 +1,166 @@
+"""A photograph: large, in words, among its neighbours, with what people noted about it."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi import Form as Field
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from app.deps import ServiceDep
+from app.errors import as_problem
+from app.files import CACHE_CONTROL
+from app.pictures import load_picture
+from app.problems import Problem
+from app.query import Expression, QueryError, Reference, Term, Text
+from app.results import CaptionOptions, Captions, SearchOptions
+from app.web.deletions import Deletions
+from app.web.metadata import read_changes, rows
+from app.web.rendering import render
+from app.web.tiles import Tile, description, photograph_tiles
+from app.web.view import View
+from index import ImageRecord, LibraryError
+from model.errors import ModelError
+
+NEIGHBOURS = 24
+CAPTIONS = 5
+
+BROWSERS_SHOW = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/avif"})
+"""Formats that every browser shows. Others are converted for the page."""
+
+_VIEW_SIDE = 2048
+
+router = APIRouter(prefix="/photos/{image_id}")
+
+
+@router.get("")
+def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Response:
+    """The photograph. Captions and neighbours follow by requests of their own, so that it is there at once."""
+    record = service.get_image(image_id)
+    shown = record.media_type in BROWSERS_SHOW
+    return render(
+        request,
+        "photograph.html",
+        record=record,
+        concepts=record.concepts,
+        alt=description(record),
+        rows=rows(record.metadata),
+        saved=False,
+        problem=None,
+        source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
+    )
+
+
+@router.get("/view")
+def converted(image_id: str, service: ServiceDep) -> Response:
+    """The photograph as a JPEG, for formats which browsers do not show."""
+    _, path = service.image_content(image_id)
+    image = load_picture(path.read_bytes(), service.limits).image
+    image.thumbnail((_VIEW_SIDE, _VIEW_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88)
+    return Response(buffer.getvalue(), media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
+
+
+@router.get("/captions")
+def captions(request: Request, image_id: str, service: ServiceDep, structure: str = "") -> Response:
+    """The photograph in sentences: new ones where the model can write, and the nearest of the library."""
+    wanted = " ".join(structure.split())
+    problem: Problem | None = None
+    written: Captions | None = None
+    nearest = service.captions(CaptionOptions(CAPTIONS, "retrieve"), image_id=image_id)
+    try:
+        written = service.captions(CaptionOptions(CAPTIONS, structure=wanted or None), image_id=image_id)
+    except (ModelError, Problem) as error:
+        problem = as_problem(error)
+    generated = written if written is not None and written.mode == "generate" else None
+    return render(
+        request,
+        "captions.html",
+        image_id=image_id,
+        generated=generated,
+        can_generate=generated is not None or problem is not None,
+        nearest=nearest,
+        structure=wanted,
+        problem=problem,
+    )
+
+
+@router.get("/near")
+def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", plus: str = "") -> Response:
+    """The nearest photographs to this one, minus some words and plus others."""
+    terms = [Term(Reference("image", image_id))]
+    if minus.strip():
+        terms.append(Term(Text(minus), -1.0))
+    if plus.strip():
+        terms.append(Term(Text(plus), 1.0))
+    expression = Expression(tuple(terms))
+    problem: Problem | None = None
+    tiles: list[Tile] = []
+    unknown: tuple[str, ...] = ()
+    try:
+        result = service.search(expression, SearchOptions(k=NEIGHBOURS))
+    except (QueryError, ModelError, LibraryError) as error:
+        problem = as_problem(error)
+    else:
+        unknown = result.unknown_words
+        tiles = photograph_tiles(result.hits, _deletions(request))
+    return render(
+        request,
+        "near.html",
+        tiles=tiles,
+        unknown=unknown,
+        problem=problem,
+        composed=len(terms) > 1,
+        search_url=View(q=str(expression)).url(),
+    )
+
+
+@router.post("/metadata")
+def edit_metadata(
+    request: Request,
+    image_id: str,
+    service: ServiceDep,
+    key: Annotated[list[str] | None, Field()] = None,
+    value: Annotated[list[str] | None, Field()] = None,
+) -> Response:
+    """Make the metadata what the form says: rows without a key are ignored, those left out are removed."""
+    record = service.get_image(image_id)
+    problem: Problem | None = None
+    pairs = list(zip(key or (), value or (), strict=False))
+    try:
+        record = service.patch_image(image_id, read_changes(record.metadata, pairs))
+    except Problem as error:
+        problem = error
+    if "hx-request" not in request.headers:
+        return RedirectResponse(f"/photos/{image_id}", 303)
+    shown: Any = rows(record.metadata) if problem is None else [*pairs, ("", "")]
+    return render(request, "metadata.html", record=record, rows=shown, saved=problem is None, problem=problem)
+
+
+@router.post("/delete")
+def delete(request: Request, image_id: str, service: ServiceDep) -> Response:
+    """Delete the photograph, with some seconds to undo it."""
+    record = service.get_image(image_id)
+    _deletions(request).schedule(image_id, _name(record))
+    return RedirectResponse("/", 303)
+
+
+@router.post("/restore")
+def restore(request: Request, image_id: str) -> Response:
+    """Undo the deletion."""
+    if not _deletions(request).undo(image_id):
+        raise Problem("record_not_found", "It was too late: the photograph is deleted.")
+    return RedirectResponse(f"/photos/{image_id}", 303)
+
+
+def _name(record: ImageRecord) -> str:
+    return record.filename or "The photograph"
+
+
+def _deletions(request: Request) -> Deletions:
+    deletions: Deletions = request.app.state.deletions
+    return deletions

@@ -1,0 +1,106 @@
+"""Templates to answers: escaping, compression, validation of caches, and the headers every page has."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.web.assets import Assets, accepts_gzip
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",  # blob: a photograph that was dropped, before it is sent
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "private, no-cache",
+    # With `no-referrer` browsers would hide the origin of our own forms from us.
+    "Referrer-Policy": "same-origin",
+    "Vary": "Accept-Encoding, Accept, Cookie",
+}
+_WORTH_COMPRESSING = 1_000
+
+
+class Renderer:
+    """Renders the templates of this package. Thread-safe."""
+
+    def __init__(self, assets: Assets) -> None:
+        self.assets = assets
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,  # assets are read once, too, and both have to fit
+        )
+        self._environment.globals["asset"] = assets.url
+        self._environment.filters |= {"thousands": _thousands, "bytes": _bytes, "score": _score}
+
+    def render(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
+        """The answer with a template: 304 if the client has the same already."""
+        state = request.app.state
+        html = self._environment.get_template(template).render(
+            request=request,
+            path=request.url.path,
+            locked=state.settings.api_key is not None,
+            pending=state.deletions.pending() if getattr(request.state, "may_see", False) else (),
+            **context,
+        )
+        body = html.encode()
+        etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {**_HEADERS, "ETag": etag}
+        if status == 200 and request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        if len(body) >= _WORTH_COMPRESSING and accepts_gzip(request):
+            body = gzip.compress(body, 5, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, status, headers, "text/html; charset=utf-8")
+
+
+def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """The answer with a template, by the renderer of the application."""
+    renderer: Renderer = request.app.state.renderer
+    return renderer.render(request, template, status, **context)
+
+
+def address(path: str, parameters: list[tuple[str, str]]) -> str:
+    """A path with query parameters."""
+    return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+def _score(score: float) -> str:
+    """Two decimals with a minus sign of its width, and none before a zero."""
+    return f"{round(score, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"

@@ -1,0 +1,65 @@
+"""Deletions that wait: undone, carried out, or failing."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+
+from app.web.deletions import Deletions
+from index import RecordNotFound
+
+
+def wait_until_empty(deletions: Deletions) -> None:
+    deadline = time.monotonic() + 30
+    while deletions.pending() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert deletions.pending() == ()
+
+
+def test_it_happens_after_a_while() -> None:
+    deleted: list[str] = []
+    deletions = Deletions(deleted.append, seconds=0.05)
+    deletions.schedule("a", "a.jpg")
+    assert "a" in deletions
+    assert deleted == []
+    wait_until_empty(deletions)
+    assert deleted == ["a"]
+    assert not deletions.undo("a")
+
+
+def test_undone_it_never_happens() -> None:
+    deleted: list[str] = []
+    deletions = Deletions(deleted.append, seconds=0.05)
+    deletions.schedule("a", "a.jpg")
+    assert deletions.undo("a")
+    time.sleep(0.15)
+    deletions.close()
+    assert deleted == []
+
+
+def test_closing_carries_out_what_is_pending_once() -> None:
+    deleted: list[str] = []
+    deletions = Deletions(deleted.append, seconds=60)
+    for name in ("a", "b", "a"):
+        deletions.schedule(name, name)
+    assert [one.id for one in deletions.pending()] == ["a", "b"]
+    assert 50 <= deletions.pending()[0].seconds <= 60
+    deletions.close()
+    deletions.close()
+    assert deleted == ["a", "b"]
+
+
+def test_what_is_gone_already_is_fine_and_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(image_id: str) -> None:
+        raise RecordNotFound("image", image_id) if image_id == "gone" else OSError("disk")
+
+    deletions = Deletions(fail, seconds=60)
+    deletions.schedule("gone", "gone")
+    deletions.schedule("stuck", "stuck")
+    with caplog.at_level(logging.ERROR):
+        deletions.close()
+    assert deletions.pending() == ()
+    assert "stuck could not be deleted" in caplog.text
+    assert "gone could not" not in caplog.text

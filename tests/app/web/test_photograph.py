@@ -1,0 +1,103 @@
+"""The page of a photograph, its fragments and its forms."""
+
+from __future__ import annotations
+
+import io
+
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.main import create_app
+from app.service import Service
+from tests.app.helpers import assert_problem, encode, picture, store
+
+HTMX = {"HX-Request": "true"}
+
+
+def by_name(client: TestClient, name: str) -> str:
+    records = client.get("/v1/images").json()["items"]
+    return next(record["id"] for record in records if record["filename"] == name)
+
+
+def test_it_shows_concepts_that_search(stocked: TestClient) -> None:
+    image_id = by_name(stocked, "cat.jpg")
+    text = stocked.get(f"/photos/{image_id}").text
+    for concept in stocked.get(f"/v1/images/{image_id}").json()["concepts"]:
+        assert f'href="/?q={concept["word"]}"' in text
+
+
+def test_its_captions_are_those_of_the_api(stocked: TestClient) -> None:
+    image_id = by_name(stocked, "cat.jpg")
+    text = stocked.get(f"/photos/{image_id}/captions").text
+    answer = stocked.post("/v1/captions", json={"image_id": image_id, "mode": "retrieve"}).json()
+    for caption in answer["captions"]:
+        assert caption["text"] in text
+
+
+def test_without_sentences_it_says_what_to_do(client: TestClient) -> None:
+    image_id = store(client, "a.jpg", picture(1))
+    assert "There are no sentences in the library yet." in client.get(f"/photos/{image_id}/captions").text
+    assert "There is no other photograph yet." in client.get(f"/photos/{image_id}/near").text
+
+
+def test_neighbours_are_those_of_the_expression(stocked: TestClient) -> None:
+    image_id = by_name(stocked, "flower.jpg")
+    text = stocked.get(f"/photos/{image_id}/near", params={"minus": "red", "plus": "a cat"}).text
+    hits = stocked.get("/v1/search", params={"q": f"image:{image_id} - red + a cat", "k": 24}).json()["hits"]
+    positions = [text.index(f'data-id="{hit["id"]}"') for hit in hits]
+    assert positions == sorted(positions)
+    assert image_id not in [hit["id"] for hit in hits]
+    assert "xqztl" in stocked.get(f"/photos/{image_id}/near", params={"plus": "xqztl"}).text
+    assert stocked.get(f"/photos/{image_id}/near", params={"plus": '"'}).status_code == 200
+
+
+def test_formats_which_browsers_do_not_show_are_converted(client: TestClient) -> None:
+    image = Image.new("RGB", (80, 40), "teal")
+    image_id = store(client, "scan.tif", encode(image, "TIFF"))
+    assert f'src="/photos/{image_id}/view"' in client.get(f"/photos/{image_id}").text
+    response = client.get(f"/photos/{image_id}/view")
+    assert response.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(response.content)).size == (80, 40)
+    jpeg = store(client, "a.jpg", picture(2))
+    assert f'src="/v1/images/{jpeg}/content"' in client.get(f"/photos/{jpeg}").text
+
+
+def test_metadata_is_saved_in_place_and_without_scripts(client: TestClient) -> None:
+    image_id = store(client, "a.jpg", picture(1), metadata='{"year": 2024, "gone": "x"}')
+    form = {"key": ["year", "album", ""], "value": ["2025", "sea", ""]}
+    saved = client.post(f"/photos/{image_id}/metadata", data=form, headers=HTMX)
+    assert "Saved." in saved.text
+    assert client.get(f"/v1/images/{image_id}").json()["metadata"] == {"year": 2025, "album": "sea"}
+    plain = client.post(f"/photos/{image_id}/metadata", data=form, follow_redirects=False)
+    assert (plain.status_code, plain.headers["location"]) == (303, f"/photos/{image_id}")
+
+
+def test_metadata_that_cannot_be_saved_stays_in_the_form(client: TestClient) -> None:
+    image_id = store(client, "a.jpg", picture(1), metadata='{"year": 2024}')
+    form = {"key": ["year"], "value": ["next"]}
+    answer = client.post(f"/photos/{image_id}/metadata", data=form, headers=HTMX)
+    assert 'role="alert"' in answer.text
+    assert ">next</textarea>" in answer.text
+    assert client.get(f"/v1/images/{image_id}").json()["metadata"] == {"year": 2024}
+
+
+def test_a_deletion_hides_at_once_and_can_be_undone(client: TestClient) -> None:
+    image_id, other = store(client, "a.jpg", picture(1)), store(client, "b.jpg", picture(2))
+    shown = client.post(f"/photos/{image_id}/delete")
+    assert shown.url.path == "/"
+    assert f'data-id="{image_id}"' not in shown.text
+    assert f'data-id="{other}"' in shown.text
+    assert f'action="/photos/{image_id}/restore"' in shown.text
+    assert f'data-id="{image_id}"' not in client.get(f"/photos/{other}/near").text
+    assert client.get(f"/v1/images/{image_id}").status_code == 200
+    assert client.post(f"/photos/{image_id}/restore").url.path == f"/photos/{image_id}"
+    assert f'data-id="{image_id}"' in client.get("/").text
+    assert_problem(client.post(f"/photos/{image_id}/restore"), 404, "record_not_found")
+
+
+def test_a_deletion_is_carried_out_when_the_service_stops(service: Service) -> None:
+    with TestClient(create_app(service=service)) as client:
+        image_id = store(client, "a.jpg", picture(1))
+        client.post(f"/photos/{image_id}/delete")
+        assert service.list_images().total == 1
+    assert service.list_images().total == 0

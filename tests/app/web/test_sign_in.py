@@ -1,0 +1,108 @@
+"""Pages behind a key, and changes which other sites ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.web.sign_in import COOKIE, is_session, session_of
+from tests.app.helpers import assert_problem, picture, post_images
+
+KEY = "correct horse battery"
+
+
+@pytest.fixture
+def locked(connect: Callable[..., TestClient]) -> TestClient:
+    return connect(api_key=KEY)
+
+
+@pytest.mark.parametrize("path", ["/", "/results", "/add", "/map", "/model", "/photos/x", "/pictures/x"])
+def test_pages_ask_for_the_key_and_lead_back(locked: TestClient, path: str) -> None:
+    response = locked.get(path, follow_redirects=False)
+    assert response.status_code == 303
+    assert response.headers["location"].startswith("/sign-in?next=%2F")
+
+
+def test_htmx_is_told_to_load_the_page_anew(locked: TestClient) -> None:
+    response = locked.get("/results", headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["hx-refresh"]) == (401, "true")
+
+
+def test_signing_in_and_out(locked: TestClient) -> None:
+    response = locked.post("/sign-in", data={"key": KEY, "next": "/model"}, follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (303, "/model")
+    cookie = response.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert KEY not in cookie
+    assert locked.get("/model").status_code == 200
+    assert locked.get("/v1/images").status_code == 200  # thumbnails, uploads
+    locked.post("/sign-out")
+    assert_problem(locked.get("/v1/images"), 401, "unauthorized")
+    assert locked.get("/model").url.path == "/sign-in"
+
+
+def test_a_wrong_key_is_refused(locked: TestClient) -> None:
+    response = locked.post("/sign-in", data={"key": "wrong"})
+    assert response.status_code == 401
+    assert "That is not the key." in response.text
+    assert "set-cookie" not in response.headers
+    for cookie in ("", "x", session_of("other"), "\u00fc"):
+        assert not is_session(cookie, KEY)
+    locked.cookies.set(COOKIE, session_of("other"))
+    assert_problem(locked.get("/v1/images"), 401, "unauthorized")
+
+
+@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "/a\r\nb"])
+def test_nobody_is_sent_elsewhere(locked: TestClient, elsewhere: str) -> None:
+    response = locked.post("/sign-in", data={"key": KEY, "next": elsewhere}, follow_redirects=False)
+    assert response.headers["location"] == "/"
+
+
+def test_the_sign_in_page_tells_nothing(locked: TestClient) -> None:
+    headers = {"X-API-Key": KEY}
+    files = {"files": ("secret.jpg", picture(1))}
+    image_id = locked.post("/v1/images", files=files, headers=headers).json()["results"][0]["image"]["id"]
+    locked.app.state.deletions.schedule(image_id, "secret.jpg")  # type: ignore[attr-defined]
+    assert "secret.jpg" not in locked.get("/").text
+    assert "secret.jpg" not in locked.get("/nowhere", headers={"Accept": "text/html"}).text
+    assert locked.get("/assets/x/y").status_code == 404
+
+
+def test_without_a_key_there_is_nothing_to_sign_in_to(client: TestClient) -> None:
+    assert client.get("/sign-in", follow_redirects=False).headers["location"] == "/"
+    assert client.post("/sign-in", data={"key": "x"}, follow_redirects=False).headers["location"] == "/"
+    assert "Sign out" not in client.get("/add").text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),  # programs
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Origin": "http://testserver"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of the same machine
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://testserver:81"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_only_our_own_pages_may_change_something(client: TestClient, headers: dict[str, str], status: int) -> None:
+    files = {"files": ("a.jpg", picture(1))}
+    response = client.post("/v1/images", files=files, headers=headers)
+    assert response.status_code == status
+    if status == 403:
+        assert_problem(response, 403, "cross_site_request")
+    assert client.get("/v1/images", headers=headers).status_code == 200
+
+
+def test_allowed_origins_may_change_something(connect: Callable[..., TestClient]) -> None:
+    client = connect(allowed_origins=["https://friend.example"])
+    headers = {"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}
+    files = {"files": ("a.jpg", picture(1))}
+    assert client.post("/v1/images", files=files, headers=headers).status_code == 200
+    assert post_images(client, ("b.jpg", picture(2))).status_code == 200

@@ -1,0 +1,215 @@
+"""One real server with the shipped model and one real Chromium for all tests of a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+PHOTOS = Path(__file__).parents[1] / "fixtures" / "photos"
+TIMEOUT = 30_000.0
+"""Milliseconds: the machine may be busy, and that alone is no failure."""
+
+SENTENCES = [
+    "A cat looks at the camera.",
+    "A woman in an orange suit smiles.",
+    "A man takes a picture with a camera.",
+    "A red flower.",
+    "A rocket stands in the night.",
+    "A white dog runs on the beach.",
+]
+
+PROGRAM = """
+from app.main import serve
+from app.service import Service
+from app.settings import Settings
+
+with Service.open(Settings()) as service:
+    serve(service)
+"""
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program. Continuous integration must have one; elsewhere the tests are skipped without."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        reason = "there is no chromium; on Debian: apt-get install chromium"
+        if os.environ.get("REQUIRE_CHROMIUM") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Starts servers on fresh libraries, settings as keywords, and returns their addresses."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start_one(**settings: str) -> str:
+        folder = tmp_path_factory.mktemp("server")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("VISEM_")}
+        environment |= {"VISEM_LIBRARY": str(folder / "library"), "VISEM_PORT": "0", "VISEM_DEVICE": "cpu"}
+        environment |= {f"VISEM_{name.upper()}": value for name, value in settings.items()}
+        log = folder / "log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(  # noqa: S603  # our own program
+                [sys.executable, "-c", PROGRAM], env=environment, stderr=stderr, cwd=Path(__file__).parents[2]
+            )
+        processes.append(process)
+        return _address(log, process)
+
+    try:
+        yield start_one
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=60)
+
+
+def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in log.read_text().splitlines():
+            message = json.loads(line)["message"] if line.startswith("{") and line.endswith("}") else ""
+            if message.startswith("Uvicorn running on "):
+                return str(message.split()[3])
+        time.sleep(0.1)
+    raise AssertionError(f"the server did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@dataclass
+class Watched:
+    """What a browser said and asked for behind our back."""
+
+    origin: str
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+    def expect(self, part: str) -> None:
+        """A console error with this in it is what the test is about."""
+        self.expected.append(part)
+
+    def on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def on_request(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("blob", "data") and f"{parts.scheme}://{parts.netloc}" != self.origin:
+            self.foreign.append(request.url)
+
+    def check(self) -> None:
+        assert self.foreign == []
+        assert [error for error in self.errors if not any(part in error for part in self.expected)] == []
+
+
+@pytest.fixture
+def watched(server: str) -> Watched:
+    return Watched(server)
+
+
+@pytest.fixture
+def open_context(browser: Browser, server: str, watched: Watched) -> Iterator[Callable[..., BrowserContext]]:
+    """Opens browser contexts on the server; at the end there must have been no error and no foreign request."""
+    contexts: list[BrowserContext] = []
+
+    def open_one(**options: Any) -> BrowserContext:
+        context = _context(browser, server, watched, **options)
+        contexts.append(context)
+        return context
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    watched.check()
+
+
+def _context(browser: Browser, server: str, watched: Watched, **options: Any) -> BrowserContext:
+    context = browser.new_context(**{"base_url": server, "viewport": {"width": 1440, "height": 900}, **options})
+    context.set_default_timeout(TIMEOUT)
+    context.on("console", watched.on_console)
+    context.on("weberror", lambda error: watched.errors.append(str(error.error)))
+    context.on("request", watched.on_request)
+    return context
+
+
+@pytest.fixture
+def page(open_context: Callable[..., BrowserContext]) -> Page:
+    """A page of a wide window."""
+    return open_context().new_page()
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was seen when the folder was added to a fresh library."""
+
+    first_path: str
+    first_heading: str
+    summary: str
+    watched: Watched
+
+
+@pytest.fixture(scope="session")
+def added(start: Callable[..., str], browser: Browser) -> tuple[str, Added]:
+    """A server whose library was filled by a person: the first page, a folder picked, sentences typed."""
+    server = start(undo_seconds="6")
+    watched = Watched(server)
+    context = _context(browser, server, watched)
+    page = context.new_page()
+    page.goto("/")
+    first_path, first_heading = urlsplit(page.url).path, page.locator("h1").inner_text()
+    page.set_input_files("#pick-folder", str(PHOTOS))
+    page.locator("#summary", has_text="Done").wait_for()
+    summary = page.locator("#summary").inner_text()
+    page.get_by_label("Sentences, one a line").fill("\n".join(SENTENCES))
+    page.get_by_role("button", name="Add sentences").click()
+    page.locator("#sentence-status", has_text=f"{len(SENTENCES)} new").wait_for()
+    context.close()
+    return server, Added(first_path, first_heading, summary, watched)
+
+
+@pytest.fixture(scope="session")
+def server(added: tuple[str, Added]) -> str:
+    """The address of the server, whose library holds the fixture photographs and some sentences."""
+    return added[0]
+
+
+@pytest.fixture(scope="session")
+def ids(server: str) -> dict[str, str]:
+    """The ids of the photographs by name."""
+    records = httpx2.get(f"{server}/v1/images", params={"limit": 200}).json()["items"]
+    return {record["filename"]: record["id"] for record in records}

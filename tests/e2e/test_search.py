@@ -1,0 +1,124 @@
+"""Searching: typing, clicking an expression together, dropping a photograph, and the address that holds it all."""
+
+from __future__ import annotations
+
+import base64
+from urllib.parse import parse_qs, urlsplit
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.conftest import PHOTOS
+
+
+def query(page: Page) -> str:
+    return parse_qs(urlsplit(page.url).query).get("q", [""])[0]
+
+
+def chip(page: Page, label: str) -> Locator:
+    return page.locator(".query .chip", has_text=label)
+
+
+def first_photograph(page: Page) -> str:
+    return page.locator("#hits .tile").first.get_attribute("data-id") or ""
+
+
+def test_typing_searches_and_the_address_follows(page: Page, ids: dict[str, str]) -> None:
+    page.goto("/")
+    page.get_by_role("searchbox").press_sequentially("a cat", delay=20)
+    expect(chip(page, "a cat")).to_be_visible()
+    assert query(page) == "a cat"
+    assert first_photograph(page) == ids["cat.jpg"]
+    expect(page.locator("#hits .score").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("searchbox")).to_have_value("a cat")
+    assert first_photograph(page) == ids["cat.jpg"]
+
+
+def test_back_and_forward_go_through_searches(page: Page) -> None:
+    page.goto("/?q=a+cat")
+    page.get_by_role("searchbox").fill("a flower")
+    page.get_by_role("searchbox").press("Enter")
+    expect(chip(page, "a flower")).to_be_visible()
+    page.go_back()
+    expect(chip(page, "a cat")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_have_value("a cat")
+    page.go_forward()
+    expect(chip(page, "a flower")).to_be_visible()
+
+
+def test_an_expression_is_composed_by_clicking(page: Page, ids: dict[str, str]) -> None:
+    page.goto("/")
+    tile = page.locator(f'.tile[data-id="{ids["flower.jpg"]}"]')
+    tile.hover()
+    tile.get_by_role("button", name="Add to the search").click()
+    expect(chip(page, "flower.jpg")).to_be_visible()
+    expect(tile).to_have_count(0)  # what a query names is left out
+    page.get_by_role("button", name="subtract", exact=True).click()
+    page.keyboard.type("red")
+    expect(chip(page, "red")).to_have_class("chip minus")
+    assert query(page) == f"image:{ids['flower.jpg']} - red"
+
+    page.get_by_role("button", name="Add red instead").click()
+    expect(chip(page, "red")).to_have_class("chip plus")
+    expect(page.get_by_role("searchbox")).to_have_value("red")
+    page.get_by_label("Weight of red").select_option(label="2×")
+    expect(page.get_by_role("searchbox")).to_have_value("2 * red")
+    assert query(page) == f"image:{ids['flower.jpg']} + 2 * red"
+    page.get_by_role("button", name="Remove flower.jpg").click()
+    expect(chip(page, "flower.jpg")).to_have_count(0)
+    assert query(page) == "2 * red"
+    page.go_back()
+    expect(chip(page, "flower.jpg")).to_be_visible()
+
+
+def test_unknown_words_are_marked_in_the_box(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("searchbox").fill("a xqztl cat")
+    expect(page.locator(".marks mark")).to_have_text("xqztl")
+    expect(page.locator("#message")).to_contain_text("does not know xqztl")
+
+
+def test_a_half_typed_expression_leaves_the_results(page: Page) -> None:
+    page.goto("/?q=a+cat")
+    page.get_by_role("searchbox").fill("a cat -")
+    expect(page.locator("#message .problem")).to_contain_text("Nothing follows")
+    expect(page.locator("#hits .tile").first).to_be_visible()
+    page.get_by_role("searchbox").fill("a cat - dog")
+    expect(page.locator("#message .problem")).to_have_count(0)
+    expect(chip(page, "dog")).to_be_visible()
+
+
+def test_a_dropped_photograph_finds_itself_also_after_reloading(page: Page, ids: dict[str, str]) -> None:
+    page.goto("/")
+    page.evaluate(
+        """(encoded) => {
+            const bytes = Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "mine.jpg", { type: "image/jpeg" }));
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }""",
+        base64.b64encode((PHOTOS / "rocket.jpg").read_bytes()).decode(),
+    )
+    expect(chip(page, "your photograph")).to_be_visible()
+    assert first_photograph(page) == ids["rocket.jpg"]
+    page.reload()
+    expect(chip(page, "your photograph")).to_be_visible()
+    assert first_photograph(page) == ids["rocket.jpg"]
+
+
+def test_sentences_are_found_too(page: Page) -> None:
+    page.goto("/?q=a+white+dog")
+    page.get_by_role("link", name="Sentences", exact=True).click()
+    expect(page.locator(".lines li").first).to_contain_text("A white dog runs on the beach.")
+    page.locator(".lines li a").first.click()
+    expect(chip(page, "A white dog runs on the beach.")).to_be_visible()
+
+
+def test_nothing_moves_sideways_on_a_phone(page: Page, ids: dict[str, str]) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in ("/", "/?q=image:" + ids["cat.jpg"] + "+-+blue", "/add", "/map", "/model", f"/photos/{ids['cat.jpg']}"):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert overflow <= 0, path
+        expect(page.get_by_role("navigation")).to_be_in_viewport()
