@@ -184,9 +184,9 @@ class WordVectors(nn.Module):
             vectors: Tensor = self.own(numbers)
             return vectors
         known = numbers < self.grounded
-        own = self.own(numbers.clamp(max=self.grounded - 1)) * known[:, None]
+        own: Tensor = self.own(numbers.clamp(max=self.grounded - 1)) * known[:, None]
         mapped: Tensor = self.map(self.codes[numbers].float() * self.code_scale)
-        return mapped + own
+        return own + mapped
 
 
 class LstmEncoder(nn.Module):

@@ -14,6 +14,12 @@ belong to their owners on Flickr; the set is for non-commercial research and edu
 word list; no photograph and no caption of the set is in it. Whoever uses it commercially should train on a set whose
 terms allow that: the command below is all it takes."""
 
+_TEACHERS = """ The
+codes of words are vectors of all-MiniLM-L6-v2 (Apache-2.0); in training the sentence encoders also learned to tell its
+vectors of the captions. That model itself is not in this bundle."""
+_KINDS = """ The
+classifier of the backbone's pre-training (the thousand kinds of things of ImageNet) is a part of the image encoder."""
+
 
 def model_card(config: BundleConfig) -> str:
     """Markdown: what it is, data and terms, recipe and command, figures, limits."""
@@ -35,6 +41,8 @@ def model_card(config: BundleConfig) -> str:
     )
     terms = _FLICKR8K_TERMS if "flickr8k" in config.training_data.lower() else "See the set's own terms of use."
     preset = config.recipe["preset"]
+    teachers = _TEACHERS if config.text.code_dimension is not None else ""
+    kinds = _KINDS if config.image.kinds else ""
     return f"""# {config.name}
 
 A joint space of images and sentences with {config.dimension} dimensions: {config.image.backbone} at
@@ -44,7 +52,7 @@ Multimodal Neural Language Models* (arXiv 1411.2539).
 
 ## Data and terms
 
-Trained on {config.training_data}; the backbone started from its published ImageNet weights (Apache-2.0).
+Trained on {config.training_data}; the backbone started from its published ImageNet weights (Apache-2.0).{teachers}{kinds}
 
 {terms}
 
@@ -75,8 +83,9 @@ numbers of the rule of arithmetic were fitted on them.
 
 ## Limits
 
-It knows people, dogs, sports, streets and landscapes, as amateurs photograph them, in plain English; of other things it
-knows what its training photographs happened to show. Words outside the list are reported, not guessed. It repeats what
+It was taught by photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English; of
+other things it knows what the pre-training of its parts left in them, which is names rather than relations.
+Words outside the list are reported, not guessed. It repeats what
 its annotators saw, their assumptions about people included: do not use it to judge anybody.
 """
 

@@ -117,10 +117,10 @@ def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> No
 
 def test_names_of_things_that_no_caption_holds_are_known(trained: Path) -> None:
     space = JointSpace.load(trained, device="cpu")
-    assert space.unknown_words("a giraffe near a lighthouse") == []
-    assert space.bundle.vocabulary.number("giraffe") >= space.config.text.grounded_words
+    assert space.unknown_words("zebra lighthouse") == []
+    assert space.bundle.vocabulary.number("zebra") >= space.config.text.grounded_words
     assert space.config.image.kinds == 1000
-    assert np.linalg.norm(space.embed_texts(["giraffe"])) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(space.embed_texts(["zebra"])) == pytest.approx(1, abs=1e-5)
 
 
 def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
