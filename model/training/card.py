@@ -52,7 +52,8 @@ Multimodal Neural Language Models* (arXiv 1411.2539).
 
 ## Data and terms
 
-Trained on {config.training_data}; the backbone started from its published ImageNet weights (Apache-2.0).{teachers}{kinds}
+Trained on {config.training_data}; the backbone started from its published ImageNet weights
+(Apache-2.0).{teachers}{kinds}
 
 {terms}
 
@@ -83,10 +84,10 @@ numbers of the rule of arithmetic were fitted on them.
 
 ## Limits
 
-It was taught by photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English; of
-other things it knows what the pre-training of its parts left in them, which is names rather than relations.
-Words outside the list are reported, not guessed. It repeats what
-its annotators saw, their assumptions about people included: do not use it to judge anybody.
+It was taught by photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English;
+of other things it knows what the pre-training of its parts left in them, which is names rather than relations. Words
+outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
+do not use it to judge anybody.
 """
 
 
