@@ -104,6 +104,7 @@ class Captioner:
         grammar = Grammar(
             vocabulary.carries().to(space.device),
             closing.to(space.device),
+            {word: mask.to(space.device) for word, mask in vocabulary.clashes(frequencies).items()},
             longest=section.longest,
             shortest=section.shortest,
         )
