@@ -23,10 +23,12 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from model import expectation
 from model.bundle import BundleConfig
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
 from model.decoding import Candidate, Decoder, Grammar, Slot
 from model.errors import BundleError, CaptionerMissingError
+from model.expectation import Expectation
 from model.ranking import FEATURES, Ranker, weighted
 from model.scnlm import StructureContentModel
 from model.space import JointSpace
@@ -95,6 +97,9 @@ class Captioner:
             self._landmarks = tensors["landmarks"].float().numpy()
             self._structure_vectors = tensors["structures.vectors"].float().numpy()
             trigrams, frequencies = from_arrays(arrays)
+            self._expectation = Expectation.from_arrays(
+                {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(expectation.PREFIX)}
+            )
         except (OSError, KeyError, RuntimeError, ValidationError) as error:
             raise BundleError("bundle_corrupted", f"The captioner of {path} cannot be read: {error}") from error
         network.eval().requires_grad_(False).to(space.device)
@@ -188,6 +193,7 @@ class Captioner:
         texts = [self._text(words) for words in sentences]
         vectors = self.space.embed_texts(texts)
         similarities = np.einsum("md,md->m", vectors, images[rows])
+        expected = self._expectation.of(centred)
         familiarity = (images @ self._landmarks.T).max(axis=1)
         pools: list[Pool] = []
         start = 0
@@ -195,7 +201,7 @@ class Captioner:
             part = slice(start, start + len(own))
             start += len(own)
             features = (
-                self.ranker.features(list(own), similarities[part], log_p[part])
+                self.ranker.features(list(own), similarities[part], log_p[part], self._expectation.table(expected[row]))
                 if own
                 else np.zeros((0, len(FEATURES)))
             )
