@@ -13,7 +13,7 @@ measures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -23,10 +23,12 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from model import expectation
 from model.bundle import BundleConfig
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
 from model.decoding import Candidate, Decoder, Grammar, Slot
 from model.errors import BundleError, CaptionerMissingError
+from model.expectation import Expectation
 from model.ranking import FEATURES, Ranker, weighted
 from model.scnlm import StructureContentModel
 from model.space import JointSpace
@@ -95,6 +97,9 @@ class Captioner:
             self._landmarks = tensors["landmarks"].float().numpy()
             self._structure_vectors = tensors["structures.vectors"].float().numpy()
             trigrams, frequencies = from_arrays(arrays)
+            self._expectation = Expectation.from_arrays(
+                {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(expectation.PREFIX)}
+            )
         except (OSError, KeyError, RuntimeError, ValidationError) as error:
             raise BundleError("bundle_corrupted", f"The captioner of {path} cannot be read: {error}") from error
         network.eval().requires_grad_(False).to(space.device)
@@ -104,6 +109,7 @@ class Captioner:
         grammar = Grammar(
             vocabulary.carries().to(space.device),
             closing.to(space.device),
+            {word: mask.to(space.device) for word, mask in vocabulary.clashes(frequencies).items()},
             longest=section.longest,
             shortest=section.shortest,
         )
@@ -150,8 +156,8 @@ class Captioner:
         answers: list[list[Caption]] = []
         for start in range(0, len(images), IMAGE_BATCH):
             batch = images[start : start + IMAGE_BATCH]
-            for pool in self.pools(batch, n, strategy=strategy, tags=tags, seed=seed + start):
-                answers.append(self.ranked(pool, n))  # noqa: PERF401 - a list in a list reads worse
+            pools = self.pools(batch, n, strategy=strategy, tags=tags, seed=seed + start)
+            answers += self._with_similarity([self.ranked(pool, n) for pool in pools], batch)
         return answers
 
     def pools(
@@ -185,8 +191,11 @@ class Captioner:
             contents, [sentences[place] for place in unknown], [rows[place] for place in unknown]
         )
         texts = [self._text(words) for words in sentences]
-        vectors = self.space.embed_texts(texts)
+        # The linear encoder is many times faster than the LSTM, and there are dozens of candidates for an image.
+        encoder = "bag" if "bag" in self.space.config.text.encoders else None
+        vectors = self.space.embed_texts(texts, encoder)
         similarities = np.einsum("md,md->m", vectors, images[rows])
+        expected = self._expectation.of(centred)
         familiarity = (images @ self._landmarks.T).max(axis=1)
         pools: list[Pool] = []
         start = 0
@@ -194,7 +203,7 @@ class Captioner:
             part = slice(start, start + len(own))
             start += len(own)
             features = (
-                self.ranker.features(list(own), similarities[part], log_p[part])
+                self.ranker.features(list(own), similarities[part], log_p[part], self._expectation.table(expected[row]))
                 if own
                 else np.zeros((0, len(FEATURES)))
             )
@@ -225,6 +234,14 @@ class Captioner:
                 confidence=float(confidences[place]),
             )
             for place in order
+        ]
+
+    def _with_similarity(self, answers: list[list[Caption]], images: Vectors) -> list[list[Caption]]:
+        """Captions with the cosine by the bundle's choice of encoder: ranking had the linear one's."""
+        vectors = iter(self.space.embed_texts([one.text for captions in answers for one in captions]))
+        return [
+            [replace(one, similarity=float(next(vectors) @ image)) for one in captions]
+            for captions, image in zip(answers, images, strict=True)
         ]
 
     def _text(self, words: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,11 +43,13 @@ class Grammar:
     """Which words may be written.
 
     `carries` (tags, tags, V): true where a word has the second tag after a word with the first. `closing` (V,): true
-    where a word may be the last of a sentence of open structure.
+    where a word may be the last of a sentence of open structure. `clashes`: by the number of a word, where (V,) a word
+    may not follow it ("a orange", "an dog", "a bikes").
     """
 
     carries: Tensor
     closing: Tensor
+    clashes: Mapping[int, Tensor]
     longest: int = 18
     shortest: int = 4
 
@@ -213,6 +215,8 @@ class Decoder:
         logits, state = self.model.step(words, window, projected, state, self._embeddings)
         log_p = nn.functional.log_softmax(logits, dim=-1)
         log_p.scatter_(1, words[:, None], FORBIDDEN)  # never a word twice in a row
+        for word, clashing in self.grammar.clashes.items():
+            log_p.masked_fill_((words == word)[:, None] & clashing, FORBIDDEN)
         if int(lengths[0]):
             tags = windows[:, place, 0]
             before = windows[:, place - 1, 0] if place else torch.full_like(tags, END_TAG)

@@ -24,12 +24,14 @@ FEATURES = (
     "mean_log_probability",
     "consensus",
     "likely_consensus",
+    "expected",
     "repeats",
     "length",
     "length_squared",
 )
 """Cosine with the image; log-probability per word by the trigrams; by the model, sum and mean; likeness to the others
-of the pool, evenly and by their probability; content words that stand there twice; words, and their square / 10."""
+of the pool, evenly and by their probability; likeness to what people are expected to write; content words that stand
+there twice; words, and their square / 10."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,17 @@ class Ranker:
     content_words: frozenset[int]
 
     def features(
-        self, sentences: Sequence[Sequence[int]], similarities: npt.ArrayLike, log_probabilities: npt.ArrayLike
+        self,
+        sentences: Sequence[Sequence[int]],
+        similarities: npt.ArrayLike,
+        log_probabilities: npt.ArrayLike,
+        expected: Table,
     ) -> Floats:
-        """The features of all candidates of one image (m, FEATURES)."""
+        """The features of all candidates of one image (m, FEATURES); `expected`: see model/expectation.py."""
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.float64)
         log_p = np.asarray(log_probabilities, dtype=np.float64)
         mean_log_p = log_p / (lengths + 1)
-        likeness = self.likeness(sentences)
+        likeness, expectation = self.likeness(sentences, expected)
         likely = np.exp(log_p - log_p.max())
         return np.stack(
             [
@@ -58,6 +64,7 @@ class Ranker:
                 mean_log_p,
                 likeness.mean(axis=1),
                 likeness @ likely / likely.sum(),
+                expectation,
                 np.array([self._repeats(sentence) for sentence in sentences], dtype=np.float64),
                 lengths,
                 lengths**2 / 10,
@@ -65,9 +72,10 @@ class Ranker:
             axis=1,
         )
 
-    def likeness(self, sentences: Sequence[Sequence[int]]) -> Floats:
-        """Mean cosine of tf-idf vectors of one to four words, every pair of sentences (m, m)."""
+    def likeness(self, sentences: Sequence[Sequence[int]], expected: Table) -> tuple[Floats, Floats]:
+        """Cosines of tf-idf vectors, averaged over one to four words: of all pairs (m, m), and with `expected` (m,)."""
         total = np.zeros((len(sentences), len(sentences)))
+        expectation = np.zeros(len(sentences))
         log_images = np.log(max(2, self.images))
         for order in range(1, MAX_ORDER + 1):
             keys, rows = [], []
@@ -85,7 +93,8 @@ class Ranker:
             norms = np.linalg.norm(weighted, axis=1, keepdims=True)
             weighted /= np.where(norms > 0, norms, 1.0)
             total += weighted @ weighted.T
-        return total / MAX_ORDER
+            expectation += weighted @ expected[unique]
+        return total / MAX_ORDER, expectation / MAX_ORDER
 
     def _repeats(self, sentence: Sequence[int]) -> int:
         content = [word for word in sentence if word in self.content_words]

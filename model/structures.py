@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from model.errors import EmptyTextError, StructureError
 from model.scnlm import END, END_TAG, SPECIAL_TAGS, SPECIAL_WORDS
 from model.tagging import TagLexicon
+from model.trigrams import Table, pack
 from model.words import tokenise
 
 LONGEST_STRUCTURE = 24
@@ -109,6 +111,29 @@ class Structures(BaseModel):
                 table[place, numbers[tag], number] = True
         table[:, END_TAG, END] = True
         return table
+
+    def clashes(self, frequencies: Table) -> dict[int, Tensor]:
+        """Where (V,) a word may not follow *a*, and *an*, by their numbers.
+
+        What the training captions had more often after the other article does; so does a plural that none had after
+        either. Words that stood after neither go by their first letter.
+        """
+        numbers = {word: number for number, word in enumerate(self.words)}
+        if "a" not in numbers or "an" not in numbers:
+            return {}
+        followers = np.arange(len(self.words))
+        counts = {
+            word: frequencies[pack(np.stack([np.full_like(followers, numbers[word]), followers], axis=1))]
+            for word in ("a", "an")
+        }
+        vowel = np.array([word[0] in "aeio" for word in self.words])
+        plural = np.array([self.lexicon.words.get(word, [""])[0] == "NNS" for word in self.words])
+        # Rare n-grams all count as one, so that a plural after an article has to be seen twice to be believed.
+        plural &= (counts["a"] <= 1) & (counts["an"] <= 1)
+        undecided = counts["a"] == counts["an"]
+        after_a = (counts["an"] > counts["a"]) | (undecided & vowel) | plural
+        after_an = (counts["a"] > counts["an"]) | (undecided & ~vowel) | plural
+        return {numbers["a"]: torch.from_numpy(after_a), numbers["an"]: torch.from_numpy(after_an)}
 
     def content_words(self) -> frozenset[int]:
         """Numbers of the words that say something of their own: nouns, verbs, adjectives, numbers, adverbs."""

@@ -34,6 +34,7 @@ from model.space import JointSpace
 from model.structures import Structures
 from model.training.captioner_config import CaptionerTraining
 from model.training.captioner_data import CaptionSet, caption_words, read_captions
+from model.training.captioner_expectation import fit_expectation
 from model.training.captioner_loop import Centres, perplexity, train_language, unit
 from model.training.captioner_ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
 from model.training.captioner_reward import train_reward
@@ -107,7 +108,16 @@ def train_captioner(
         "landmarks": _landmarks(torch.from_numpy(train_set.images)).half(),
         "structures.vectors": _structure_vectors(structures, train_set, centres).half(),
     }
-    tensors |= {name: torch.from_numpy(array) for name, array in to_arrays(trigrams, frequencies).items()}
+    expectation = fit_expectation(
+        _contents(train_set, centres),
+        train_set.of_images(),
+        _contents(dev_set, centres),
+        dev_set.of_images(),
+        frequencies,
+        len(train.items),
+    )
+    arrays = {**to_arrays(trigrams, frequencies), **expectation.to_arrays()}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     partial = bundle / (CAPTIONER + ".partial")
     save_file(tensors, partial)
     partial.chmod(0o644)
@@ -127,6 +137,10 @@ def train_captioner(
     write_captions_section(bundle, section)
     _write(bundle, base, section)
     return figures
+
+
+def _contents(captions: CaptionSet, centres: Centres) -> npt.NDArray[np.float64]:
+    return unit(torch.from_numpy(captions.images) - centres.images).numpy().astype(np.float64)
 
 
 def _write(bundle: Path, base: BundleConfig, section: CaptionerConfig) -> None:

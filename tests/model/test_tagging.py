@@ -8,6 +8,7 @@ from model.errors import EmptyTextError, StructureError
 from model.scnlm import SPECIAL_WORDS
 from model.structures import Structures
 from model.tagging import TagLexicon, agreement, tag_captions
+from model.trigrams import document_frequencies
 
 SENTENCES = [
     "a man is riding a horse",
@@ -60,6 +61,24 @@ def test_structures_by_example_and_by_tags() -> None:
         known.read("a dog " * 30)
     with pytest.raises(EmptyTextError):
         known.read("!!!")
+
+
+def test_articles_agree_with_what_follows() -> None:
+    tokens = [sentence.split() for sentence in ("a dog and an egg", "an hour", "an hour", "a unicycle", "a unicycle")]
+    tokens += [["two", "bikes"], ["two", "onions"]]
+    words = [*SPECIAL_WORDS, *sorted({word for sentence in tokens for word in sentence})]
+    numbers = {word: number for number, word in enumerate(words)}
+    known = Structures.learn(words, tokens, tag_captions(tokens), keep=10)
+    frequencies = document_frequencies([[[numbers[word] for word in sentence]] for sentence in tokens])
+    clashes = known.clashes(frequencies)
+    after = {
+        article: {word for word in words[len(SPECIAL_WORDS) :] if not clashes[numbers[article]][numbers[word]]}
+        for article in ("a", "an")
+    }
+    assert {"dog", "unicycle"} <= after["a"]
+    assert {"egg", "hour"} <= after["an"]
+    assert not after["a"] & after["an"]
+    assert not {"bikes", "onions"} & (after["a"] | after["an"])
 
 
 def test_which_words_carry_a_tag_is_what_the_lexicon_says() -> None:
