@@ -34,6 +34,7 @@ class Stage(_Config):
         default=2, ge=1, le=2, description="Frozen features of each image: of itself, and of its mirror image."
     )
     kinds: int = Field(default=0, ge=0, description="Kinds of things in a batch: features made for them, and names.")
+    kinds_weight: float = Field(default=0.5, ge=0, description="Weight of these against the captions.")
 
     @property
     def trains_backbone(self) -> bool:
@@ -94,12 +95,13 @@ class SpaceTraining(_Config):
         ),
         Stage(
             name="heads",
-            epochs=12,
+            epochs=18,
             batch_images=500,
             captions_per_image=2,
             encoders=("bag", "lstm"),
-            learning_rate=5e-4,
-            kinds=200,
+            learning_rate=8e-4,
+            kinds=500,
+            kinds_weight=1.0,
         ),
     )
 

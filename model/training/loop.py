@@ -29,7 +29,6 @@ from model.training.kinds import Kinds
 CHECKPOINT_SECONDS = 120.0
 WARM_UP_SHARE = 0.1
 CLIP_NORM = 2.0
-KINDS_WEIGHT = 0.5
 PRE_TRAINED = ("backbone.", "image.classifier.")
 """Names of parameters that come from the backbone's pre-training, and keep close to it."""
 
@@ -150,7 +149,8 @@ def run_stage(
                 loss = loss + config.guidance * (1 - told.mean())
             if len(sentences) > captions:
                 own = torch.arange(len(things))
-                loss = loss + KINDS_WEIGHT * contrastive_loss(things, embedded[captions:], own, config.temperature)
+                of_kinds = contrastive_loss(things, embedded[captions:], own, config.temperature)
+                loss = loss + stage.kinds_weight * of_kinds
         if stage.trains_backbone and opinions is not None and parts.image.classifier is not None:
             said = parts.image.classifier(pooled).log_softmax(dim=1)
             loss = loss + config.consistency * nn.functional.kl_div(said, opinions[rows], reduction="batchmean")
