@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from model import expectation
-from model.bundle import BundleConfig
+from model.bundle import BundleConfig, SentenceEncoder
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
 from model.decoding import Candidate, Decoder, Grammar, Slot
 from model.errors import BundleError, CaptionerMissingError
@@ -192,7 +192,7 @@ class Captioner:
         )
         texts = [self._text(words) for words in sentences]
         # The linear encoder is many times faster than the LSTM, and there are dozens of candidates for an image.
-        encoder = "bag" if "bag" in self.space.config.text.encoders else None
+        encoder: SentenceEncoder | None = "bag" if "bag" in self.space.config.text.encoders else None
         vectors = self.space.embed_texts(texts, encoder)
         similarities = np.einsum("md,md->m", vectors, images[rows])
         expected = self._expectation.of(centred)

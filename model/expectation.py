@@ -31,8 +31,8 @@ class Expectation:
 
     def of(self, contents: Floats) -> Floats:
         """Expected weights (m, P) of centred image vectors (m, D)."""
-        weights: Floats = self.mean + contents @ self.left @ self.right
-        return weights
+        weights = self.mean + contents @ self.left @ self.right
+        return weights.astype(np.float32)
 
     def table(self, weights: Floats) -> Table:
         """The weights (P,) of one image by n-gram key."""

@@ -119,6 +119,21 @@ def captioner(
         int | None,
         typer.Option(min=0, help="Steps of self-critical training.  [the default settings']", show_default=False),
     ] = None,
+    image_share: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How often the image's own vector is the content.  [the default settings']",
+            show_default=False,
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Length of the random vector added to the content.  [the default settings']", show_default=False
+        ),
+    ] = None,
     work: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Directory of working files.  [BUNDLE.work]", show_default=False),
@@ -136,7 +151,14 @@ def captioner(
     from model.training.captioner import train_captioner
     from model.training.captioner_config import CaptionerTraining
 
-    chosen: dict[str, object] = {"seed": seed, "context": context, "epochs": epochs, "reward_steps": reward_steps}
+    chosen: dict[str, object] = {
+        "seed": seed,
+        "context": context,
+        "epochs": epochs,
+        "reward_steps": reward_steps,
+        "image_share": image_share,
+        "noise": noise,
+    }
     if text_alone:
         # A reward needs an image to describe.
         chosen |= {"image_share": 0.0, "reward_steps": 0}

@@ -34,7 +34,7 @@ class CaptionerTraining(BaseModel):
     )
     noise: float = Field(default=0.5, ge=0, description="Length of the random vector that is added to the content.")
     open_share: float = Field(default=0.5, ge=0, le=1, description="How often the structure is left open.")
-    reward_steps: int = Field(default=250, ge=0, description="Steps of self-critical training after that.")
+    reward_steps: int = Field(default=0, ge=0, description="Steps of self-critical training after that.")
     reward_images: int = Field(default=48, ge=1, description="Images in one of these steps.")
     reward_samples: int = Field(default=5, ge=2, description="Captions that are sampled for each.")
     reward_learning_rate: float = Field(default=3e-4, gt=0)

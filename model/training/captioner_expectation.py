@@ -40,13 +40,14 @@ def fit_expectation(
     scale = float(np.trace(gram)) / len(gram)
     best: tuple[float, Floats] | None = None
     for penalty in PENALTIES:
-        weights = np.linalg.solve(gram + penalty * max(scale, 1e-9) * np.eye(len(gram)), right_side)
+        solved = np.linalg.solve(gram + penalty * max(scale, 1e-9) * np.eye(len(gram)), right_side)
+        weights: Floats = solved.astype(np.float64)
         predicted = mean + dev_contents @ weights
         error = float(((predicted - dev_targets) ** 2).sum())
         if best is None or error < best[0]:
             best = error, weights
-    weights = best[1] if best is not None else np.zeros_like(right_side)
-    left, values, right = np.linalg.svd(weights, full_matrices=False)
+    chosen = best[1] if best is not None else np.zeros_like(right_side)
+    left, values, right = np.linalg.svd(chosen, full_matrices=False)
     rank = min(RANK, len(values))
     root = np.sqrt(values[:rank])
     return Expectation(
