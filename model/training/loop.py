@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,17 @@ class TrainedParts(nn.Module):
         self.guide = guide
 
 
+@contextmanager
+def _denormals_as_zero() -> Iterator[None]:
+    """Adam's moments of weights that hardly learn decay into denormal numbers, which slow everything down."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_denormals_as_zero()
 def run_stage(
     parts: TrainedParts,
     config: SpaceTraining,
@@ -82,8 +94,6 @@ def run_stage(
     chances that the classifier gave for each image before the backbone learned. `checkpoint`: file to resume from and
     to write to.
     """
-    # Adam's moments of weights that hardly learn decay into denormal numbers, which slow everything down.
-    torch.set_flush_denormal(True)
     trained = _trained_parameters(parts, stage)
     average = {name: parameter.detach().clone() for name, parameter in trained.items()}
     groups = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.reindex import reindex
+from app.results import CaptionOptions
 from app.service import Service
 from app.settings import Settings
 from index import Library, LibraryNotFound, NewImage, NewSentence, Space, SpaceMismatch, render_thumbnail
@@ -43,7 +44,9 @@ def test_a_library_moves_to_another_bundle(settings: Settings, space: JointSpace
         hit = service.search(image=picture(3)).hits[0]
         assert hit.score == pytest.approx(1, abs=1e-3)
         assert service.list_sentences().total == 3, "nobody loses a sentence"
-        texts = [caption.text for caption in service.captions(image=picture(1)).captions]
+        texts = [
+            caption.text for caption in service.captions(CaptionOptions(mode="retrieve"), image=picture(1)).captions
+        ]
         assert set(texts) == {"a dog", "a red car", "xqztw qqqzz"}
         assert service.library.check() == []
 

@@ -78,12 +78,14 @@ def test_options_of_a_search(service: Service) -> None:
     assert included.next_cursor is not None
 
 
-def test_captions_need_exactly_one_image(service: Service) -> None:
+def test_captions_need_exactly_one_image(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Problem) as caught:
         service.captions()
     assert caught.value.code == "invalid_request"
     with pytest.raises(Problem):
         service.captions(image=picture(1), image_id="x")
+    assert len(service.captions(CaptionOptions(n=2), image=picture(1)).captions) == 2, "the shipped bundle writes"
+    monkeypatch.setattr(service, "captioner", None)
     with pytest.raises(Problem) as caught:
         service.captions(CaptionOptions(mode="generate"), image=picture(1))
     assert caught.value.code == "captioner_missing"

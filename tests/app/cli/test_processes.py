@@ -51,7 +51,8 @@ def test_add_continues_after_kill(environment: dict[str, str], run: Run, tmp_pat
 
 
 def test_ctrl_c_ends_cleanly(environment: dict[str, str], run: Run, tmp_path: Path, library: Path) -> None:
-    photos = write_pictures(tmp_path / "photos", PICTURES)
+    pictures = 3 * PICTURES  # enough to be in the midst of them when the signal comes, on a fast machine too
+    photos = write_pictures(tmp_path / "photos", pictures)
     process = start(environment, "add", photos, "--json")
     wait_for_content(library, process, 32)
     process.send_signal(signal.SIGINT)
@@ -62,8 +63,8 @@ def test_ctrl_c_ends_cleanly(environment: dict[str, str], run: Run, tmp_path: Pa
     document = outcome.document
     assert document["interrupted"] is True
     before = count_images(library)
-    assert 0 < document["created"] <= before < PICTURES
-    assert run("add", photos, "--json").document["created"] == PICTURES - before
+    assert 0 < document["created"] <= before < pictures
+    assert run("add", photos, "--json").document["created"] == pictures - before
 
 
 def test_two_at_once(environment: dict[str, str], tmp_path: Path, library: Path) -> None:
