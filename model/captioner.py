@@ -220,10 +220,12 @@ class Captioner:
         return chances
 
     def ranked(self, pool: Pool, n: int) -> list[Caption]:
-        """The best `n` captions of a pool."""
+        """The best `n` captions of a pool; those that say a content word twice come after all that do not."""
         scores = weighted(pool.features, self.config.ranking)
+        repeating = pool.features[:, FEATURES.index("repeats")] > 0
         confidences = self.confidence(pool.features, pool.familiarity)
-        order = sorted(range(len(scores)), key=lambda place: (-scores[place], pool.sentences[place]))[:n]
+        order = sorted(range(len(scores)), key=lambda place: (repeating[place], -scores[place], pool.sentences[place]))
+        order = order[:n]
         return [
             Caption(
                 text=self._text(pool.sentences[place]),
