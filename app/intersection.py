@@ -108,6 +108,6 @@ def _start(question: Question, options: SearchOptions) -> int:
         identity, start = json.loads(data)
         if identity == _identity(question, options) and isinstance(start, int) and start >= 0:
             return start
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError, binascii.Error):
         pass
     raise InvalidCursor

@@ -186,7 +186,10 @@ class SameSite:
         site = headers.get("sec-fetch-site")
         if site is not None:  # only for trustworthy addresses: https, and this machine
             return site in ("same-origin", "none")
-        return not origin or urlsplit(origin).netloc == headers.get("host", "")
+        try:
+            return not origin or urlsplit(origin).netloc == headers.get("host", "")
+        except ValueError:  # no address at all
+            return False
 
 
 class ApiKey:

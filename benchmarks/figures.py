@@ -1,6 +1,6 @@
-"""Draw the figures of docs/ from its tables: `python benchmarks/figures.py`.
+"""Draw the figure of the ablations in docs/ from its table: `python benchmarks/figures.py`.
 
-docs/ablations.csv and docs/backbones.csv hold what was measured; this makes an SVG bar chart of each beside it.
+docs/ablations.csv holds what was measured; this makes an SVG bar chart of it beside it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,10 @@ def bars(table: Path, title: str, label: str, value: str, notes: list[str]) -> s
 
 
 def main() -> None:
-    """Write every figure."""
+    """Write the figure."""
     title = "Sum of the six recalls, Flickr8k development split"
     ablations = bars(DOCS / "ablations.csv", title, "variant", "sum", ["R@1"])
     (DOCS / "ablations.svg").write_text(ablations, encoding="utf-8")
-    backbones = bars(DOCS / "backbones.csv", title, "backbone", "sum", ["ms an image", "MB"])
-    (DOCS / "backbones.svg").write_text(backbones, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ def captions(request: Request, image_id: str, service: ServiceDep, structure: st
 @router.get("/near")
 def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", plus: str = "") -> Response:
     """The nearest photographs to this one, minus some words and plus others."""
+    service.get_image(image_id)  # RecordNotFound, also for what cannot be an id
     terms = [Term(Reference("image", image_id))]
     if minus.strip():
         terms.append(Term(Text(minus), -1.0))

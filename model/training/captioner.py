@@ -89,7 +89,9 @@ def train_captioner(
             model.load_state_dict(load_file(finished))
         else:
             stage(model, config, train_set, tag_numbers, centres, work / f"{name}.checkpoint", report)
-            save_file(model.state_dict(), finished)
+            half = finished.with_suffix(".partial")
+            save_file(model.state_dict(), half)
+            half.replace(finished)
             (work / f"{name}.checkpoint").unlink(missing_ok=True)
         model.eval()
         if name == "language":

@@ -123,9 +123,11 @@ def train_space(
     kinds, opinions = None, None
     exported, features = work / "backbone", None
     for number, stage in enumerate(config.stages):
-        finished = work / f"{number}-{stage.name}.safetensors"
+        finished, said = work / f"{number}-{stage.name}.safetensors", work / f"{number}-opinions.npy"
         if finished.exists():
             parts.load_state_dict(load_file(finished))
+            if said.exists():
+                opinions = torch.from_numpy(np.load(said))
             continue
         if stage.trains_backbone:
             features = None
@@ -141,6 +143,7 @@ def train_space(
             if parts.image.classifier is not None:
                 kinds = Kinds.learn(features, parts.image.classifier, vocabulary)
                 opinions = _opinions(features, parts.image.classifier)
+                np.save(said, opinions.numpy())
         checkpoint = work / f"{number}-{stage.name}.checkpoint"
         run_stage(parts, config, stage, preprocessing, training_set, features, kinds, opinions, checkpoint, report)
         partial = finished.with_suffix(".partial")

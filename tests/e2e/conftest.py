@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 PHOTOS = Path(__file__).parents[1] / "fixtures" / "photos"
 TIMEOUT = 30_000.0
 """Milliseconds: the machine may be busy, and that alone is no failure."""
+expect.set_options(timeout=TIMEOUT)
 
 SENTENCES = [
     "A cat looks at the camera.",

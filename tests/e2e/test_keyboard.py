@@ -31,6 +31,7 @@ def test_from_the_box_through_the_grid_to_a_photograph_and_back(page: Page) -> N
     assert outline == "solid"
     page.keyboard.press("Enter")
     expect(page.locator("#photo")).to_be_visible()
+    page.wait_for_load_state("networkidle")  # before that, Escape only stops the page from loading
     page.keyboard.press("Escape")
     expect(page.get_by_role("searchbox")).to_have_value("a cat")
 

@@ -116,7 +116,7 @@ function send(item) {
     if (upload.stopped) return;
     if (request.status === 401) {
       location.reload();
-    } else if (request.status === 0 || request.status >= 500) {
+    } else if (request.status === 0 || [502, 503, 504, 507].includes(request.status)) {
       waiting.unshift(item);
       pause(request.status === 507 ? "The disk of the service is full." : "The service does not answer.");
     } else {

@@ -75,7 +75,9 @@ def run(environment: dict[str, str]) -> Run:
 
 def start(environment: dict[str, str], *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
-    command = [sys.executable, "-c", "from app.cli import main; main()", *arguments]
+    # A shell that runs the tests in the background has its children ignore Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from app.cli import main; main()", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, **options)  # noqa: S603
 

@@ -101,3 +101,15 @@ def test_a_deletion_is_carried_out_when_the_service_stops(service: Service) -> N
         client.post(f"/photos/{image_id}/delete")
         assert service.list_images().total == 1
     assert service.list_images().total == 0
+
+
+def test_a_photograph_that_is_stored_again_is_kept(service: Service) -> None:
+    with TestClient(create_app(service=service)) as client:
+        image_id = store(client, "a.jpg", picture(1))
+        client.post(f"/photos/{image_id}/delete")
+        assert store(client, "again.jpg", picture(1)) == image_id
+    assert service.list_images().total == 1
+
+
+def test_an_impossible_id_has_no_neighbours(client: TestClient) -> None:
+    assert_problem(client.get("/photos/a.b/near", headers={"Accept": "application/json"}), 404, "record_not_found")
