@@ -20,6 +20,7 @@ from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
 from app.intersection import intersect
 from app.mapping import Map, draw_map
+from app.marks import DeletionMarks
 from app.metadata import check_metadata, merge_patch
 from app.problems import Problem
 from app.query import Expression, Reference, parse
@@ -66,6 +67,7 @@ class Service:
         self.limits = self._embedder.limits
         self._asking = Asking(space, self._embedder.sentence, self._stored)
         self._metadata_lock = threading.Lock()
+        self.marks = DeletionMarks(library.root)
         self.captioner = captioning.load_captioner(space)
         self.captions_kept = captioning.CaptionKeeper(library, self.captioner)
 
@@ -107,14 +109,15 @@ class Service:
         """Store photographs while iterated over; yield a result for each, in order, once it is durable.
 
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
-        file is a result with status "rejected", not an exception. `captions`: how many each new image gets in the
-        background (None: as the settings say). Problem invalid_request for bad metadata, captioner_missing.
+        file is a result with status "rejected", not an exception. An image that waits for its deletion is kept when it
+        is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
+        Problem invalid_request for bad metadata, captioner_missing.
         """
         checked = _checked_metadata(metadata or {})
         count = self.settings.caption_images if captions is None else captions
         if count and self.captioner is None:
             raise captioning.missing(self.space)
-        ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, checked)
+        ingestion = Ingestion(self.library, self._embedder, self.marks, self.settings.batch_size, checked)
         return self._with_captions(ingestion.run(files), count)
 
     def _with_captions(self, results: Iterator[IngestResult], count: int) -> Iterator[IngestResult]:
