@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.embedder import Embedder
-from app.marks import DeletionMarks
+from app.marks import Marks
 from app.names import display_name
 from app.pictures import load_picture
 from index import ImageRecord, Library, NewImage, render_thumbnail
@@ -81,7 +81,7 @@ class Ingestion:
         self,
         library: Library,
         embedder: Embedder,
-        marks: DeletionMarks,
+        marks: Marks,
         chunk_size: int,
         metadata: Mapping[str, Any],
     ) -> None:

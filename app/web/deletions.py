@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.marks import DeletionMarks
+from app.marks import Marks
 from index import RecordNotFound
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Deletions:
     is off. A process that dies in between has deleted nothing, and the photograph is there again.
     """
 
-    def __init__(self, delete: Callable[[str], None], marks: DeletionMarks, seconds: float) -> None:
+    def __init__(self, delete: Callable[[str], None], marks: Marks, seconds: float) -> None:
         self._delete = delete
         self._marks = marks
         self._seconds = seconds

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from app.marks import DeletionMarks
+from app.marks import Marks
 from app.web.deletions import Deletions
 from index import RecordNotFound
 
 
 @pytest.fixture
-def marks(tmp_path: Path) -> DeletionMarks:
-    return DeletionMarks(tmp_path)
+def marks(tmp_path: Path) -> Marks:
+    return Marks(tmp_path / "deleting")
 
 
 def wait_until_empty(deletions: Deletions) -> None:
@@ -25,7 +25,7 @@ def wait_until_empty(deletions: Deletions) -> None:
     assert deletions.pending() == ()
 
 
-def test_it_happens_after_a_while(marks: DeletionMarks) -> None:
+def test_it_happens_after_a_while(marks: Marks) -> None:
     deleted: list[str] = []
     deletions = Deletions(deleted.append, marks, seconds=0.05)
     deletions.schedule("a", "a.jpg")
@@ -36,7 +36,7 @@ def test_it_happens_after_a_while(marks: DeletionMarks) -> None:
     assert not deletions.undo("a")
 
 
-def test_undone_it_never_happens(marks: DeletionMarks) -> None:
+def test_undone_it_never_happens(marks: Marks) -> None:
     deleted: list[str] = []
     deletions = Deletions(deleted.append, marks, seconds=0.05)
     deletions.schedule("a", "a.jpg")
@@ -46,7 +46,7 @@ def test_undone_it_never_happens(marks: DeletionMarks) -> None:
     assert deleted == []
 
 
-def test_closing_carries_out_what_is_pending_once(marks: DeletionMarks) -> None:
+def test_closing_carries_out_what_is_pending_once(marks: Marks) -> None:
     deleted: list[str] = []
     deletions = Deletions(deleted.append, marks, seconds=60)
     for name in ("a", "b", "a"):
@@ -58,9 +58,7 @@ def test_closing_carries_out_what_is_pending_once(marks: DeletionMarks) -> None:
     assert deleted == ["a", "b"]
 
 
-def test_what_is_gone_already_is_fine_and_a_failure_is_logged(
-    caplog: pytest.LogCaptureFixture, marks: DeletionMarks
-) -> None:
+def test_what_is_gone_already_is_fine_and_a_failure_is_logged(caplog: pytest.LogCaptureFixture, marks: Marks) -> None:
     def fail(image_id: str) -> None:
         raise RecordNotFound("image", image_id) if image_id == "gone" else OSError("disk")
 
@@ -74,12 +72,12 @@ def test_what_is_gone_already_is_fine_and_a_failure_is_logged(
     assert "gone could not" not in caplog.text
 
 
-def test_who_takes_the_mark_calls_it_off(marks: DeletionMarks, tmp_path: Path) -> None:
+def test_who_takes_the_mark_calls_it_off(marks: Marks, tmp_path: Path) -> None:
     deleted: list[str] = []
     deletions = Deletions(deleted.append, marks, seconds=60)
     deletions.schedule("a", "a")
     deletions.schedule("b", "b")
-    others = DeletionMarks(tmp_path)  # as another process has them
+    others = Marks(tmp_path / "deleting")  # as another process has them
     assert others.take("a")
     assert not others.take("a")
     assert "a" not in deletions
@@ -88,7 +86,7 @@ def test_who_takes_the_mark_calls_it_off(marks: DeletionMarks, tmp_path: Path) -
     assert deleted == ["b"]
 
 
-def test_what_was_stored_again_can_be_deleted_again(marks: DeletionMarks) -> None:
+def test_what_was_stored_again_can_be_deleted_again(marks: Marks) -> None:
     deleted: list[str] = []
     deletions = Deletions(deleted.append, marks, seconds=60)
     deletions.schedule("a", "a")
