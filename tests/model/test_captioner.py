@@ -160,12 +160,20 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(captioner_bundle: Pat
         if (progress.stage, progress.step) == ("language model", 40):
             raise Stopped
 
+    def stop_late(progress: loop.Progress) -> None:
+        if progress.stage == "writing captions":
+            raise Stopped
+
     bundle = write_bundle(tmp_path / "bundle", (CAPTIONS / "Flickr8k.token.txt").read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(Stopped):
             train_captioner(CAPTIONS, bundle, SMALL, work=tmp_path / "work", report=stop)
     assert list((tmp_path / "work").glob("*/language.checkpoint"))
+    before = Bundle.load(bundle).config
+    with pytest.raises(Stopped):
+        train_captioner(CAPTIONS, bundle, SMALL, work=tmp_path / "late", report=stop_late)
+    assert Bundle.load(bundle).config == before, "a captioner that is not fitted yet is no part of the bundle"
     resumed: list[int] = []
     train_captioner(
         CAPTIONS,
