@@ -1,10 +1,4 @@
-"""Captions that are written: for a request, and in the background for images that enter the library.
-
-A caption of the background is a sentence of the library, so that searches find it. Its metadata say
-`origin: captioner`, and name each image that it describes by a key of its own, `caption_of_ID: true`, by which it can
-be listed. Images that get the same caption share the sentence; it goes with the last of them. A sentence that somebody
-had stored before keeps its metadata and only gets the link, so it stays.
-"""
+"""Captions that are written: for a request, and in the background for images that enter the library."""
 
 from __future__ import annotations
 
@@ -18,24 +12,16 @@ import numpy as np
 from app.cache import Vector
 from app.problems import Problem
 from app.results import CaptionOptions, GeneratedCaption
-from index import Library, LibraryError, NewSentence, RecordNotFound, SentenceRecord
+from app.stored_captions import StoredCaptions
+from index import Library, RecordNotFound
 from model.captioner import Captioner, Vectors
 from model.errors import CaptionerMissingError
 from model.space import JointSpace
 
 logger = logging.getLogger(__name__)
 
-ORIGIN = "origin"
-CAPTIONER = "captioner"
-MAX_LINKS = 60
-"""Images that share one sentence at most: metadata have room for so many keys."""
 BATCH = 16
 """Images that are captioned at once in the background."""
-
-
-def link(image_id: str) -> str:
-    """The metadata key that says that a sentence is a caption of this image."""
-    return f"caption_of_{image_id}"
 
 
 def load_captioner(space: JointSpace) -> Captioner | None:
@@ -71,13 +57,13 @@ def generated(captioner: Captioner, vectors: Vectors, options: CaptionOptions) -
 
 
 class CaptionKeeper:
-    """Writes captions of new images in a thread of its own, and removes those of deleted ones."""
+    """Writes captions of new images in a thread of its own."""
 
-    def __init__(self, library: Library, captioner: Captioner | None) -> None:
+    def __init__(self, library: Library, stored: StoredCaptions, captioner: Captioner | None) -> None:
         self._library = library
+        self._stored = stored
         self._captioner = captioner
         self._waiting: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # links are read, changed and written back
         self._idle = threading.Condition()
         self._pending = 0
         self._closing = False
@@ -109,24 +95,6 @@ class CaptionKeeper:
         self._waiting.put(None)
         if self._thread is not None:
             self._thread.join()
-
-    def captions_of(self, image_id: str) -> list[SentenceRecord]:
-        """The stored captions of an image, in the order of their adding."""
-        page = self._library.list_sentences(limit=50, filters={link(image_id): "true"})
-        return list(reversed(page.items))
-
-    def forget(self, image_id: str) -> None:
-        """Remove the captions of an image that is gone."""
-        with self._lock:
-            for record in self.captions_of(image_id):
-                metadata = {key: value for key, value in record.metadata.items() if key != link(image_id)}
-                try:
-                    if metadata == {ORIGIN: CAPTIONER}:
-                        self._library.delete_sentence(record.id)
-                    else:
-                        self._library.update_sentence(record.id, metadata)
-                except RecordNotFound:  # somebody has deleted the sentence
-                    continue
 
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:
@@ -160,23 +128,5 @@ class CaptionKeeper:
         written = self._captioner.caption(np.stack(vectors), max(count for _, count in there))
         for (image_id, count), captions in zip(there, written, strict=True):
             texts = [caption.text for caption in captions[:count]]
-            self._store(image_id, texts)
-
-    def _store(self, image_id: str, texts: Sequence[str]) -> None:
-        if not texts or self._captioner is None:
-            return
-        vectors = self._captioner.space.embed_texts(texts)
-        with self._lock:
-            metadata = {ORIGIN: CAPTIONER, link(image_id): True}
-            news = [NewSentence(text, vector, metadata) for text, vector in zip(texts, vectors, strict=True)]
-            for added in self._library.add_sentences(news):
-                record = added.record
-                if not added.created and len(record.metadata) < MAX_LINKS:
-                    try:
-                        self._library.update_sentence(record.id, {**record.metadata, link(image_id): True})
-                    except LibraryError:  # deleted in the meantime, or its metadata are full
-                        continue
-        try:
-            self._library.get_image(image_id)
-        except RecordNotFound:  # deleted while its captions were written
-            self.forget(image_id)
+            if texts:
+                self._stored.add(image_id, texts, self._captioner.space.embed_texts(texts))

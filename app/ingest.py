@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.embedder import Embedder
+from app.marks import Marks
 from app.names import display_name
 from app.pictures import load_picture
 from index import ImageRecord, Library, NewImage, render_thumbnail
@@ -80,11 +81,13 @@ class Ingestion:
         self,
         library: Library,
         embedder: Embedder,
+        marks: Marks,
         chunk_size: int,
         metadata: Mapping[str, Any],
     ) -> None:
         self._library = library
         self._embedder = embedder
+        self._marks = marks
         self._chunk_size = chunk_size
         self._metadata = dict(metadata)
 
@@ -131,7 +134,9 @@ class Ingestion:
         started: dict[str, Future[_Prepared]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)
-            if item.known is None:
+            if item.known is not None:
+                self._marks.take(item.known.id)  # now, as the deletion may be due before the chunk is stored
+            else:
                 if item.sha256 not in started:
                     started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder.limits)
                 item.preparing = started[item.sha256]
@@ -191,6 +196,8 @@ class Ingestion:
                 one = added[positions[item.sha256]]
                 created = one.created and item.sha256 not in reported
                 reported.add(item.sha256)
+                if not one.created:
+                    self._marks.take(one.record.id)
                 yield IngestResult("created" if created else "duplicate", item.filename, one.record)
 
 

@@ -27,7 +27,7 @@ DEPTH = 400
 """How many of the nearest to each operand are looked at; an answer has no more pages than these fill."""
 
 Find = Callable[[Vector, int], Page[Hit]]
-Read = Callable[[Sequence[str]], Vector]
+Read = Callable[[Sequence[Hit]], tuple[Sequence[Hit], Vector]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Intersection:
 
 
 def intersect(asking: Asking, question: Question, options: SearchOptions, find: Find, read: Read) -> Intersection:
-    """The page of `options.cursor`. `find` searches by a vector, `read` gives the vectors of records by id.
+    """The page of `options.cursor`. `find` searches by a vector; `read` gives the vectors (n, D) of hits, and those
+    hits that are still there.
 
     The score of a hit is the product of its chances, its confidence the lowest of them (as the chances are far from
     independent, their product is too low to be believed), and its explanation has the cosine with each operand.
@@ -48,15 +49,14 @@ def intersect(asking: Asking, question: Question, options: SearchOptions, find: 
     """
     operands = asking.apart(question)
     found = {hit.record.id: hit for one in operands if one.weight > 0 for hit in find(one.vector, DEPTH).items}
-    if not found:
+    there, vectors = read([found[record_id] for record_id in sorted(found)])
+    if not there:
         return Intersection([], None, None)
-    ids = sorted(found)
-    vectors = read(ids)  # (n, D)
     cosines = np.stack([vectors @ one.vector for one in operands])  # (operands, n)
     chances = np.stack([_chances(asking, one, options, row) for one, row in zip(operands, cosines, strict=True)])
     scores, lowest = chances.prod(axis=0), chances.min(axis=0)
     hits = []
-    for at in sorted(range(len(ids)), key=lambda at: (-scores[at], ids[at])):
+    for at in sorted(range(len(there)), key=lambda at: (-scores[at], there[at].record.id)):
         score, confidence = float(scores[at]), float(lowest[at])
         if score < (options.min_score or -1.0) or confidence < (options.min_confidence or 0.0):
             continue
@@ -66,7 +66,7 @@ def intersect(asking: Asking, question: Question, options: SearchOptions, find: 
                 Contribution(one.operands[0].name, one.weight, float(cosine))
                 for one, cosine in zip(operands, cosines[:, at], strict=True)
             )
-        hits.append(FoundHit(found[ids[at]].record, score, confidence, explanation))
+        hits.append(FoundHit(there[at].record, score, confidence, explanation))
     start = _start(question, options)
     end = start + options.k
     return Intersection(

@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         running = service if service is not None else await run_in_threadpool(Service.open, settings)
-        app.state.deletions = Deletions(running.delete_image, settings.undo_seconds)
+        app.state.deletions = Deletions(running.delete_image, running.marks, settings.undo_seconds)
         try:
             running.observe_batches(metrics.observe_batch)
             metrics.watch_library(running.stats)

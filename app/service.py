@@ -20,6 +20,7 @@ from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
 from app.intersection import intersect
 from app.mapping import Map, draw_map
+from app.marks import Marks
 from app.metadata import check_metadata, merge_patch
 from app.problems import Problem
 from app.query import Expression, Reference, parse
@@ -36,6 +37,7 @@ from app.results import (
     SentenceResult,
 )
 from app.settings import Settings
+from app.stored_captions import StoredCaptions
 from index import (
     Hit,
     ImageRecord,
@@ -43,6 +45,7 @@ from index import (
     LibraryStats,
     NewSentence,
     Page,
+    RecordNotFound,
     SentenceRecord,
     Space,
     Target,
@@ -66,8 +69,10 @@ class Service:
         self.limits = self._embedder.limits
         self._asking = Asking(space, self._embedder.sentence, self._stored)
         self._metadata_lock = threading.Lock()
+        self.marks = Marks(library.root / "deleting")
         self.captioner = captioning.load_captioner(space)
-        self.captions_kept = captioning.CaptionKeeper(library, self.captioner)
+        self.captions_stored = StoredCaptions(library)
+        self.captions_kept = captioning.CaptionKeeper(library, self.captions_stored, self.captioner)
 
     @classmethod
     def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
@@ -79,7 +84,9 @@ class Service:
             space = JointSpace.load(settings.bundle, device=settings.device)
         library = Library.open(settings.library, library_space(space))
         library.describe(partial(name_concepts, space))
-        return cls(space, library, settings)
+        service = cls(space, library, settings)
+        service.captions_stored.finish()
+        return service
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
@@ -107,14 +114,15 @@ class Service:
         """Store photographs while iterated over; yield a result for each, in order, once it is durable.
 
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
-        file is a result with status "rejected", not an exception. `captions`: how many each new image gets in the
-        background (None: as the settings say). Problem invalid_request for bad metadata, captioner_missing.
+        file is a result with status "rejected", not an exception. An image that waits for its deletion is kept when it
+        is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
+        Problem invalid_request for bad metadata, captioner_missing.
         """
         checked = _checked_metadata(metadata or {})
         count = self.settings.caption_images if captions is None else captions
         if count and self.captioner is None:
             raise captioning.missing(self.space)
-        ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, checked)
+        ingestion = Ingestion(self.library, self._embedder, self.marks, self.settings.batch_size, checked)
         return self._with_captions(ingestion.run(files), count)
 
     def _with_captions(self, results: Iterator[IngestResult], count: int) -> Iterator[IngestResult]:
@@ -146,8 +154,7 @@ class Service:
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image: its record, vector, files and captions; RecordNotFound."""
-        self.library.delete_image(image_id)
-        self.captions_kept.forget(image_id)
+        self.captions_stored.delete_image(image_id)
 
     def image_content(self, image_id: str) -> tuple[ImageRecord, Path]:
         """The record and the original file of an image, as it was uploaded; RecordNotFound."""
@@ -160,7 +167,10 @@ class Service:
     # Sentences
 
     def add_sentences(self, texts: Sequence[str], metadata: Mapping[str, Any] | None = None) -> list[SentenceResult]:
-        """Store sentences; a result for each, in order. One of which the model knows no word is rejected."""
+        """Store sentences; a result for each, in order. One of which the model knows no word is rejected.
+
+        One that is there as a caption of the background loses its `origin`: it stays when the image goes.
+        """
         checked = _checked_metadata(metadata or {})
         normalised = [" ".join(text.split()) for text in texts]
         embeddings = self.embed_texts(normalised)
@@ -169,7 +179,7 @@ class Service:
             for text, embedding in zip(normalised, embeddings, strict=True)
             if embedding.vector is not None
         ]
-        added = iter(self.library.add_sentences(accepted) if accepted else ())
+        added = iter(self.captions_stored.add_own(accepted) if accepted else ())
         results: list[SentenceResult] = []
         for text, embedding in zip(normalised, embeddings, strict=True):
             if embedding.vector is None:
@@ -233,8 +243,7 @@ class Service:
             )
 
         if options.all:
-            read = self.library.image_vectors if options.target == "images" else self.library.sentence_vectors
-            both = intersect(self._asking, question, options, find, read)
+            both = intersect(self._asking, question, options, find, partial(self._with_vectors, options.target))
             hits, next_cursor, best = both.hits, both.next_cursor, both.best_confidence
         else:
             page = find(question.vector, options.k, options.cursor, self._asking.lowest_score(question, options))
@@ -333,17 +342,25 @@ class Service:
 
     def _found(self, question: Question, options: SearchOptions, hits: Sequence[Hit]) -> list[FoundHit]:
         """Hits with their chances, and with what each operand added where that is wanted."""
+        explanations: list[tuple[Contribution, ...] | None] = [None] * len(hits)
+        if options.explain:
+            hits, vectors = self._with_vectors(options.target, hits)
+            explanations = [question.contributions(vector) for vector in vectors]
         scores = np.array([hit.score for hit in hits])
         chances = self._asking.chance(question, options.target, scores)
-        explanations: list[tuple[Contribution, ...] | None] = [None] * len(hits)
-        if options.explain and hits:
-            read = self.library.image_vectors if options.target == "images" else self.library.sentence_vectors
-            vectors = read([hit.record.id for hit in hits])
-            explanations = [question.contributions(vector) for vector in vectors]
         return [
             FoundHit(hit.record, hit.score, None if chances is None else float(chances[at]), explanations[at])
             for at, hit in enumerate(hits)
         ]
+
+    def _with_vectors(self, target: Target, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Vector]:
+        """Hits and their vectors (n, D), without those that were deleted since they were found."""
+        read = self.library.image_vectors if target == "images" else self.library.sentence_vectors
+        while True:
+            try:
+                return hits, read([hit.record.id for hit in hits])
+            except RecordNotFound as gone:
+                hits = [hit for hit in hits if hit.record.id != gone.id]
 
     def _unknown_words(self, texts: Iterable[str]) -> tuple[str, ...]:
         words = (word for text in texts for word in self.space.unknown_words(text))

@@ -9,13 +9,16 @@
     structures.json        its words, parts of speech and structures
     MODEL_CARD.md          data, licence terms, recipe, figures
 
-Loading verifies every checksum, never touches the network, and never unpickles.
+Loading verifies every checksum, never touches the network, and never unpickles. NAME.partial is a file that somebody is
+writing, or did not finish; NAME.new is whole, and takes the place of NAME if `bundle.json` says so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +31,8 @@ from model.words import TOKENISER, Vocabulary
 
 FORMAT_VERSION = 2
 CONFIG_FILE = "bundle.json"
+PARTIAL = ".partial"
+NEW = ".new"
 SentenceEncoder = Literal["bag", "lstm", "mean"]
 """The linear encoder, the LSTM, or the normalised mean of the two."""
 BACKBONE_WEIGHTS = "backbone.safetensors"
@@ -193,13 +198,29 @@ def shipped_bundle() -> Path:
     return Path(__file__).parent / "pretrained"
 
 
-def write_config(path: Path, config: BundleConfig) -> BundleConfig:
-    """Write `bundle.json` with the checksums of the files beside it; returns the configuration as written."""
-    digests = {
-        file.name: file_digest(file) for file in sorted(path.iterdir()) if file.is_file() and file.name != CONFIG_FILE
+def write_config(path: Path, config: BundleConfig, files: Sequence[Path] = ()) -> BundleConfig:
+    """Write `bundle.json` with the checksums of the files beside it; returns the configuration as written.
+
+    `files` from elsewhere are copied into the bundle, by their names. A kill at any moment leaves the bundle as it was
+    or as it is to be: replacing `bundle.json` decides, and loading the bundle puts the copies in place if need be.
+    """
+    for file in files:
+        partial = path / f"{file.name}{PARTIAL}"
+        shutil.copyfile(file, partial)
+        partial.chmod(0o644)
+        partial.replace(path / f"{file.name}{NEW}")
+    sources = {
+        file.name: file
+        for file in path.iterdir()
+        if file.is_file() and file.name != CONFIG_FILE and file.suffix not in (PARTIAL, NEW)
     }
-    config = config.model_copy(update={"files": digests})
-    (path / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    sources |= {file.name: path / f"{file.name}{NEW}" for file in files}
+    config = config.model_copy(update={"files": {name: file_digest(sources[name]) for name in sorted(sources)}})
+    partial = path / f"{CONFIG_FILE}{PARTIAL}"
+    partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.replace(path / CONFIG_FILE)
+    for file in files:
+        _put_in_place(path, file.name)
     return config
 
 
@@ -238,12 +259,36 @@ def _verify(path: Path, name: str, digest: str) -> None:
     if Path(name).name != name:
         raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} names a file outside the bundle: {name!r}.")
     file = path / name
-    try:
-        actual = file_digest(file)
-    except FileNotFoundError:
-        raise BundleError("bundle_corrupted", f"The bundle lacks {file}. Restore the bundle.") from None
+    actual = _digest_if_there(file)
+    if actual != digest and _digest_if_there(path / f"{name}{NEW}") == digest:
+        _put_in_place(path, name)
+        actual = _digest_if_there(file)
+    if actual is None:
+        raise BundleError("bundle_corrupted", f"The bundle lacks {file}. Restore the bundle.")
     if actual != digest:
         raise BundleError(
             "bundle_corrupted",
             f"{file} is damaged: its SHA-256 is {actual[:12]}…, not {digest[:12]}…. Restore the bundle.",
         )
+
+
+def _digest_if_there(path: Path) -> str | None:
+    try:
+        return file_digest(path)
+    except FileNotFoundError:
+        return None
+
+
+def _put_in_place(path: Path, name: str) -> None:
+    """The last step of changing a file of a bundle; whoever was to do it may have been stopped before."""
+    new = path / f"{name}{NEW}"
+    try:
+        new.replace(path / name)
+    except FileNotFoundError:  # another process has just done it
+        return
+    except OSError as error:
+        raise BundleError(
+            "bundle_corrupted",
+            f"A change of the bundle was interrupted, and {new} cannot be renamed to {name}: {error.strerror}. "
+            "Rename it by hand.",
+        ) from error

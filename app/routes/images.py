@@ -85,7 +85,7 @@ async def _upload(request: Request) -> AsyncIterator[Form]:
         }
     },
 )
-def add_images(request: Request, form: Annotated[Form, Depends(_upload)], service: ServiceDep) -> ImagesAdded:
+def add_images(form: Annotated[Form, Depends(_upload)], service: ServiceDep) -> ImagesAdded:
     """Store one or many images. The answer is 200 with a status for each file, in order.
 
     `created` is stored and searchable, `duplicate` had been stored before (the record is that of the first
@@ -102,9 +102,6 @@ def add_images(request: Request, form: Annotated[Form, Depends(_upload)], servic
         raise invalid_field("metadata", str(error)) from None
     incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in form.files)
     results = [convert.image_status(result) for result in service.ingest(incoming, metadata, captions=fields.captions)]
-    for result in results:
-        if result.status == "duplicate" and result.image is not None:
-            request.app.state.deletions.undo(result.image.id)  # who stores it again wants to keep it
     rejected = [result for result in results if result.status == "rejected"]
     if len(rejected) == len(results):
         first = rejected[0]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from app.marks import Marks
 from index import RecordNotFound
 
 logger = logging.getLogger(__name__)
@@ -31,11 +32,13 @@ class Pending:
 class Deletions:
     """The deletions that can still be undone. `close` carries all of them out: they were asked for.
 
-    A process that dies in between has deleted nothing, and the photograph is there again.
+    Each has a mark in the library; when somebody takes it away, because they store the photograph again, the deletion
+    is off. A process that dies in between has deleted nothing, and the photograph is there again.
     """
 
-    def __init__(self, delete: Callable[[str], None], seconds: float) -> None:
+    def __init__(self, delete: Callable[[str], None], marks: Marks, seconds: float) -> None:
         self._delete = delete
+        self._marks = marks
         self._seconds = seconds
         self._lock = threading.Lock()
         self._pending: dict[str, Pending] = {}
@@ -45,7 +48,10 @@ class Deletions:
         timer = threading.Timer(self._seconds, self._carry_out, [image_id])
         timer.daemon = True
         with self._lock:
-            if image_id not in self._pending:
+            if not self._is_pending(image_id):
+                if (old := self._pending.get(image_id)) is not None:  # it was stored again, and is deleted again
+                    old.timer.cancel()
+                self._marks.put(image_id)
                 self._pending[image_id] = Pending(image_id, name, time.monotonic() + self._seconds, timer)
                 timer.start()
 
@@ -53,19 +59,20 @@ class Deletions:
         """Keep an image after all; False when it was too late, or never to be deleted."""
         with self._lock:
             pending = self._pending.pop(image_id, None)
-        if pending is None:
-            return False
+            if pending is None:
+                return False
+            self._marks.take(image_id)
         pending.timer.cancel()
         return True
 
     def pending(self) -> tuple[Pending, ...]:
         """What is about to be deleted, oldest first."""
         with self._lock:
-            return tuple(self._pending.values())
+            return tuple(one for one in self._pending.values() if one.id in self._marks)
 
     def __contains__(self, image_id: object) -> bool:
         with self._lock:
-            return image_id in self._pending
+            return self._is_pending(image_id)
 
     def close(self) -> None:
         """Carry out what is pending, now."""
@@ -73,12 +80,16 @@ class Deletions:
             pending.timer.cancel()
             self._carry_out(pending.id)
 
+    def _is_pending(self, image_id: object) -> bool:
+        return isinstance(image_id, str) and image_id in self._pending and image_id in self._marks
+
     def _carry_out(self, image_id: str) -> None:
         with self._lock:  # held while deleting: `undo` must not say yes to what is happening
             if image_id not in self._pending:
                 return
             try:
-                self._delete(image_id)
+                if self._marks.take(image_id):
+                    self._delete(image_id)
             except RecordNotFound:
                 pass
             except Exception:

@@ -3,8 +3,8 @@
     train_captioner(Path("../shared/flickr8k"), Path("bundle"), CaptionerTraining(), work=Path("work"), report=print)
 
 Image vectors (once, by the bundle), likelihood training, self-critical training, then ranking and confidence, fitted on
-the `dev` split and measured there. Working files lie in `work`: a run that was stopped goes on from there. The joint
-space is not changed: libraries stay valid.
+the `dev` split and measured there. Working files lie in `work`: a run that was stopped goes on from there. The bundle
+is changed at the very end, and whole at any moment; its joint space stays as it is, so libraries stay valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.bundle import Bundle, BundleConfig, write_config
+from model.bundle import MODEL_CARD, Bundle, BundleConfig, write_config
 from model.captioner import Captioner, Pool
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
 from model.datasets import CaptionDataset, load_dataset
@@ -120,24 +120,25 @@ def train_captioner(
     )
     arrays = {**to_arrays(trigrams, frequencies), **expectation.to_arrays()}
     tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    partial = bundle / (CAPTIONER + ".partial")
-    save_file(tensors, partial)
-    partial.chmod(0o644)
-    partial.replace(bundle / CAPTIONER)
-    (bundle / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
-    base = Bundle.load_config(bundle)
-    _write(bundle, base, section)
+    # What is not finished yet is tried in a copy: the bundle itself changes once, at the end.
+    trial = work / "bundle"
+    shutil.rmtree(trial, ignore_errors=True)
+    shutil.copytree(bundle, trial)
+    save_file(tensors, trial / CAPTIONER)
+    (trial / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
+    base = Bundle.load_config(trial)
+    write_config(trial, _with(base, section))
 
-    captioner = Captioner.load(bundle, device="cpu")
+    captioner = Captioner.load(trial, device="cpu")
     section, pools = _fit(captioner, section, dev_set, frequencies, report)
-    _write(bundle, base, section)
-    captioner = Captioner.load(bundle, device="cpu")
+    write_config(trial, _with(base, section))
+    captioner = Captioner.load(trial, device="cpu")
     figures = measure_captions(captioner, dev, dev_set.images, train=(train, train_set.texts), pools=pools)
     figures["perplexity"] = perplexities
     figures["right_first"] = section.quality.get("right_first", 0.0)
     section = section.model_copy(update={"quality": {f"{dev.name}-dev": figures}})
-    write_captions_section(bundle, section)
-    _write(bundle, base, section)
+    write_captions_section(trial, section)
+    write_config(bundle, _with(base, section), [trial / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)])
     return figures
 
 
@@ -145,8 +146,8 @@ def _contents(captions: CaptionSet, centres: Centres) -> npt.NDArray[np.float64]
     return unit(torch.from_numpy(captions.images) - centres.images).numpy().astype(np.float64)
 
 
-def _write(bundle: Path, base: BundleConfig, section: CaptionerConfig) -> None:
-    write_config(bundle, base.model_copy(update={"captioner": section}))
+def _with(base: BundleConfig, section: CaptionerConfig) -> BundleConfig:
+    return base.model_copy(update={"captioner": section})
 
 
 def _caption_set(

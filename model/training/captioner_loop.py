@@ -9,7 +9,6 @@ kind is centred on its mean.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,9 @@ from torch import Tensor, nn
 from model.scnlm import NO_TAG, RARE, StructureContentModel
 from model.training.captioner_config import CaptionerTraining
 from model.training.captioner_data import IGNORED, CaptionSet, make_batch
-from model.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from model.training.checkpoint import AveragedRun
 from model.training.loop import Progress, Report, rate_factor, seeded
 
-CHECKPOINT_SECONDS = 60.0
 CLIP_NORM = 5.0
 CHUNK_BATCHES = 20
 """Batches whose captions are sorted by length together: less padding, still shuffled."""
@@ -50,15 +48,15 @@ def train_language(
 ) -> None:
     """Train in place; the model holds the averaged weights afterwards. `checkpoint`: to resume from and to write to."""
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = torch.optim.AdamW(parameters.values(), weight_decay=config.weight_decay, betas=(0.9, 0.98))
     steps_per_epoch = math.ceil(len(captions.words) / config.batch_captions)
     steps = config.epochs * steps_per_epoch
     images, texts = torch.from_numpy(captions.images), torch.from_numpy(captions.texts)
     owner = torch.from_numpy(captions.owner)
-    start = resume(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
+    run = AveragedRun(model, parameters, optimizer, checkpoint)
+    start = run.resume()
     model.train()
-    saved, losses = time.monotonic(), list[float]()
+    losses: list[float] = []
     order: list[list[int]] = []
     order_epoch = -1
     for step in range(start, steps):
@@ -90,18 +88,12 @@ def train_language(
         nn.utils.clip_grad_norm_(parameters.values(), CLIP_NORM)
         optimizer.step()
         decay = min(config.average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                average[name].lerp_(parameter, 1 - decay)
+        run.average(decay)
         losses.append(loss.item())
         if (step + 1) % 20 == 0 or step + 1 == steps:
             report(Progress("language model", step + 1, steps, _told(losses, step, steps_per_epoch)))
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            keep(checkpoint, step + 1, model, average, optimizer)
-            saved = time.monotonic()
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(average[name])
+        run.keep(step + 1)
+    run.finish()
     model.eval()
 
 
@@ -166,25 +158,3 @@ def _epoch_batches(captions: CaptionSet, config: CaptionerTraining, epoch: int) 
             for place in range(0, len(by_length), config.batch_captions)
         ]
     return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
-
-
-def keep(path: Path, step: int, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint of `step` finished steps."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
-    save_checkpoint(path, tensors, {"step": step})
-
-
-def resume(path: Path, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
-    """Put a checkpoint back; returns how many steps are finished."""
-    tensors, counters = load_checkpoint(path)
-
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-    model.load_state_dict(under("model."))
-    for name, tensor in under("average.").items():
-        average[name].copy_(tensor)
-    restore_optimizer(optimizer, under("optimizer."))
-    return int(counters["step"])

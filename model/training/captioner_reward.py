@@ -10,7 +10,6 @@ Variant of Self-Critical Sequence Training" (2020).
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from model.evaluation.captions import Cider
 from model.scnlm import END, END_TAG, NO_TAG, RARE, START, StructureContentModel, tag_windows
 from model.training.captioner_config import CaptionerTraining
 from model.training.captioner_data import CaptionSet
-from model.training.captioner_loop import CHECKPOINT_SECONDS, CLIP_NORM, Centres, keep, resume, with_noise
+from model.training.captioner_loop import CLIP_NORM, Centres, with_noise
+from model.training.checkpoint import AveragedRun
 from model.training.loop import Progress, Report, rate_factor, seeded
 
 LONGEST = 18
@@ -41,9 +41,9 @@ def train_reward(
     if not config.reward_steps:
         return
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    average = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = torch.optim.Adam(parameters.values())
-    start = resume(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
+    run = AveragedRun(model, parameters, optimizer, checkpoint)
+    start = run.resume()
     model.eval()  # no dropout: the captions are to be those that the model writes
     by_image = [[[*words, END] for words in own] for own in captions.of_images()]
     cider = Cider.of_references(by_image)
@@ -53,7 +53,7 @@ def train_reward(
         structures[owner].append([tag_numbers.get(tag, NO_TAG) for tag in tags[:LONGEST]])
     described = torch.tensor([row for row, own in enumerate(by_image) if own])
     images = torch.from_numpy(captions.images)
-    saved, rewards_seen = time.monotonic(), list[float]()
+    rewards_seen: list[float] = []
     samples = config.reward_samples
     for step in range(start, config.reward_steps):
         generator = seeded(config.seed, "reward", step)
@@ -91,19 +91,13 @@ def train_reward(
         torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP_NORM)
         optimizer.step()
         decay = min(config.average, (1 + step) / (10 + step), 0.98)
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                average[name].lerp_(parameter, 1 - decay)
+        run.average(decay)
         rewards_seen.append(float(rewards.mean()))
         if (step + 1) % 10 == 0 or step + 1 == config.reward_steps:
             told = f"reward {np.mean(rewards_seen[-50:]):.3f}" if (step + 1) % 50 == 0 else ""
             report(Progress("self-critical training", step + 1, config.reward_steps, told))
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            keep(checkpoint, step + 1, model, average, optimizer)
-            saved = time.monotonic()
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(average[name])
+        run.keep(step + 1)
+    run.finish()
 
 
 @torch.no_grad()

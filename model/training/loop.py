@@ -7,7 +7,6 @@ run that was killed and resumed from a checkpoint takes the same steps as one th
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +20,12 @@ from torch import Tensor, nn
 from model.bundle import Preprocessing
 from model.encoders import ImageProjection, SentenceEncoders
 from model.losses import contrastive_loss, pairwise_ranking_loss
-from model.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from model.training.checkpoint import AveragedRun
 from model.training.config import SpaceTraining, Stage
 from model.training.data import TrainingSet, augment
 from model.training.folding import FoldedBackbone
 from model.training.kinds import Kinds
 
-CHECKPOINT_SECONDS = 120.0
 WARM_UP_SHARE = 0.1
 CLIP_NORM = 2.0
 PRE_TRAINED = ("backbone.", "image.classifier.")
@@ -95,7 +93,6 @@ def run_stage(
     to write to.
     """
     trained = _trained_parameters(parts, stage)
-    average = {name: parameter.detach().clone() for name, parameter in trained.items()}
     groups = {
         "backbone": [parameter for name, parameter in trained.items() if name.startswith(PRE_TRAINED)],
         "encoders": [parameter for name, parameter in trained.items() if not name.startswith(PRE_TRAINED)],
@@ -115,11 +112,9 @@ def run_stage(
     )
     steps_per_epoch = max(1, len(data) // stage.batch_images)
     steps = stage.epochs * steps_per_epoch
-    start = 0
-    if checkpoint.exists():
-        start = _resume(checkpoint, parts, average, optimizer)
+    run = AveragedRun(parts, trained, optimizer, checkpoint)
+    start = run.resume()
     mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
-    last_saved = time.monotonic()
     losses: list[float] = []
     parts.train()
     parts.backbone.eval()  # batch-norm statistics stay those of pre-training
@@ -172,18 +167,12 @@ def run_stage(
         optimizer.step()
 
         decay = min(config.average, (1 + step) / (10 + step)) if config.average else 0.0
-        with torch.no_grad():
-            for name, parameter in trained.items():
-                average[name].lerp_(parameter, 1 - decay)
+        run.average(decay)
         losses.append(loss.item())
         if (step + 1) % 10 == 0 or step + 1 == steps:
             report(Progress(stage.name, step + 1, steps, f"loss {np.mean(losses[-50:]):.3f}"))
-        if time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, step + 1, parts, average, optimizer)
-            last_saved = time.monotonic()
-    with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(average[name])
+        run.keep(step + 1)
+    run.finish()
     parts.eval()
 
 
@@ -247,25 +236,3 @@ def seeded(*parts: object) -> torch.Generator:
 
 def _permutation(seed: int, stage: Stage, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=seeded(seed, stage.name, "epoch", epoch))
-
-
-def _save(
-    path: Path, step: int, parts: TrainedParts, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> None:
-    tensors = {f"parts.{name}": tensor for name, tensor in parts.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in average.items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(optimizer).items()}
-    save_checkpoint(path, tensors, {"step": step})
-
-
-def _resume(path: Path, parts: TrainedParts, average: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
-    tensors, counters = load_checkpoint(path)
-
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-    parts.load_state_dict(under("parts."))
-    for name, tensor in under("average.").items():
-        average[name].copy_(tensor)
-    restore_optimizer(optimizer, under("optimizer."))
-    return int(counters["step"])

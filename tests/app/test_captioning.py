@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from app.ingest import IncomingFile
 from app.service import Service
-from index import NewSentence
+from index import Library, LibraryBusy, NewSentence, SentenceRecord
 from model.space import JointSpace
 from tests.app.helpers import assert_problem, encode, picture, refused_fields, store
 
@@ -105,21 +105,79 @@ def test_shared_and_earlier_sentences_stay(open_service: Callable[..., Service],
     [first] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
     service.captions_kept.wait()
     assert first.record is not None
-    [sentence] = service.captions_kept.captions_of(first.record.id)
-    # Somebody else's image gets the same caption; and a sentence of the user's own is one, too.
-    service.library.update_sentence(sentence.id, {**sentence.metadata, "caption_of_other": True})
+    [sentence] = service.captions_stored.of(first.record.id)
+    # Another image gets the same caption; and a sentence of the user's own is one, too.
+    [other] = service.ingest([IncomingFile("b.jpg", picture(2))])
+    assert other.record is not None
+    link = f"caption_of_{other.record.id}"
+    service.library.update_sentence(sentence.id, {**sentence.metadata, link: True})
     service.delete_image(first.record.id)
-    assert service.get_sentence(sentence.id).metadata == {"origin": "captioner", "caption_of_other": True}
-    service.captions_kept.forget("other")
+    assert service.get_sentence(sentence.id).metadata == {"origin": "captioner", link: True}
+    service.delete_image(other.record.id)
     assert service.library.stats().sentences == 0
     vector = writing_space.embed_texts([sentence.text])[0]
     [own] = service.library.add_sentences([NewSentence(sentence.text, vector, {"mine": True})])
     [again] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
     service.captions_kept.wait()
     assert again.record is not None
-    assert [one.id for one in service.captions_kept.captions_of(again.record.id)] == [own.record.id]
+    assert [one.id for one in service.captions_stored.of(again.record.id)] == [own.record.id]
     service.delete_image(again.record.id)
     assert service.get_sentence(own.record.id).metadata == {"mine": True}
+
+
+@pytest.fixture
+def captioned(open_service: Callable[..., Service], writing_space: JointSpace) -> tuple[Service, str, SentenceRecord]:
+    """A service with one image and its caption: the service, the image's id, the sentence."""
+    service = open_service(space=writing_space)
+    [result] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
+    service.captions_kept.wait()
+    assert result.record is not None
+    [sentence] = service.captions_stored.of(result.record.id)
+    return service, result.record.id, sentence
+
+
+def test_a_caption_that_somebody_stores_becomes_their_own(captioned: tuple[Service, str, SentenceRecord]) -> None:
+    service, image_id, sentence = captioned
+    [added] = service.add_sentences([sentence.text])
+    assert added.status == "duplicate"
+    assert added.record == service.get_sentence(sentence.id)
+    assert added.record.metadata == {f"caption_of_{image_id}": True}
+    service.delete_image(image_id)
+    assert service.get_sentence(sentence.id).metadata == {}
+
+
+def test_captions_that_cannot_be_removed_go_later(
+    captioned: tuple[Service, str, SentenceRecord], open_service: Callable[..., Service]
+) -> None:
+    service, image_id, _ = captioned
+
+    def busy(self: Library, id: str) -> None:
+        raise LibraryBusy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Library, "delete_sentence", busy)
+        service.delete_image(image_id)
+    assert service.library.stats().sentences == 1
+    service.close()
+    with open_service(space=service.space) as reopened:
+        assert reopened.library.stats().sentences == 0
+        assert list((reopened.library.root / "forgetting").iterdir()) == []
+
+
+def test_an_image_that_cannot_be_deleted_keeps_its_captions(captioned: tuple[Service, str, SentenceRecord]) -> None:
+    service, image_id, sentence = captioned
+
+    def busy(self: Library, id: str) -> None:
+        raise LibraryBusy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Library, "delete_image", busy)
+        with pytest.raises(LibraryBusy):
+            service.delete_image(image_id)
+    service.captions_stored.finish()
+    assert service.captions_stored.of(image_id) == [sentence]
+    service.delete_image(image_id)
+    assert service.library.stats().sentences == 0
 
 
 def test_captions_need_a_captioner(connect: Callable[..., TestClient], silent_space: JointSpace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from app.query import QueryError, parse
 from app.results import CaptionOptions, SearchOptions
 from app.service import Service
 from app.settings import Settings
-from index import LibraryClosed, RecordNotFound
+from index import Hit, Library, LibraryClosed, Page, RecordNotFound
 from model.errors import DegenerateQueryError, ImageError, NoKnownWordsError
 from model.space import JointSpace
 from tests.app.helpers import picture
@@ -76,6 +77,24 @@ def test_options_of_a_search(service: Service) -> None:
     included = service.search(query, SearchOptions(include_query_items=True, k=1))
     assert [hit.record.id for hit in included.hits] == ids[:1]
     assert included.next_cursor is not None
+
+
+@pytest.mark.parametrize("options", [SearchOptions(explain=True), SearchOptions(all=True)], ids=["explain", "all"])
+@pytest.mark.parametrize("left", [2, 0])
+def test_what_is_deleted_during_a_search_is_left_out(
+    service: Service, options: SearchOptions, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [add(service, seed) for seed in range(3)]
+    search = Library.search
+
+    def search_then_delete(self: Library, *arguments: Any, **more: Any) -> Page[Hit]:
+        found = search(self, *arguments, **more)
+        while self.count("images") > left:
+            self.delete_image(ids[self.count("images") - 1])
+        return found
+
+    monkeypatch.setattr(Library, "search", search_then_delete)
+    assert {hit.record.id for hit in service.search("dog + cat", options).hits} == set(ids[:left])
 
 
 def test_captions_need_exactly_one_image(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

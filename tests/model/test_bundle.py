@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from model.bundle import (
     write_config,
 )
 from model.errors import BundleError
+from tests.app.cli.tiny import write_bundle
 
 
 @pytest.fixture
@@ -109,6 +111,95 @@ def test_the_identity_follows_the_vectors_and_nothing_else(copy: Path) -> None:
     assert Bundle.load(copy).config.space_id == renamed.space_id == before.space_id
     (copy / VOCABULARY).write_text((copy / VOCABULARY).read_text().replace("dog\n", "god\n", 1))
     assert write_config(copy, before).space_id != before.space_id
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+class Killer:
+    """Ends a run before, or in the middle of, what it does to files, when that has happened `moments` times."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, moments: int) -> None:
+        self.left = moments
+        replace, write_text, copyfile = Path.replace, Path.write_text, shutil.copyfile
+
+        def killable_replace(path: Path, target: Path) -> None:
+            self.happens()
+            replace(path, target)
+
+        def killable_write(path: Path, text: str, **options: str) -> None:
+            write_text(path, text[: len(text) // 2], **options)  # type: ignore[arg-type]
+            self.happens()
+            write_text(path, text, **options)  # type: ignore[arg-type]
+
+        def killable_copy(source: Path, target: Path) -> None:
+            target.write_bytes(source.read_bytes()[:100])
+            self.happens()
+            copyfile(source, target)
+
+        patch.setattr(Path, "replace", killable_replace)
+        patch.setattr(Path, "write_text", killable_write)
+        patch.setattr(shutil, "copyfile", killable_copy)
+
+    def happens(self) -> None:
+        if self.left == 0:
+            raise KilledError
+        self.left -= 1
+
+
+@pytest.mark.parametrize("files", [(), (MODEL_CARD, "more.json")], ids=["configuration", "files"])
+def test_a_kill_while_a_bundle_is_changed_leaves_the_old_one_or_the_new_one(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    (tmp_path / "from").mkdir()
+    sources = [tmp_path / "from" / name for name in files]
+    for source in sources:
+        source.write_text("new text\n" * 50)
+    kills, names = 0, []
+    while True:
+        bundle = write_bundle(tmp_path / f"bundle-{kills}")
+        before = Bundle.load(bundle).config
+        with pytest.MonkeyPatch.context() as patch:
+            Killer(patch, kills)
+            try:
+                write_config(bundle, before.model_copy(update={"name": "new"}), sources)
+            except KilledError:
+                kills += 1
+            else:
+                break
+        config = Bundle.load(bundle).config
+        names.append(config.name)
+        if config.name == before.name:
+            assert config == before
+        else:
+            assert [(bundle / name).read_text() for name in files] == [source.read_text() for source in sources]
+        # The next run finishes, whatever lies there.
+        Bundle.load(bundle)
+        write_config(bundle, before.model_copy(update={"name": "next"}), sources)
+        assert Bundle.load(bundle).config.name == "next"
+    assert names == sorted(names, reverse=True), "once new, it stays new"
+    assert names.count(before.name) == 2 + 2 * len(files)
+    assert names.count("new") == len(files)
+    left = {path.name for path in bundle.iterdir()} - {CONFIG_FILE}
+    assert left == set(Bundle.load(bundle).config.files), "nothing is left behind"
+
+
+def test_a_change_that_cannot_be_completed_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    config = json.loads((bundle / CONFIG_FILE).read_text())
+    (bundle / f"{MODEL_CARD}.new").write_text("new")
+    _edit(bundle, files=config["files"] | {MODEL_CARD: file_digest(bundle / f"{MODEL_CARD}.new")})
+
+    def read_only(path: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", read_only)
+        with pytest.raises(BundleError, match="Rename it by hand"):
+            Bundle.load(bundle)
+    Bundle.load(bundle)
+    assert (bundle / MODEL_CARD).read_text() == "new"
 
 
 def test_weights_of_the_backbone_are_stored_once(copy: Path) -> None:

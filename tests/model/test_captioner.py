@@ -22,7 +22,9 @@ from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.protocol import embed_photographs
 from model.scnlm import SPECIAL_WORDS
 from model.space import JointSpace
+from model.training import checkpoint
 from model.training.captioner import train_captioner
+from model.training.loop import Progress
 from model.training.nothing import pictures_of_nothing
 from tests.app.cli.tiny import write_bundle
 from tests.captioning import CAPTIONS, SMALL
@@ -151,21 +153,27 @@ def test_a_captioner_that_does_not_fit(captioner: Captioner) -> None:
 
 
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(captioner_bundle: Path, tmp_path: Path) -> None:
-    import model.training.captioner_loop as loop
-
     class Stopped(Exception):  # noqa: N818
         pass
 
-    def stop(progress: loop.Progress) -> None:
+    def stop(progress: Progress) -> None:
         if (progress.stage, progress.step) == ("language model", 40):
+            raise Stopped
+
+    def stop_late(progress: Progress) -> None:
+        if progress.stage == "writing captions":
             raise Stopped
 
     bundle = write_bundle(tmp_path / "bundle", (CAPTIONS / "Flickr8k.token.txt").read_text())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(Stopped):
             train_captioner(CAPTIONS, bundle, SMALL, work=tmp_path / "work", report=stop)
     assert list((tmp_path / "work").glob("*/language.checkpoint"))
+    before = Bundle.load(bundle).config
+    with pytest.raises(Stopped):
+        train_captioner(CAPTIONS, bundle, SMALL, work=tmp_path / "late", report=stop_late)
+    assert Bundle.load(bundle).config == before, "a captioner that is not fitted yet is no part of the bundle"
     resumed: list[int] = []
     train_captioner(
         CAPTIONS,

@@ -12,6 +12,7 @@ import torch
 from model.bundle import Bundle
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
+from model.training import checkpoint
 from model.training import space as training
 from model.training.config import PRESETS, SpaceTraining, Stage
 from model.training.data import augment
@@ -83,13 +84,17 @@ def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tup
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle from a run that was stopped after its first stage and in its second, and then resumed."""
+    """A bundle from a run that was stopped in its last stage, and then resumed."""
     folder = tmp_path_factory.mktemp("training")
-    with pytest.raises(KilledError):
-        _train(folder / "bundle", folder / "work", stop_at=("bag", 10))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
+        with pytest.raises(KilledError):
+            _train(folder / "bundle", folder / "work", stop_at=("bag", 20))
     assert not (folder / "bundle").exists()
     _, seen = _train(folder / "bundle", folder / "work")
     assert "tune" not in {progress.stage for progress in seen}, "a finished stage must not run again"
+    steps = [progress.step for progress in seen if progress.stage == "bag"]
+    assert steps[0] == 20, "it went on, instead of starting anew at 10"
     return folder / "bundle"
 
 

@@ -67,6 +67,9 @@ def test_captions_of_new_images(run: Run, folder: Path, captioner_bundle: Path) 
     assert outcome.status == 0, outcome.stderr
     found = run("search", "a dog", "--bundle", captioner_bundle, "--target", "sentences", "--json")
     assert found.document["hits"]
+    for hit in run("search", "a dog", "--bundle", captioner_bundle, "--json", "-k", "100").document["hits"]:
+        assert run("remove", hit["id"]).status == 0
+    assert run("sentences", "list", "--json").document["total"] == 0, "captions go with their images"
 
 
 def test_training_and_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.service import Service
 from app.settings import Settings
 from model.bundle import CalibrationConfig, CalibrationCurve
 from model.space import JointSpace
-from tests.app.helpers import assert_problem, refused_fields
+from tests.app.helpers import assert_problem, picture, refused_fields, store
 
 KINDS = ("sentence", "image", "composed")
 CALIBRATION = CalibrationConfig(
@@ -100,11 +100,16 @@ def test_unknown_words_lower_the_confidence(calibrated: TestClient) -> None:
     assert len(get(calibrated, "a black cat xqztw qqqzz", min_confidence=bound)["hits"]) == 2
 
 
-def test_without_a_calibration_it_is_an_error_that_says_what_to_do(stocked: TestClient) -> None:
-    if stocked.app.state.service.space.config.calibration is not None:  # type: ignore[attr-defined]
-        pytest.skip("the shipped bundle has a calibration")
+def test_without_a_calibration_it_is_an_error_that_says_what_to_do(
+    connect: Callable[..., TestClient], silent_space: JointSpace
+) -> None:
+    assert silent_space.config.calibration is None
+    client = connect(space=silent_space)
+    store(client, "a.jpg", picture(1))
+    hits = get(client, "dog + cat")["hits"]
+    assert [hit["confidence"] for hit in hits] == [None]
     for parameters in ({"min_confidence": "0.1"}, {"all": "true"}):
-        response = stocked.get("/v1/search", params={"q": "dog + cat", **parameters})
+        response = client.get("/v1/search", params={"q": "dog + cat", **parameters})
         problem = assert_problem(response, 501, "calibration_missing")
         assert "visem train calibration" in problem["detail"]
 

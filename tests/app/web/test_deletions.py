@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 import pytest
 
+from app.marks import Marks
 from app.web.deletions import Deletions
 from index import RecordNotFound
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    return Marks(tmp_path / "deleting")
 
 
 def wait_until_empty(deletions: Deletions) -> None:
@@ -18,9 +25,9 @@ def wait_until_empty(deletions: Deletions) -> None:
     assert deletions.pending() == ()
 
 
-def test_it_happens_after_a_while() -> None:
+def test_it_happens_after_a_while(marks: Marks) -> None:
     deleted: list[str] = []
-    deletions = Deletions(deleted.append, seconds=0.05)
+    deletions = Deletions(deleted.append, marks, seconds=0.05)
     deletions.schedule("a", "a.jpg")
     assert "a" in deletions
     assert deleted == []
@@ -29,9 +36,9 @@ def test_it_happens_after_a_while() -> None:
     assert not deletions.undo("a")
 
 
-def test_undone_it_never_happens() -> None:
+def test_undone_it_never_happens(marks: Marks) -> None:
     deleted: list[str] = []
-    deletions = Deletions(deleted.append, seconds=0.05)
+    deletions = Deletions(deleted.append, marks, seconds=0.05)
     deletions.schedule("a", "a.jpg")
     assert deletions.undo("a")
     time.sleep(0.15)
@@ -39,9 +46,9 @@ def test_undone_it_never_happens() -> None:
     assert deleted == []
 
 
-def test_closing_carries_out_what_is_pending_once() -> None:
+def test_closing_carries_out_what_is_pending_once(marks: Marks) -> None:
     deleted: list[str] = []
-    deletions = Deletions(deleted.append, seconds=60)
+    deletions = Deletions(deleted.append, marks, seconds=60)
     for name in ("a", "b", "a"):
         deletions.schedule(name, name)
     assert [one.id for one in deletions.pending()] == ["a", "b"]
@@ -51,11 +58,11 @@ def test_closing_carries_out_what_is_pending_once() -> None:
     assert deleted == ["a", "b"]
 
 
-def test_what_is_gone_already_is_fine_and_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_gone_already_is_fine_and_a_failure_is_logged(caplog: pytest.LogCaptureFixture, marks: Marks) -> None:
     def fail(image_id: str) -> None:
         raise RecordNotFound("image", image_id) if image_id == "gone" else OSError("disk")
 
-    deletions = Deletions(fail, seconds=60)
+    deletions = Deletions(fail, marks, seconds=60)
     deletions.schedule("gone", "gone")
     deletions.schedule("stuck", "stuck")
     with caplog.at_level(logging.ERROR):
@@ -63,3 +70,28 @@ def test_what_is_gone_already_is_fine_and_a_failure_is_logged(caplog: pytest.Log
     assert deletions.pending() == ()
     assert "stuck could not be deleted" in caplog.text
     assert "gone could not" not in caplog.text
+
+
+def test_who_takes_the_mark_calls_it_off(marks: Marks, tmp_path: Path) -> None:
+    deleted: list[str] = []
+    deletions = Deletions(deleted.append, marks, seconds=60)
+    deletions.schedule("a", "a")
+    deletions.schedule("b", "b")
+    others = Marks(tmp_path / "deleting")  # as another process has them
+    assert others.take("a")
+    assert not others.take("a")
+    assert "a" not in deletions
+    assert [one.id for one in deletions.pending()] == ["b"]
+    deletions.close()
+    assert deleted == ["b"]
+
+
+def test_what_was_stored_again_can_be_deleted_again(marks: Marks) -> None:
+    deleted: list[str] = []
+    deletions = Deletions(deleted.append, marks, seconds=60)
+    deletions.schedule("a", "a")
+    marks.take("a")
+    deletions.schedule("a", "a")
+    assert "a" in deletions
+    deletions.close()
+    assert deleted == ["a"]

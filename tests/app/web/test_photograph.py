@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.ingest import IncomingFile
 from app.main import create_app
 from app.service import Service
 from tests.app.helpers import assert_problem, encode, picture, store
@@ -109,6 +111,17 @@ def test_a_photograph_that_is_stored_again_is_kept(service: Service) -> None:
         client.post(f"/photos/{image_id}/delete")
         assert store(client, "again.jpg", picture(1)) == image_id
     assert service.list_images().total == 1
+
+
+def test_a_photograph_that_another_process_stores_again_is_kept(open_service: Callable[..., Service]) -> None:
+    service, other = open_service(), open_service()  # the service, and `visem add` at the same library
+    with TestClient(create_app(service=service)) as client:
+        image_id = store(client, "a.jpg", picture(1))
+        client.post(f"/photos/{image_id}/delete")
+        [result] = other.ingest([IncomingFile("again.jpg", picture(1))])
+        assert result.status == "duplicate"
+        assert f'data-id="{image_id}"' in client.get("/").text, "it is there again, before the time is up"
+    assert service.get_image(image_id) == result.record
 
 
 def test_an_impossible_id_has_no_neighbours(client: TestClient) -> None:
