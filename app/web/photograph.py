@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi import Form as Field
@@ -18,7 +18,7 @@ from app.problems import Problem
 from app.query import Expression, QueryError, Reference, Term, Text
 from app.results import CaptionOptions, Captions, SearchOptions
 from app.web.deletions import Deletions
-from app.web.metadata import read_changes, rows
+from app.web.metadata import read_changes, recall, remember, rows
 from app.web.rendering import render
 from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
@@ -48,6 +48,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         concepts=record.concepts,
         alt=description(record),
         rows=rows(record.metadata),
+        was=remember(record.metadata),
         saved=False,
         problem=None,
         source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
@@ -127,19 +128,23 @@ def edit_metadata(
     service: ServiceDep,
     key: Annotated[list[str] | None, Field()] = None,
     value: Annotated[list[str] | None, Field()] = None,
+    was: Annotated[str, Field()] = "",
 ) -> Response:
-    """Make the metadata what the form says: rows without a key are ignored, those left out are removed."""
+    """Change in the metadata what was changed in the form, which was made from `was`; an emptied row is removed."""
     record = service.get_image(image_id)
     problem: Problem | None = None
     pairs = list(zip(key or (), value or (), strict=False))
     try:
-        record = service.patch_image(image_id, read_changes(record.metadata, pairs))
+        record = service.patch_image(image_id, read_changes(recall(was), pairs))
     except Problem as error:
         problem = error
     if "hx-request" not in request.headers:
         return RedirectResponse(f"/photos/{image_id}", 303)
-    shown: Any = rows(record.metadata) if problem is None else [*pairs, ("", "")]
-    return render(request, "metadata.html", record=record, rows=shown, saved=problem is None, problem=problem)
+    if problem is None:
+        shown, was = rows(record.metadata), remember(record.metadata)
+    else:
+        shown = [*pairs, ("", "")]
+    return render(request, "metadata.html", record=record, rows=shown, was=was, saved=problem is None, problem=problem)
 
 
 @router.post("/delete")
