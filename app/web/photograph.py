@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -13,7 +12,6 @@ from starlette.responses import RedirectResponse, Response
 from app.deps import ServiceDep
 from app.errors import as_problem
 from app.files import CACHE_CONTROL
-from app.pictures import load_picture
 from app.problems import Problem
 from app.query import Expression, QueryError, Reference, Term, Text
 from app.results import CaptionOptions, Captions, SearchOptions
@@ -59,11 +57,8 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
 def converted(image_id: str, service: ServiceDep) -> Response:
     """The photograph as a JPEG, for formats which browsers do not show."""
     _, path = service.image_content(image_id)
-    image = load_picture(path.read_bytes(), service.limits).image
-    image.thumbnail((_VIEW_SIDE, _VIEW_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return Response(buffer.getvalue(), media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
+    jpeg = service.jpeg(path.read_bytes(), _VIEW_SIDE)
+    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
 
 
 @router.get("/captions")

@@ -6,12 +6,16 @@ import html
 import io
 import json
 import re
+import threading
+from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.main import create_app
 from app.service import Service
+from model.images import DecodedImage, decode_image
 from tests.app.helpers import assert_problem, encode, picture, store
 
 HTMX = {"HX-Request": "true"}
@@ -73,6 +77,20 @@ def test_formats_which_browsers_do_not_show_are_converted(client: TestClient) ->
     assert Image.open(io.BytesIO(response.content)).size == (80, 40)
     jpeg = store(client, "a.jpg", picture(2))
     assert f'src="/v1/images/{jpeg}/content"' in client.get(f"/photos/{jpeg}").text
+
+
+def test_pages_decode_on_the_pool_that_bounds_the_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def watched(*arguments: Any, **options: Any) -> DecodedImage:
+        threads.append(threading.current_thread().name)
+        return decode_image(*arguments, **options)
+
+    image_id = store(client, "scan.tif", encode(Image.new("RGB", (80, 40), "teal"), "TIFF"))
+    monkeypatch.setattr("app.pictures.decode_image", watched)
+    assert client.get(f"/photos/{image_id}/view").status_code == 200
+    assert client.post("/pictures", files={"image": ("x.jpg", picture(1))}).status_code == 201
+    assert [name.rpartition("_")[0] for name in threads] == ["visem-decode"] * 2
 
 
 def test_metadata_is_saved_in_place_and_without_scripts(client: TestClient) -> None:
