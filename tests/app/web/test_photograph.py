@@ -16,7 +16,7 @@ from PIL import Image
 from app.main import create_app
 from app.service import Service
 from model.images import DecodedImage, decode_image
-from tests.app.helpers import assert_problem, encode, picture, store
+from tests.app.helpers import ADDRESS, assert_problem, encode, picture, store
 
 HTMX = {"HX-Request": "true"}
 
@@ -141,7 +141,7 @@ def test_a_deletion_hides_at_once_and_can_be_undone(client: TestClient) -> None:
 
 
 def test_a_deletion_is_carried_out_when_the_service_stops(service: Service) -> None:
-    with TestClient(create_app(service=service)) as client:
+    with TestClient(create_app(service=service), base_url=ADDRESS) as client:
         image_id = store(client, "a.jpg", picture(1))
         client.post(f"/photos/{image_id}/delete")
         assert service.list_images().total == 1
@@ -149,7 +149,7 @@ def test_a_deletion_is_carried_out_when_the_service_stops(service: Service) -> N
 
 
 def test_a_photograph_that_is_stored_again_is_kept(service: Service) -> None:
-    with TestClient(create_app(service=service)) as client:
+    with TestClient(create_app(service=service), base_url=ADDRESS) as client:
         image_id = store(client, "a.jpg", picture(1))
         client.post(f"/photos/{image_id}/delete")
         assert store(client, "again.jpg", picture(1)) == image_id
