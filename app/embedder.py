@@ -13,7 +13,7 @@ import numpy as np
 from app.batching import Batcher
 from app.cache import Vector, VectorCache
 from app.concepts import name_concepts
-from app.pictures import load_picture
+from app.pictures import load_jpeg, load_picture
 from app.results import Embedding
 from app.settings import Settings
 from model.errors import ImageError, TextError
@@ -68,6 +68,10 @@ class Embedder:
             return vector
 
         return self._recent.get(f"image {hashlib.sha256(data).hexdigest()}", compute)
+
+    def jpeg(self, data: bytes, side: int) -> bytes:
+        """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
+        return self._decoders.submit(load_jpeg, data, self.limits, side).result()
 
     def sentence(self, text: str) -> Vector:
         """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""

@@ -17,7 +17,16 @@ from app import errors, logs
 from app.deps import documented_parameters, only_documented_parameters
 from app.health import Readiness
 from app.metrics import Metrics
-from app.middleware import REQUEST_ID_HEADER, ApiKey, BodyLimit, HeadRequests, RequestContext, SameSite
+from app.middleware import (
+    REQUEST_ID_HEADER,
+    ApiKey,
+    BodyLimit,
+    HeadRequests,
+    LocalHosts,
+    RequestContext,
+    SameSite,
+    is_loopback,
+)
 from app.routes import about, captions, embeddings, images, maps, search, sentences
 from app.schemas.about import ProblemDocument
 from app.service import Service
@@ -123,6 +132,8 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         key = settings.api_key.get_secret_value()
         app.add_middleware(ApiKey, key=key, cookie=COOKIE, is_session=lambda value: is_session(value, key))
     app.add_middleware(SameSite, allowed_origins=settings.allowed_origins)
+    if settings.api_key is None and is_loopback(settings.host):
+        app.add_middleware(LocalHosts, allowed_origins=settings.allowed_origins)
     app.add_middleware(HeadRequests)
     if settings.allowed_origins:
         app.add_middleware(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -52,6 +53,18 @@ def merge_patch(target: object, patch: object) -> Any:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+def make_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch that turns one object into another. A null in the latter means that the key goes."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        if key not in before:
+            patch[key] = value
+        elif json.dumps(before[key]) != json.dumps(value):  # == would not tell true from 1
+            nested = isinstance(before[key], dict) and isinstance(value, dict)
+            patch[key] = make_patch(before[key], value) if nested else value
+    return patch
 
 
 def _check_value(value: object, depth: int) -> None:

@@ -2,6 +2,7 @@
 
 RequestContext     request id, access log, metrics, security headers, the last resort for exceptions
 HeadRequests       HEAD is GET without the body
+LocalHosts         421 for a service of this machine that is asked for under another machine's name
 SameSite           403 for changes that a page of another site asks a browser for
 ApiKey             401 without the key or a session, before anything of the body is read
 BodyLimit          413 for a body that is too large, announced or not, while it streams in
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import logging
 import re
 import time
@@ -36,6 +38,7 @@ CLIENT_CLOSED_REQUEST = 499
 """What logs and metrics say of a client that hung up before its request was complete; nobody else sees it."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(?P<name>[^:/@\[\]]+|\[[^/@\[\]]+\])(:[0-9]*)?")
 _ERROR_TYPES = (MEDIA_TYPE, "text/html; charset=utf-8")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECURITY_HEADERS = {
@@ -156,6 +159,52 @@ class HeadRequests:
             await self._app(inner, receive, send_without_body)
         finally:
             scope["route"] = inner.get("route")  # for the log and the metrics
+
+
+class LocalHosts:
+    """Refuses requests for hosts that are neither this machine nor those of allowed origins.
+
+    For a service that only this machine reaches, and that has no key: a web page whose own host name is made to
+    resolve to 127.0.0.1 ("DNS rebinding") is of the same site as the service to a browser, and could read all of
+    it. The Host header gives it away. Starlette's TrustedHostMiddleware knows no range of addresses, and cannot
+    say what to do.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
+        self._app = app
+        self._any = "*" in allowed_origins
+        self._allowed = frozenset(_host_name(origin.partition("://")[2]) for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and not self._admits(Headers(scope=scope)):
+            problem = Problem(
+                "misdirected_request",
+                "This service has no API key, so it answers on this machine only: call it localhost or 127.0.0.1. "
+                "To reach it under another name, such as that of a proxy, set VISEM_API_KEY, or add the origin "
+                '(["https://NAME"]) to VISEM_ALLOWED_ORIGINS.',
+            )
+            await _send_problem(scope, receive, send, problem)
+            return
+        await self._app(scope, receive, send)
+
+    def _admits(self, headers: Headers) -> bool:
+        name = _host_name(headers.get("host", ""))
+        return self._any or (bool(name) and (is_loopback(name) or name in self._allowed))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
+        return False
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a Host header, in lower case and without port and brackets; empty for nonsense."""
+    found = _HOST.fullmatch(host)
+    return found["name"].strip("[]").lower() if found else ""
 
 
 class SameSite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 
@@ -26,3 +27,12 @@ def load_picture(data: bytes, limits: ImageLimits) -> DecodedImage:
     if factor <= 1:
         return decoded
     return replace(decoded, image=decoded.image.reduce(factor))
+
+
+def load_jpeg(data: bytes, limits: ImageLimits, side: int) -> bytes:
+    """An image file as a JPEG of at most `side` pixels a side, without its metadata; errors as `load_picture`."""
+    image = load_picture(data, limits).image
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

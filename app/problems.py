@@ -32,6 +32,7 @@ _KINDS = (
     ProblemKind("unsupported_media_type", 415, "Unsupported media type", "The body has a content type which this operation does not take."),
     ProblemKind("unauthorized", 401, "Unauthorized", "The API key is missing or wrong. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."),
     ProblemKind("cross_site_request", 403, "Cross-site request", "A page of another site tried to change something. Allow its origin with VISEM_ALLOWED_ORIGINS if it may."),
+    ProblemKind("misdirected_request", 421, "Misdirected request", "A service without an API key, which listens to this machine only, was asked for under another machine's name. Set VISEM_API_KEY, or allow the origin with VISEM_ALLOWED_ORIGINS."),
     ProblemKind("not_found", 404, "Not found", "There is no such path."),
     ProblemKind("method_not_allowed", 405, "Method not allowed", "The path exists, but not with this method; `Allow` lists those it has."),
     ProblemKind("request_too_large", 413, "Request too large", "The body exceeds the limit; see `limits` in /v1/info."),

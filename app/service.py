@@ -164,6 +164,13 @@ class Service:
         """The record and the JPEG thumbnail of an image; RecordNotFound."""
         return self.library.get_image(image_id), self.library.thumbnail_path(image_id)
 
+    def jpeg(self, image: bytes, side: int) -> bytes:
+        """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError.
+
+        As everything that decodes images it waits for its turn on the pool that bounds how many are in memory.
+        """
+        return self._embedder.jpeg(image, side)
+
     # Sentences
 
     def add_sentences(self, texts: Sequence[str], metadata: Mapping[str, Any] | None = None) -> list[SentenceResult]:

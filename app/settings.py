@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     )
     allowed_origins: tuple[str, ...] = Field(
         (),
-        description='Origins which browsers may call from, as a JSON list; ["*"] for any. None by default.',
+        description="Origins which browsers may call from, and by whose names a service without a key may be called, "
+        'as a JSON list; ["*"] for any. None by default.',
     )
     log_level: LogLevel = Field("info", description="Least severe level that is logged.")
     undo_seconds: float = Field(15, ge=1, le=3600, description="Seconds in which a page's deletion can be undone.")

@@ -30,34 +30,37 @@ class Pending:
 
 
 class Deletions:
-    """The deletions that can still be undone. `close` carries all of them out: they were asked for.
+    """The deletions that were asked for, pending at first, then under way. `close` carries all of them out.
 
-    Each has a mark in the library; when somebody takes it away, because they store the photograph again, the deletion
-    is off. A process that dies in between has deleted nothing, and the photograph is there again.
+    Each pending one has a mark in the library; when somebody takes it away, because they store the photograph again,
+    the deletion is off. A process that dies in between has deleted nothing, and the photograph is there again. Nothing
+    here waits for the library, except `close`: pages ask for the pending ones on the event loop.
     """
 
     def __init__(self, delete: Callable[[str], None], marks: Marks, seconds: float) -> None:
         self._delete = delete
         self._marks = marks
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._pending: dict[str, Pending] = {}
+        self._under_way: set[str] = set()
 
     def schedule(self, image_id: str, name: str) -> None:
         """Delete an image in a while. Doing it again changes nothing."""
         timer = threading.Timer(self._seconds, self._carry_out, [image_id])
         timer.daemon = True
-        with self._lock:
-            if not self._is_pending(image_id):
-                if (old := self._pending.get(image_id)) is not None:  # it was stored again, and is deleted again
-                    old.timer.cancel()
-                self._marks.put(image_id)
-                self._pending[image_id] = Pending(image_id, name, time.monotonic() + self._seconds, timer)
-                timer.start()
+        with self._changed:
+            if self._is_pending(image_id) or image_id in self._under_way:
+                return
+            if (old := self._pending.get(image_id)) is not None:  # it was stored again, and is deleted again
+                old.timer.cancel()
+            self._marks.put(image_id)
+            self._pending[image_id] = Pending(image_id, name, time.monotonic() + self._seconds, timer)
+            timer.start()
 
     def undo(self, image_id: str) -> bool:
-        """Keep an image after all; False when it was too late, or never to be deleted."""
-        with self._lock:
+        """Keep an image after all; False when it is too late, or was never to be deleted."""
+        with self._changed:
             pending = self._pending.pop(image_id, None)
             if pending is None:
                 return False
@@ -66,33 +69,39 @@ class Deletions:
         return True
 
     def pending(self) -> tuple[Pending, ...]:
-        """What is about to be deleted, oldest first."""
-        with self._lock:
+        """What can still be undone, oldest first."""
+        with self._changed:
             return tuple(one for one in self._pending.values() if one.id in self._marks)
 
     def __contains__(self, image_id: object) -> bool:
-        with self._lock:
-            return self._is_pending(image_id)
+        """Whether an image is about to be deleted, or being deleted."""
+        with self._changed:
+            return self._is_pending(image_id) or image_id in self._under_way
 
     def close(self) -> None:
-        """Carry out what is pending, now."""
+        """Carry out what is pending, now, and wait for what is under way."""
         for pending in self.pending():
             pending.timer.cancel()
             self._carry_out(pending.id)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way)
 
     def _is_pending(self, image_id: object) -> bool:
         return isinstance(image_id, str) and image_id in self._pending and image_id in self._marks
 
     def _carry_out(self, image_id: str) -> None:
-        with self._lock:  # held while deleting: `undo` must not say yes to what is happening
-            if image_id not in self._pending:
+        with self._changed:
+            if self._pending.pop(image_id, None) is None:
                 return
-            try:
-                if self._marks.take(image_id):
-                    self._delete(image_id)
-            except RecordNotFound:
-                pass
-            except Exception:
-                logger.exception("image %s could not be deleted", image_id)
-            finally:
-                del self._pending[image_id]
+            self._under_way.add(image_id)
+        try:
+            if self._marks.take(image_id):
+                self._delete(image_id)
+        except RecordNotFound:
+            pass
+        except Exception:
+            logger.exception("image %s could not be deleted", image_id)
+        finally:
+            with self._changed:
+                self._under_way.remove(image_id)
+                self._changed.notify_all()

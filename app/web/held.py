@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 import threading
 from collections import OrderedDict
 
-from app.pictures import load_picture
-from model.images import ImageLimits
-
 MAX_BYTES = 64 * 1024 * 1024
 """Of all held pictures together; the one that was looked at longest ago goes first."""
 
-_SIDE = 1024
+SIDE = 1024
+"""Pixels of a held picture's longer side, at most: more than any backbone looks at."""
 
 
 class HeldPictures:
@@ -25,13 +22,8 @@ class HeldPictures:
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._size = 0
 
-    def hold(self, data: bytes, limits: ImageLimits) -> str:
-        """Keep an image file, as a JPEG of moderate size without its metadata; ImageError. Its token."""
-        image = load_picture(data, limits).image
-        image.thumbnail((_SIDE, _SIDE))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=90)
-        jpeg = buffer.getvalue()
+    def hold(self, jpeg: bytes) -> str:
+        """Keep a JPEG. Its token."""
         token = secrets.token_urlsafe(12)
         with self._lock:
             self._pictures[token] = jpeg

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi import Form as Field
@@ -13,12 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from app.deps import ServiceDep
 from app.errors import as_problem
 from app.files import CACHE_CONTROL
-from app.pictures import load_picture
 from app.problems import Problem
 from app.query import Expression, QueryError, Reference, Term, Text
 from app.results import CaptionOptions, Captions, SearchOptions
 from app.web.deletions import Deletions
-from app.web.metadata import read_changes, rows
+from app.web.metadata import read_changes, recall, remember, rows
 from app.web.rendering import render
 from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
@@ -48,6 +46,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         concepts=record.concepts,
         alt=description(record),
         rows=rows(record.metadata),
+        was=remember(record.metadata),
         saved=False,
         problem=None,
         source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
@@ -58,11 +57,8 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
 def converted(image_id: str, service: ServiceDep) -> Response:
     """The photograph as a JPEG, for formats which browsers do not show."""
     _, path = service.image_content(image_id)
-    image = load_picture(path.read_bytes(), service.limits).image
-    image.thumbnail((_VIEW_SIDE, _VIEW_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return Response(buffer.getvalue(), media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
+    jpeg = service.jpeg(path.read_bytes(), _VIEW_SIDE)
+    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
 
 
 @router.get("/captions")
@@ -127,19 +123,23 @@ def edit_metadata(
     service: ServiceDep,
     key: Annotated[list[str] | None, Field()] = None,
     value: Annotated[list[str] | None, Field()] = None,
+    was: Annotated[str, Field()] = "",
 ) -> Response:
-    """Make the metadata what the form says: rows without a key are ignored, those left out are removed."""
+    """Change in the metadata what was changed in the form, which was made from `was`; an emptied row is removed."""
     record = service.get_image(image_id)
     problem: Problem | None = None
     pairs = list(zip(key or (), value or (), strict=False))
     try:
-        record = service.patch_image(image_id, read_changes(record.metadata, pairs))
+        record = service.patch_image(image_id, read_changes(recall(was), pairs))
     except Problem as error:
         problem = error
     if "hx-request" not in request.headers:
         return RedirectResponse(f"/photos/{image_id}", 303)
-    shown: Any = rows(record.metadata) if problem is None else [*pairs, ("", "")]
-    return render(request, "metadata.html", record=record, rows=shown, saved=problem is None, problem=problem)
+    if problem is None:
+        shown, was = rows(record.metadata), remember(record.metadata)
+    else:
+        shown = [*pairs, ("", "")]
+    return render(request, "metadata.html", record=record, rows=shown, was=was, saved=problem is None, problem=problem)
 
 
 @router.post("/delete")

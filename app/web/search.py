@@ -20,7 +20,7 @@ from app.uploads import Form, only_file, read_form
 from app.web import chips
 from app.web.chips import Chip
 from app.web.deletions import Deletions
-from app.web.held import HeldPictures
+from app.web.held import SIDE, HeldPictures
 from app.web.rendering import render
 from app.web.tiles import Line, Tile, photograph_tiles, sentence_lines
 from app.web.view import View
@@ -99,7 +99,8 @@ async def _picture_form(request: Request) -> AsyncIterator[Form]:
 @router.post("/pictures")
 def hold_picture(request: Request, form: Annotated[Form, Depends(_picture_form)], service: ServiceDep) -> Response:
     """Hold a photograph in memory to search with it; the library stores nothing of it."""
-    token = _held(request).hold(only_file(form, "image").read(service.limits), service.limits)
+    data = only_file(form, "image").read(service.limits)
+    token = _held(request).hold(service.jpeg(data, SIDE))
     return JSONResponse({"picture": token}, 201)
 
 

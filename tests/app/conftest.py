@@ -17,6 +17,7 @@ from app.service import Service
 from app.settings import Settings
 from model.space import JointSpace
 from tests.app.cli.tiny import write_bundle
+from tests.app.helpers import ADDRESS
 
 # Machines under load are slow: that alone is no failure.
 settings.register_profile("visem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,7 +69,7 @@ def connect(open_service: Callable[..., Service]) -> Iterator[Callable[..., Test
 
         def connect_one(**changes: Any) -> TestClient:
             app = create_app(service=open_service(**changes))
-            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+            return stack.enter_context(TestClient(app, base_url=ADDRESS, raise_server_exceptions=False))
 
         yield connect_one
 
@@ -85,7 +86,10 @@ def stocked(
 ) -> Iterator[TestClient]:
     """A client of an application with all photographs and some sentences. For tests which change nothing."""
     stock = Settings(library=tmp_path_factory.mktemp("stocked") / "library")
-    with Service.open(stock, space=space) as service, TestClient(create_app(service=service)) as client:
+    with (
+        Service.open(stock, space=space) as service,
+        TestClient(create_app(service=service), base_url=ADDRESS) as client,
+    ):
         client.raise_server_exceptions = False  # type: ignore[attr-defined]
         for name, data in photos.items():
             files = {"files": (f"{name}.jpg", data)}

@@ -12,6 +12,9 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from PIL import Image
 
+ADDRESS = "http://127.0.0.1:8000"
+"""Where test clients find the service: without a key it answers to names of this machine only."""
+
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     """The bytes of an image file."""

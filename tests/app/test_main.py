@@ -20,7 +20,7 @@ from app.settings import Settings
 from index import Library, Space, SpaceMismatch
 from model.errors import BundleError
 from model.space import JointSpace
-from tests.app.helpers import assert_problem, picture, post_images, store
+from tests.app.helpers import ADDRESS, assert_problem, picture, post_images, store
 
 KEY = "correct horse battery"
 
@@ -34,17 +34,17 @@ def own_threads() -> set[str]:
 def test_an_application_opens_and_closes_its_own_service(space: JointSpace, tmp_path: Path) -> None:
     settings = Settings(library=tmp_path / "library", bundle=space.bundle.path, device="cpu")
     app = create_app(settings)
-    with TestClient(app) as client:
+    with TestClient(app, base_url=ADDRESS) as client:
         store(client, "a.jpg", picture(1))
         service: Service = app.state.service
     with pytest.raises(Exception, match="closed"):
         service.list_images()
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url=ADDRESS) as client:
         assert client.get("/v1/images").json()["total"] == 1
 
 
 def test_a_given_service_stays_open(service: Service) -> None:
-    with TestClient(create_app(service=service)) as client:
+    with TestClient(create_app(service=service), base_url=ADDRESS) as client:
         store(client, "a.jpg", picture(1))
     assert service.list_images().total == 1
 
@@ -54,7 +54,7 @@ def test_nothing_leaks(space: JointSpace, tmp_path: Path) -> None:
         settings = Settings(library=tmp_path / "library")
         with (
             Service.open(settings, space=space) as service,
-            TestClient(create_app(service=service)) as client,
+            TestClient(create_app(service=service), base_url=ADDRESS) as client,
         ):
             post_images(client, ("a.jpg", picture(1)), ("bad.jpg", b"junk"))
             client.get("/v1/search?q=a dog")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.metadata import MAX_METADATA_BYTES, check_metadata, merge_patch, parse_metadata
+from app.metadata import MAX_METADATA_BYTES, check_metadata, make_patch, merge_patch, parse_metadata
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -92,17 +92,27 @@ def test_merge_patches(target: dict[str, Any], patch: dict[str, Any], merged: di
     assert json.dumps(target) == before, "the target must not change"
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=10,
-)
+def documents(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """JSON objects of some scalars."""
+    values = st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=10,
+    )
+    return st.dictionaries(st.text(max_size=3), values, max_size=4)
 
 
-@given(
-    st.dictionaries(st.text(max_size=3), JSON, max_size=4),
-    st.dictionaries(st.text(max_size=3), JSON, max_size=4),
-)
+SCALARS = st.booleans() | st.integers() | st.text(max_size=5)
+
+
+@given(documents(st.none() | SCALARS), documents(st.none() | SCALARS))
 def test_merging_twice_changes_nothing_more(target: dict[str, Any], patch: dict[str, Any]) -> None:
     once = merge_patch(target, patch)
     assert merge_patch(once, patch) == once
+
+
+@given(documents(st.none() | SCALARS), documents(SCALARS))
+def test_a_patch_turns_one_object_into_another(before: dict[str, Any], after: dict[str, Any]) -> None:
+    made = merge_patch(before, make_patch(before, after))
+    assert json.dumps(made, sort_keys=True) == json.dumps(after, sort_keys=True)
+    assert make_patch(before, before) == {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from PIL import Image
 
-from app.pictures import WORKING_PIXELS, WORKING_SIDE, load_picture
+from app.pictures import WORKING_PIXELS, WORKING_SIDE, load_jpeg, load_picture
 from model.errors import ImageError
 from model.images import ImageLimits
 from tests.app.helpers import encode
@@ -36,3 +38,15 @@ def test_limits_hold() -> None:
     with pytest.raises(ImageError) as caught:
         load_picture(encode(Image.new("RGB", (100, 100))), ImageLimits(max_pixels=9_999))
     assert caught.value.code == "image_too_large"
+
+
+def test_a_jpeg_to_show_is_bounded_and_has_nothing_but_the_picture() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a secret description"
+    data = encode(Image.new("RGB", (3000, 1500), "red"), exif=exif)
+    assert b"secret" in data
+    shown = load_jpeg(data, LIMITS, 1024)
+    assert b"secret" not in shown
+    assert (Image.open(io.BytesIO(shown)).format, Image.open(io.BytesIO(shown)).size) == ("JPEG", (1024, 512))
+    with pytest.raises(ImageError):
+        load_jpeg(b"nothing", LIMITS, 1024)

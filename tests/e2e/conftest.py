@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -172,6 +173,38 @@ def _context(browser: Browser, server: str, watched: Watched, **options: Any) ->
 def page(open_context: Callable[..., BrowserContext]) -> Page:
     """A page of a wide window."""
     return open_context().new_page()
+
+
+def drop(page: Page, data: bytes, name: str) -> None:
+    """Drop an image file on a page."""
+    _transfer(page, "drop", data, name, "image/jpeg")
+
+
+def paste(page: Page, data: bytes, name: str, media_type: str = "image/jpeg") -> None:
+    """Paste a file into a page."""
+    _transfer(page, "paste", data, name, media_type)
+
+
+def drag(page: Page, event: str) -> None:
+    """Drag a file over a page ("dragover"), or out of it ("dragleave")."""
+    _transfer(page, event, b"", "dragged.jpg", "image/jpeg")
+
+
+def _transfer(page: Page, event: str, data: bytes, name: str, media_type: str) -> None:
+    page.evaluate(
+        """([event, encoded, name, type]) => {
+            const bytes = Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name, { type }));
+            const options = { bubbles: true, cancelable: true };
+            document.dispatchEvent(
+                event === "paste"
+                    ? new ClipboardEvent(event, { ...options, clipboardData: transfer })
+                    : new DragEvent(event, { ...options, dataTransfer: transfer }),
+            );
+        }""",
+        [event, base64.b64encode(data).decode(), name, media_type],
+    )
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-from pathlib import Path
-
 from playwright.sync_api import Page, expect
 
 from tests.app.helpers import picture
-from tests.e2e.conftest import PHOTOS, Added, Watched
+from tests.e2e.conftest import PHOTOS, Added, Watched, drag, drop, paste
 
 REFUSED = "status of 422"
 """What Chromium's console says of a file that the service refuses."""
@@ -46,7 +43,16 @@ def test_duplicates_and_refused_files_are_listed_with_the_reason(page: Page, wat
 
 def test_a_picture_can_be_pasted(page: Page) -> None:
     page.goto("/add")
-    _paste(page, picture(seed=81), "pasted.jpg")
+    paste(page, picture(seed=81), "pasted.jpg")
+    expect(page.locator("#summary")).to_contain_text("1 new")
+
+
+def test_a_picture_can_be_dropped(page: Page) -> None:
+    page.goto("/add")
+    drag(page, "dragover")
+    expect(page.locator("#drop")).to_have_class("drop over")
+    drop(page, picture(seed=82), "dropped.jpg")
+    expect(page.locator("#drop")).to_have_class("drop")
     expect(page.locator("#summary")).to_contain_text("1 new")
 
 
@@ -72,15 +78,3 @@ def test_leaving_in_the_middle_and_coming_back_goes_on(page: Page, watched: Watc
     page.goto("/model")
     page.goto("/add")
     expect(page.locator("#summary")).to_contain_text("Done: 6")
-
-
-def _paste(page: Page, data: bytes, name: str) -> None:
-    page.evaluate(
-        """([encoded, name]) => {
-            const bytes = Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0));
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
-            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
-        }""",
-        [base64.b64encode(data).decode(), Path(name).name],
-    )

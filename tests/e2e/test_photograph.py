@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx2
 from playwright.sync_api import Page, expect
 
@@ -63,6 +65,19 @@ def test_metadata_is_edited(page: Page, server: str) -> None:
     page.get_by_label("Value of year").fill("next")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("'year' holds JSON")
+
+
+def test_metadata_that_nobody_touched_is_saved_as_it_was(page: Page, server: str) -> None:
+    odd = {" spaces ": " kept ", "line\nbreak": "in the key", "lines": "\r\nof\rthree\nkinds", "album": "winter"}
+    image_id = upload(server, picture(seed=69), "odd.jpg", json.dumps(odd))
+    page.goto(f"/photos/{image_id}")
+    httpx2.patch(f"{server}/v1/images/{image_id}", json={"metadata": {"place": "Ulm"}})  # somebody else
+    page.get_by_label("Value of album").fill("spring")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    expect(page.get_by_label("Value of place")).to_have_value("Ulm")
+    stored = httpx2.get(f"{server}/v1/images/{image_id}").json()["metadata"]
+    assert stored == {**odd, "album": "spring", "place": "Ulm"}
 
 
 def test_deleting_can_be_undone(page: Page, server: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
+import re
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import PHOTOS
+from tests.e2e.conftest import PHOTOS, drag, drop, paste
 
 
 def query(page: Page) -> str:
@@ -90,20 +90,56 @@ def test_a_half_typed_expression_leaves_the_results(page: Page) -> None:
 
 def test_a_dropped_photograph_finds_itself_also_after_reloading(page: Page, ids: dict[str, str]) -> None:
     page.goto("/")
-    page.evaluate(
-        """(encoded) => {
-            const bytes = Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0));
-            const dataTransfer = new DataTransfer();
-            dataTransfer.items.add(new File([bytes], "mine.jpg", { type: "image/jpeg" }));
-            document.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-        }""",
-        base64.b64encode((PHOTOS / "rocket.jpg").read_bytes()).decode(),
-    )
+    drop(page, (PHOTOS / "rocket.jpg").read_bytes(), "mine.jpg")
     expect(chip(page, "your photograph")).to_be_visible()
     assert first_photograph(page) == ids["rocket.jpg"]
     page.reload()
     expect(chip(page, "your photograph")).to_be_visible()
     assert first_photograph(page) == ids["rocket.jpg"]
+
+
+def test_a_pasted_photograph_is_searched_with_and_other_files_are_not(page: Page, ids: dict[str, str]) -> None:
+    page.goto("/")
+    paste(page, b"words", "notes.txt", "text/plain")
+    paste(page, (PHOTOS / "rocket.jpg").read_bytes(), "mine.jpg")
+    expect(chip(page, "your photograph")).to_have_count(1)
+    assert first_photograph(page) == ids["rocket.jpg"]
+
+
+def test_dragging_a_photograph_over_the_page_says_what_it_is_for(page: Page) -> None:
+    page.goto("/")
+    drag(page, "dragover")
+    expect(page.get_by_text("Drop a photograph to search with it")).to_be_visible()
+    drag(page, "dragleave")
+    expect(page.get_by_text("Drop a photograph to search with it")).to_be_hidden()
+
+
+def test_the_slider_leaves_out_what_is_less_sure_and_the_address_holds_it(page: Page, ids: dict[str, str]) -> None:
+    page.goto("/?q=a+cat")
+    hits = page.locator("#hits .tile")
+    expect(hits).not_to_have_count(0)
+    everything = hits.count()
+    slider = page.get_by_role("slider", name="sure")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#sure output")).to_have_text("10")
+    expect(page).to_have_url(re.compile(r"[?&]min_confidence=0\.1$"))
+    expect(hits).not_to_have_count(everything)
+    sure = hits.count()
+    assert 0 < sure < everything
+    assert first_photograph(page) == ids["cat.jpg"]
+    for score in page.locator("#hits .score").all_inner_texts():
+        assert int(score.split()[0]) >= 10
+
+    page.reload()
+    expect(slider).to_have_value("0.1")
+    expect(hits).to_have_count(sure)
+
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(hits).to_have_count(everything)
+    assert "min_confidence" not in page.url
 
 
 def test_sentences_are_found_too(page: Page) -> None:

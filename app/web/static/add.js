@@ -1,6 +1,7 @@
 // The page that sends photographs: several at a time, each with its progress, and on again after an interruption.
 
 import { notify, problemOf } from "./visem.js";
+import { takeFiles } from "./files.js";
 import { forget, keep, kept, settle } from "./queue.js";
 
 const AT_ONCE = 4;
@@ -236,29 +237,16 @@ for (const id of ["pick-files", "pick-folder"]) {
   });
 }
 
-document.addEventListener("dragover", (event) => {
-  if (!event.dataTransfer?.types.includes("Files")) return;
-  event.preventDefault();
-  drop.classList.add("over");
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) drop.classList.remove("over");
-});
-document.addEventListener("drop", async (event) => {
-  if (!event.dataTransfer?.types.includes("Files")) return;
-  event.preventDefault();
-  drop.classList.remove("over");
-  try {
-    await add(await dropped(event.dataTransfer));
-  } catch {
-    notify("The browser could not read what was dropped.");
-  }
-});
-document.addEventListener("paste", (event) => {
-  const files = [...event.clipboardData.files];
-  if (!files.length) return;
-  event.preventDefault();
-  add(files);
+takeFiles({
+  hover: (over) => drop.classList.toggle("over", over),
+  dropped: async (transfer) => {
+    try {
+      await add(await dropped(transfer));
+    } catch {
+      notify("The browser could not read what was dropped.");
+    }
+  },
+  pasted: add,
 });
 
 window.addEventListener("beforeunload", (event) => {

@@ -1,5 +1,6 @@
 // The search page: what is typed, clicked, dropped or pasted becomes an address, and the address becomes results.
 
+import { takeFiles } from "./files.js";
 import { notify, problemOf } from "./visem.js";
 
 const WAIT = 120; // milliseconds without a key before a search starts
@@ -203,31 +204,11 @@ document.getElementById("picture").addEventListener("change", (event) => {
   if (file) searchWith(file);
 });
 
-document.addEventListener("paste", (event) => {
-  const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-  if (!file) return;
-  event.preventDefault();
-  searchWith(file);
-});
-
-const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-
-document.addEventListener("dragover", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  hint.hidden = false;
-});
-
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) hint.hidden = true;
-});
-
-document.addEventListener("drop", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  hint.hidden = true;
-  const [file] = event.dataTransfer.files;
-  if (file) searchWith(file);
+takeFiles({
+  hover: (over) => (hint.hidden = !over),
+  dropped: ({ files: [file] }) => file && searchWith(file),
+  pasted: ([file]) => searchWith(file),
+  wanted: (file) => file.type.startsWith("image/"),
 });
 
 showConfidence();

@@ -15,7 +15,7 @@ from app.service import Service
 from app.settings import Settings
 from model.bundle import CalibrationConfig, CalibrationCurve
 from model.space import JointSpace
-from tests.app.helpers import assert_problem, picture, refused_fields, store
+from tests.app.helpers import ADDRESS, assert_problem, picture, refused_fields, store
 
 KINDS = ("sentence", "image", "composed")
 CALIBRATION = CalibrationConfig(
@@ -36,7 +36,10 @@ def calibrated(
     """A client of an application whose bundle tells chances, with photographs and sentences."""
     other = space.with_config(space.config.model_copy(update={"calibration": CALIBRATION}))
     stock = Settings(library=tmp_path_factory.mktemp("calibrated") / "library")
-    with Service.open(stock, space=other) as service, TestClient(create_app(service=service)) as client:
+    with (
+        Service.open(stock, space=other) as service,
+        TestClient(create_app(service=service), base_url=ADDRESS) as client,
+    ):
         files = [("files", (f"{name}.jpg", data)) for name, data in photos.items()]
         assert client.post("/v1/images", files=files).status_code == 200
         texts = ["a dog runs on the beach", "a man on a red car", "a black cat", "a white flower"]

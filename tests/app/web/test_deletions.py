@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from pathlib import Path
 
@@ -18,11 +19,11 @@ def marks(tmp_path: Path) -> Marks:
     return Marks(tmp_path / "deleting")
 
 
-def wait_until_empty(deletions: Deletions) -> None:
+def wait_for(deletions: Deletions, image_id: str) -> None:
     deadline = time.monotonic() + 30
-    while deletions.pending() and time.monotonic() < deadline:
+    while image_id in deletions and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert deletions.pending() == ()
+    assert image_id not in deletions
 
 
 def test_it_happens_after_a_while(marks: Marks) -> None:
@@ -31,7 +32,8 @@ def test_it_happens_after_a_while(marks: Marks) -> None:
     deletions.schedule("a", "a.jpg")
     assert "a" in deletions
     assert deleted == []
-    wait_until_empty(deletions)
+    wait_for(deletions, "a")
+    assert deletions.pending() == ()
     assert deleted == ["a"]
     assert not deletions.undo("a")
 
@@ -44,6 +46,43 @@ def test_undone_it_never_happens(marks: Marks) -> None:
     time.sleep(0.15)
     deletions.close()
     assert deleted == []
+
+
+def test_nobody_waits_for_a_deletion_under_way_but_closing(marks: Marks) -> None:
+    started, release = threading.Event(), threading.Event()
+    released: list[bool] = []
+
+    def delete(image_id: str) -> None:
+        started.set()
+        released.append(release.wait(5))
+
+    deletions = Deletions(delete, marks, seconds=0.01)
+    deletions.schedule("a", "a.jpg")
+    assert started.wait(30)
+    assert "a" in deletions  # still hidden
+    assert deletions.pending() == ()  # but no way back is offered
+    assert not deletions.undo("a")
+    deletions.schedule("a", "a.jpg")  # it is being deleted: nothing to add to that
+    assert deletions.pending() == ()
+    closing = threading.Thread(target=deletions.close)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    release.set()
+    closing.join(30)
+    assert released == [True]
+    assert "a" not in deletions
+
+
+def test_undone_in_time_it_can_be_asked_for_again(marks: Marks) -> None:
+    deleted: list[str] = []
+    deletions = Deletions(deleted.append, marks, seconds=60)
+    deletions.schedule("a", "a.jpg")
+    assert deletions.undo("a")
+    assert "a" not in deletions
+    deletions.schedule("a", "a.jpg")
+    deletions.close()
+    assert deleted == ["a"]
 
 
 def test_closing_carries_out_what_is_pending_once(marks: Marks) -> None:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import html
 import io
+import json
+import re
+import threading
 from collections.abc import Callable
+from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.ingest import IncomingFile
 from app.main import create_app
 from app.service import Service
-from tests.app.helpers import assert_problem, encode, picture, store
+from model.images import DecodedImage, decode_image
+from tests.app.helpers import ADDRESS, assert_problem, encode, picture, store
 
 HTMX = {"HX-Request": "true"}
+
+
+def shown_form(text: str) -> dict[str, list[str]]:
+    """The fields of the metadata form of a page, as they are shown."""
+    inputs = re.findall(r'<input [^>]*name="(was|key)" value="([^"]*)"', text)
+    texts = re.findall(r'<textarea [^>]*name="value"[^>]*>([^<]*)</textarea>', text)
+    fields: dict[str, list[str]] = {"was": [], "key": [], "value": [html.unescape(one) for one in texts]}
+    for name, value in inputs:
+        fields[name].append(html.unescape(value))
+    return fields
 
 
 def by_name(client: TestClient, name: str) -> str:
@@ -64,9 +81,23 @@ def test_formats_which_browsers_do_not_show_are_converted(client: TestClient) ->
     assert f'src="/v1/images/{jpeg}/content"' in client.get(f"/photos/{jpeg}").text
 
 
+def test_pages_decode_on_the_pool_that_bounds_the_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def watched(*arguments: Any, **options: Any) -> DecodedImage:
+        threads.append(threading.current_thread().name)
+        return decode_image(*arguments, **options)
+
+    image_id = store(client, "scan.tif", encode(Image.new("RGB", (80, 40), "teal"), "TIFF"))
+    monkeypatch.setattr("app.pictures.decode_image", watched)
+    assert client.get(f"/photos/{image_id}/view").status_code == 200
+    assert client.post("/pictures", files={"image": ("x.jpg", picture(1))}).status_code == 201
+    assert [name.rpartition("_")[0] for name in threads] == ["visem-decode"] * 2
+
+
 def test_metadata_is_saved_in_place_and_without_scripts(client: TestClient) -> None:
     image_id = store(client, "a.jpg", picture(1), metadata='{"year": 2024, "gone": "x"}')
-    form = {"key": ["year", "album", ""], "value": ["2025", "sea", ""]}
+    form = {"was": '{"year": 2024, "gone": "x"}', "key": ["year", "", "album"], "value": ["2025", "", "sea"]}
     saved = client.post(f"/photos/{image_id}/metadata", data=form, headers=HTMX)
     assert "Saved." in saved.text
     assert client.get(f"/v1/images/{image_id}").json()["metadata"] == {"year": 2025, "album": "sea"}
@@ -74,12 +105,26 @@ def test_metadata_is_saved_in_place_and_without_scripts(client: TestClient) -> N
     assert (plain.status_code, plain.headers["location"]) == (303, f"/photos/{image_id}")
 
 
+def test_what_others_changed_meanwhile_and_what_nobody_touched_stays(client: TestClient) -> None:
+    metadata = {" odd name ": "line\r\nline", "year": 2024, "album": "winter"}
+    image_id = store(client, "a.jpg", picture(1), metadata=json.dumps(metadata))
+    form = shown_form(client.get(f"/photos/{image_id}").text)
+    patch = {"place": "Ulm", "year": 2025}
+    assert client.patch(f"/v1/images/{image_id}", json={"metadata": patch}).status_code == 200
+    form["value"] = [value.replace("winter", "spring").replace("\n", "\r\n") for value in form["value"]]
+    saved = client.post(f"/photos/{image_id}/metadata", data=form, headers=HTMX)
+    stored = client.get(f"/v1/images/{image_id}").json()["metadata"]
+    assert stored == {**metadata, **patch, "album": "spring"}
+    assert json.loads(shown_form(saved.text)["was"][0]) == stored
+
+
 def test_metadata_that_cannot_be_saved_stays_in_the_form(client: TestClient) -> None:
     image_id = store(client, "a.jpg", picture(1), metadata='{"year": 2024}')
-    form = {"key": ["year"], "value": ["next"]}
+    form = {"was": '{"year": 2024}', "key": ["year"], "value": ["next"]}
     answer = client.post(f"/photos/{image_id}/metadata", data=form, headers=HTMX)
     assert 'role="alert"' in answer.text
     assert ">next</textarea>" in answer.text
+    assert shown_form(answer.text)["was"] == ['{"year": 2024}']
     assert client.get(f"/v1/images/{image_id}").json()["metadata"] == {"year": 2024}
 
 
@@ -98,7 +143,7 @@ def test_a_deletion_hides_at_once_and_can_be_undone(client: TestClient) -> None:
 
 
 def test_a_deletion_is_carried_out_when_the_service_stops(service: Service) -> None:
-    with TestClient(create_app(service=service)) as client:
+    with TestClient(create_app(service=service), base_url=ADDRESS) as client:
         image_id = store(client, "a.jpg", picture(1))
         client.post(f"/photos/{image_id}/delete")
         assert service.list_images().total == 1
@@ -106,7 +151,7 @@ def test_a_deletion_is_carried_out_when_the_service_stops(service: Service) -> N
 
 
 def test_a_photograph_that_is_stored_again_is_kept(service: Service) -> None:
-    with TestClient(create_app(service=service)) as client:
+    with TestClient(create_app(service=service), base_url=ADDRESS) as client:
         image_id = store(client, "a.jpg", picture(1))
         client.post(f"/photos/{image_id}/delete")
         assert store(client, "again.jpg", picture(1)) == image_id

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.web.sign_in import COOKIE, is_session, session_of
-from tests.app.helpers import assert_problem, picture, post_images
+from tests.app.helpers import ADDRESS, assert_problem, picture, post_images
 
 KEY = "correct horse battery"
 
@@ -83,11 +84,11 @@ def test_without_a_key_there_is_nothing_to_sign_in_to(client: TestClient) -> Non
         ({}, 200),  # programs
         ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 200),
         ({"Sec-Fetch-Site": "none"}, 200),
-        ({"Origin": "http://testserver"}, 200),
+        ({"Origin": ADDRESS}, 200),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of the same machine
         ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "http://testserver:81"}, 403),
+        ({"Origin": "http://127.0.0.1:81"}, 403),
         ({"Origin": "null"}, 403),
     ],
 )
@@ -106,3 +107,60 @@ def test_allowed_origins_may_change_something(connect: Callable[..., TestClient]
     files = {"files": ("a.jpg", picture(1))}
     assert client.post("/v1/images", files=files, headers=headers).status_code == 200
     assert post_images(client, ("b.jpg", picture(2))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "admitted"),
+    [
+        ("localhost", True),
+        ("LocalHost:8000", True),
+        ("127.0.0.1:9000", True),
+        ("127.8.9.10", True),
+        ("[::1]:8000", True),
+        ("[::1]", True),
+        ("", False),
+        ("evil.example", False),
+        ("evil.example:8000", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("evil@127.0.0.1", False),
+        ("127.0.0.1/evil", False),
+        ("192.168.0.7:8000", False),
+        ("[2001:db8::1]:8000", False),
+        ("[localhost", False),
+        ("friend.example", False),
+    ],
+)
+def test_without_a_key_a_page_whose_name_leads_here_reads_nothing(
+    client: TestClient, host: str, admitted: bool
+) -> None:
+    for path in ("/v1/images", "/add", "/healthz", "/openapi.json"):
+        response = client.get(path, headers={"Host": host})
+        if admitted:
+            assert response.status_code == 200
+        else:
+            detail = assert_problem(response, 421, "misdirected_request")["detail"]
+            assert "VISEM_API_KEY" in detail
+            assert "VISEM_ALLOWED_ORIGINS" in detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "host"),
+    [
+        ({"allowed_origins": ["https://friend.example", "http://other.example:81"]}, "friend.example"),
+        ({"allowed_origins": ["https://friend.example", "http://other.example:81"]}, "Other.Example:81"),
+        ({"allowed_origins": ["*"]}, "friend.example"),
+        ({"api_key": KEY}, "friend.example"),
+        ({"host": "0.0.0.0"}, "friend.example"),  # noqa: S104  # as in the container, where `ports` decides
+    ],
+)
+def test_other_names_lead_here_where_that_is_meant(
+    connect: Callable[..., TestClient], settings: dict[str, Any], host: str
+) -> None:
+    client = connect(**settings)
+    assert client.get("/v1/images", headers={"Host": host, "X-API-Key": KEY}).status_code == 200
+
+
+def test_an_allowed_origin_does_not_let_others_in(connect: Callable[..., TestClient]) -> None:
+    client = connect(host="::1", allowed_origins=["https://friend.example"])
+    assert_problem(client.get("/v1/images", headers={"Host": "evil.example"}), 421, "misdirected_request")
