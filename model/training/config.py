@@ -149,7 +149,7 @@ PRESETS: dict[str, SpaceTraining] = {
         stages=(
             Stage(
                 name="lstm",
-                epochs=15,
+                epochs=60,
                 batch_images=128,
                 captions_per_image=1,
                 encoders=("lstm",),
