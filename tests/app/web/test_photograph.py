@@ -160,7 +160,7 @@ def test_a_photograph_that_is_stored_again_is_kept(service: Service) -> None:
 
 def test_a_photograph_that_another_process_stores_again_is_kept(open_service: Callable[..., Service]) -> None:
     service, other = open_service(), open_service()  # the service, and `visem add` at the same library
-    with TestClient(create_app(service=service)) as client:
+    with TestClient(create_app(service=service), base_url=ADDRESS) as client:
         image_id = store(client, "a.jpg", picture(1))
         client.post(f"/photos/{image_id}/delete")
         [result] = other.ingest([IncomingFile("again.jpg", picture(1))])
