@@ -166,8 +166,9 @@ class LocalHosts:
 
     For a service that only this machine reaches, and that has no key: a web page whose own host name is made to
     resolve to 127.0.0.1 ("DNS rebinding") is of the same site as the service to a browser, and could read all of
-    it. The Host header gives it away. Starlette's TrustedHostMiddleware knows no range of addresses, and cannot
-    say what to do.
+    it. The Host header gives it away. What did not come in at an address of this machine is not looked at: a program
+    that runs the application without a socket has no such pages. Starlette's TrustedHostMiddleware knows no range of
+    addresses, and cannot say what to do.
     """
 
     def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
@@ -177,7 +178,7 @@ class LocalHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http" and not self._admits(Headers(scope=scope)):
+        if scope["type"] == "http" and _came_in_locally(scope) and not self._admits(Headers(scope=scope)):
             problem = Problem(
                 "misdirected_request",
                 "This service has no API key, so it answers on this machine only: call it localhost or 127.0.0.1. "
@@ -199,6 +200,11 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # another name
         return False
+
+
+def _came_in_locally(scope: Scope) -> bool:
+    address, _ = scope.get("server") or ("", None)
+    return is_loopback(address)
 
 
 def _host_name(host: str) -> str:

@@ -13,7 +13,7 @@ from httpx2 import Response
 from PIL import Image
 
 ADDRESS = "http://127.0.0.1:8000"
-"""Where test clients find the service: without a key it answers to names of this machine only."""
+"""Where test clients find the service: at an address of this machine, so that what guards it is tested, too."""
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:

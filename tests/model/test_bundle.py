@@ -128,10 +128,10 @@ class Killer:
             self.happens()
             replace(path, target)
 
-        def killable_write(path: Path, text: str, **options: str) -> None:
-            write_text(path, text[: len(text) // 2], **options)  # type: ignore[arg-type]
+        def killable_write(path: Path, text: str, encoding: str) -> None:
+            write_text(path, text[: len(text) // 2], encoding)
             self.happens()
-            write_text(path, text, **options)  # type: ignore[arg-type]
+            write_text(path, text, encoding)
 
         def killable_copy(source: Path, target: Path) -> None:
             target.write_bytes(source.read_bytes()[:100])
