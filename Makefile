@@ -34,7 +34,7 @@ help:
 	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000'
 	@echo 'make test    lint, types, architecture and all tests'
 	@echo 'make lint    ruff, mypy and import-linter'
-	@echo 'make train   train a joint space:   make train ARGS="--data DIR --out BUNDLE"'
+	@echo 'make train   train a bundle:        make train ARGS="--data DIR --out BUNDLE"'
 	@echo 'make bench   measure this machine:  make bench ARGS="..."'
 	@echo 'make clean   remove the environment and all caches; the library stays'
 
@@ -42,7 +42,7 @@ serve: $(VENV)/.base
 	@exec $(BIN)/visem serve $(ARGS)
 
 train: $(VENV)/.train
-	@exec $(BIN)/visem train space $(ARGS)
+	@exec $(BIN)/visem train bundle $(ARGS)
 
 bench: $(VENV)/.base
 	@exec $(BIN)/visem bench $(ARGS)

@@ -5,6 +5,7 @@
     backbone.onnx          the same network as a graph; its weights are read out of backbone.safetensors
     encoders.safetensors   image projection, word vectors, LSTM (model/encoders.py)
     vocabulary.txt         one word a line (model/words.py)
+    composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/composition.py)
     captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner.py)
     structures.json        its words, parts of speech and structures
     MODEL_CARD.md          data, licence terms, recipe, figures
@@ -40,6 +41,7 @@ BACKBONE_GRAPH = "backbone.onnx"
 ENCODERS = "encoders.safetensors"
 VOCABULARY = "vocabulary.txt"
 MODEL_CARD = "MODEL_CARD.md"
+COMPOSITION = "composition.safetensors"
 VECTOR_FILES = frozenset({BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY})
 """Files that determine a vector. All others may change without making a library's vectors worthless."""
 REQUIRED_FILES = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
@@ -99,10 +101,11 @@ class CompositionConfig(_Config):
     swap_removal: float = Field(default=0.0, ge=0, description="What an exchanged attribute still takes away.")
     thing_image_weight: float = Field(default=0.5, ge=0, description="As swap_image_weight, for things.")
     thing_removal: float = Field(default=0.5, ge=0, description="As swap_removal, for things.")
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: float = Field(default=0.2, gt=0)
     taken: float = Field(default=1.0, ge=0, description="Weight of how often the removed word stands before a head.")
     put: float = Field(default=0.5, ge=0, description="The same for the added word.")
-    phrases: int = Field(default=2, ge=1, description="To how many phrases an added word is completed.")
+    phrases: int = Field(default=1, ge=1, description="To how many phrases an added word is completed.")
+    looks: float = Field(default=1.0, ge=0, description="Weight of what photographs of a phrase look like.")
     heads: tuple[str, ...] = Field(default=(), description="Words that attributes stand before; none: a plain sum.")
     pairs: dict[str, dict[str, int]] = Field(
         default_factory=dict, description="How often a word stood right before a head, or (empty) before none."

@@ -46,7 +46,7 @@ KNOTS = 8
 """Bins by which the shape of a curve is corrected."""
 _LEAST_HITS = 100
 _SEED = 0
-_MAX_SWAPS = 4_000
+_MAX_SWAPS = 5_000
 _FLAT = 1e-6
 
 

@@ -6,17 +6,24 @@ both, as long as nothing is exchanged. It does badly where one word takes the pl
 hand, and words are both taken from it and put into it, a word that is put in is first completed to a phrase, by what
 the word that is taken out says about the image:
 
-    fit(h)    = x . bag(A + h) / temperature + taken * log n(A, h) + put * log n(B, h)      for each head h
-    phrases   = the `phrases` heads with the largest fit, weighed by its softmax: "a B h"
-    q         = image * x + sum_B weight_B * normalise(sum_h p(h) sentence("a B h")) - removal * sum_A weight_A * a
+    fit(h)    = x . bag(A + h) / temperature + taken * log n(A, h) + seen(h, x) + put * log n(B, h)   for each head h
+    phrases   = the `phrases` heads with the largest fit, weighed by its softmax: "B h"
+    v(B h)    = normalise(s + looks * L s), s = sentence("B h")
+    q         = image * x + sum_B weight_B * normalise(sum_h p(h) v(B h)) - removal * sum_A weight_A * a
 
 x is the image, A what is subtracted, B what is added. Heads h are words that follow attributes in captions (*dog*,
 *shirt*), and the empty one: n counts how often a word stands right before a head in the training captions; n(A, none)
 is how often attributes stand before A itself. So *cat* and *snow* stay the operands that they are, and *brown* becomes
-*a brown dog* on a photograph of a black dog. Things are exchanged with weights of the image and of the removal that are
-their own: a whole phrase says nearly all that is asked for, a thing leaves the rest of the picture to the image. The
-result does not depend on the order of the operands, and every operand's part in the sum is its own, so a score can be
-explained. docs/arithmetic.md has what lost to this rule, in figures.
+*brown dog* on a photograph of a black dog. Things are exchanged with weights of the image and of the removal that are
+their own: a whole phrase says nearly all that is asked for, a thing leaves the rest of the picture to the image.
+
+Two parts are learned from the training photographs (`LearnedComposition`). `seen` is a softmax regression: which head
+an attribute stands before in the captions of a photograph like x. It only divides among heads what the counts give
+them together: whether there is a head at all is not for the image to say. L is a linear map from the sentence vector
+of a phrase to the direction that tells photographs of it from others (linear discriminant analysis).
+
+The result does not depend on the order of the operands, and every operand's part in the sum is its own, so a score can
+be explained. docs/arithmetic.md has what lost to this rule, in figures.
 
 Source of the plain sum: Kiros et al. 2014 (arXiv 1411.2539), multimodal linguistic regularities.
 """
@@ -24,14 +31,18 @@ Source of the plain sum: Kiros et al. 2014 (arXiv 1411.2539), multimodal linguis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from model.bundle import CompositionConfig
-from model.errors import DegenerateQueryError
+from model.errors import BundleError, DegenerateQueryError
 from model.words import Vocabulary, tokenise
 
 Vectors = npt.NDArray[np.float32]
@@ -42,9 +53,48 @@ Embed = Callable[[Sequence[str]], Vectors]
 
 DEGENERATE_NORM = 0.05
 """A sum of unit vectors shorter than this has no direction worth searching by."""
+SMOOTHING = 0.5
+"""Added to every count, so that what was never seen stays possible."""
 EPSILON = 1e-6
-_SMOOTHING = 0.5
 _REMEMBERED = 4096
+
+
+@dataclass(frozen=True)
+class LearnedComposition:
+    """What the rule learned from the training photographs: arrays, for H heads in a space of D dimensions."""
+
+    heads: Vectors
+    """(H, D): the softmax regression's weights, in the order of `CompositionConfig.heads`."""
+    bias: Vectors
+    """(H,)"""
+    looks: Vectors
+    """(D, D): a row vector of a phrase times this is what photographs of it look like."""
+
+    @classmethod
+    def none(cls, heads: int, dimension: int) -> LearnedComposition:
+        """Nothing learned: no head is likelier than the counts say, and a phrase is its sentence vector."""
+        return cls(
+            np.zeros((heads, dimension), np.float32),
+            np.zeros(heads, np.float32),
+            np.zeros((dimension, dimension), np.float32),
+        )
+
+    @classmethod
+    def load(cls, file: Path, heads: int, dimension: int) -> LearnedComposition:
+        """Read a file of a bundle. Errors: `BundleError` where its arrays are not those of its configuration."""
+        try:
+            arrays = load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise BundleError("bundle_corrupted", f"{file} cannot be read: {error}. Restore the bundle.") from error
+        shapes = {"heads": (heads, dimension), "bias": (heads,), "looks": (dimension, dimension)}
+        if {name: array.shape for name, array in arrays.items()} != shapes:
+            raise BundleError("bundle_corrupted", f"{file} does not fit the configuration of its bundle.")
+        return cls(**{name: array.astype(np.float32) for name, array in arrays.items()})
+
+    def save(self, file: Path) -> None:
+        """Write it, in half precision."""
+        arrays = {"heads": self.heads, "bias": self.bias, "looks": self.looks}
+        save_file({name: array.astype(np.float16) for name, array in arrays.items()}, file)
 
 
 class Composer:
@@ -53,6 +103,7 @@ class Composer:
     def __init__(
         self,
         config: CompositionConfig,
+        learned: LearnedComposition,
         vocabulary: Vocabulary,
         word_vectors: Callable[[Sequence[int]], Vectors],
         operand: Embed,
@@ -65,6 +116,8 @@ class Composer:
         self.config = config
         self._operand = operand
         self.heads = [head for head in config.heads if head in vocabulary]
+        rows = [row for row, head in enumerate(config.heads) if head in vocabulary]
+        self._seen, self._bias, self._looks = learned.heads[rows], learned.bias[rows], learned.looks
         places = [vocabulary.number(head) for head in self.heads]
         # The last row is the empty head.
         heads = word_vectors(places)
@@ -74,7 +127,7 @@ class Composer:
         self._word_vectors = word_vectors
         self._counts = lru_cache(_REMEMBERED)(self._count)
         self._sentence = sentence
-        self._known_phrases: dict[str, Vectors] = {}
+        self._known_phrases: dict[str, Floats] = {}
 
     def parts(self, terms: Sequence[Term]) -> Vectors:
         """What each of n terms contributes: float32 (n, D), rows that add up to the unit vector of the whole.
@@ -100,17 +153,22 @@ class Composer:
         return total
 
     def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:
-        """How well each head, with what is removed before it, fits an image (D,): cosines (heads + 1,)."""
-        fit = np.zeros(len(self._head_vectors))
+        """How well each head, with what is removed before it, fits an image (D,): (heads + 1,), the empty one last."""
         near = self._head_vectors @ image
+        evidence = self._seen @ image + self._bias
+        total = np.zeros(len(self._head_vectors))
         for text in removed:
             numbers, _ = self._vocabulary.resolve(text)
             word = self._word_vectors(numbers).sum(axis=0)
             lengths = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
-            fit += (near + float(word @ image)) / np.sqrt(np.maximum(lengths, EPSILON))
-        return fit / len(removed)
+            cosines = (near + float(word @ image)) / np.sqrt(np.maximum(lengths, EPSILON))
+            counted = self.config.taken * self._counts(text)
+            fit = cosines / self.config.temperature + counted
+            fit[:-1] += evidence + _log_sum(counted[:-1]) - _log_sum(counted[:-1] + evidence)
+            total += fit
+        return total / len(removed)
 
-    def complete(self, fit: Floats, added: str, removed: Sequence[str]) -> tuple[Floats | None, float]:
+    def complete(self, fit: Floats, added: str) -> tuple[Floats | None, float]:
         """An added text as phrases, by the fit of the heads: a unit vector (D,), and the share of the empty head.
 
         There is no vector where that share is all.
@@ -118,8 +176,7 @@ class Composer:
         words = tokenise(added)
         if len(words) != 1:  # more than a word is a phrase already
             return None, 1.0
-        score = fit / self.config.temperature + self.config.put * self._counts(words[0])
-        score = score + self.config.taken * np.mean([self._counts(text) for text in removed], axis=0)
+        score = fit + self.config.put * self._counts(words[0])
         best = np.argsort(-score, kind="stable")[: self.config.phrases]
         chances = np.exp(score[best] - score[best[0]])
         chances /= chances.sum()
@@ -127,9 +184,11 @@ class Composer:
         alone = phrases.pop(len(self.heads), 0.0)
         if not phrases:
             return None, 1.0
-        vectors = self._embed_phrases([f"a {added} {self.heads[at]}" for at in phrases])
-        total: Floats = np.sum([chance * row for chance, row in zip(phrases.values(), vectors, strict=True)], axis=0)
-        return total / max(float(np.linalg.norm(total)), EPSILON), alone
+        embedded = self._embed_phrases([f"{added} {self.heads[at]}" for at in phrases])
+        vectors = [_unit(said + self.config.looks * looks) for said, looks in embedded]
+        return _unit(
+            np.sum([chance * row for chance, row in zip(phrases.values(), vectors, strict=True)], axis=0)
+        ), alone
 
     def _exchange(
         self, image: Vectors, terms: Sequence[Term], weighted: Floats, added: Sequence[int], removed: Sequence[int]
@@ -140,11 +199,11 @@ class Composer:
         fit = self.head_fit(image, taken)
         shares = []
         for at in added:
-            phrase, alone = self.complete(fit, str(terms[at][0]), taken)
+            phrase, alone = self.complete(fit, str(terms[at][0]))
             shares.append(alone)
             if phrase is not None:
                 mixed = (1 - alone) * phrase + alone * weighted[at] / terms[at][1]
-                parts[at] = terms[at][1] * mixed / max(float(np.linalg.norm(mixed)), EPSILON)
+                parts[at] = terms[at][1] * _unit(mixed)
         things = float(np.mean(shares))
         config = self.config
         images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
@@ -153,22 +212,23 @@ class Composer:
         return parts
 
     def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
-        """Phrases by the sentence encoder, those that are not remembered all at once."""
+        """Phrases by the sentence encoder, and what they look like: (2, D) each. Unknown ones are embedded at once."""
         known = self._known_phrases
         found = {text: known[text] for text in texts if text in known}
         missing = [text for text in texts if text not in found]
         if missing:
-            found |= zip(missing, self._sentence(missing), strict=True)
+            said = self._sentence(missing)
+            found |= zip(missing, np.stack([said, said @ self._looks], axis=1).astype(np.float64), strict=True)
             if len(known) >= _REMEMBERED:
                 known = {}
             self._known_phrases = known | {text: found[text] for text in missing}  # a new one: others may be reading
-        return [found[text].astype(np.float64) for text in texts]
+        return [found[text] for text in texts]
 
     def _count(self, text: str) -> Floats:
         """The logarithm of how often a word stands before each head, and before none: (heads + 1,)."""
         words = tokenise(text)
         counts = self.config.pairs.get(words[0], {}) if len(words) == 1 else {}
-        logarithms: Floats = np.log([counts.get(head, 0) + _SMOOTHING for head in (*self.heads, "")])
+        logarithms: Floats = np.log([counts.get(head, 0) + SMOOTHING for head in (*self.heads, "")])
         return logarithms
 
     def operand(self, text: str) -> Floats:
@@ -183,6 +243,16 @@ class Composer:
         units = np.stack(rows).astype(np.float64)
         units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), EPSILON)
         return units
+
+
+def _unit(vector: Floats) -> Floats:
+    unit: Floats = vector / max(float(np.linalg.norm(vector)), EPSILON)
+    return unit
+
+
+def _log_sum(logarithms: Floats) -> float:
+    """The logarithm of the sum of what these are logarithms of; they may not be empty."""
+    return float(np.logaddexp.reduce(logarithms))
 
 
 def _require_direction(parts: Floats) -> float:

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from model.bundle import ENCODERS, Bundle, BundleConfig, CompositionConfig, SentenceEncoder
-from model.composition import Composer, Term
+from model.bundle import COMPOSITION, ENCODERS, Bundle, BundleConfig, CompositionConfig, SentenceEncoder
+from model.composition import Composer, LearnedComposition, Term
 from model.encoders import (
     EPSILON,
     Backbone,
@@ -62,7 +62,13 @@ class JointSpace:
         with torch.inference_mode():
             grounded = encoders.words(torch.arange(self.config.text.grounded_words, device=device))
             self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
-        self.composer = self.composer_with(self.config.composition)
+        heads = len(self.config.composition.heads)
+        self.learned_composition = (
+            LearnedComposition.load(bundle.path / COMPOSITION, heads, self.dimension)
+            if COMPOSITION in self.config.files
+            else LearnedComposition.none(heads, self.dimension)
+        )
+        self.composer = self.composer_with(self.config.composition, self.learned_composition)
 
     @classmethod
     def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
@@ -166,16 +172,22 @@ class JointSpace:
         """What each of n terms contributes to their sum: float32 (n, D), rows that add up to `compose(terms)`."""
         return self.composer.parts(terms)
 
-    def with_config(self, config: BundleConfig) -> JointSpace:
-        """The same space and the same weights under another configuration: one not written yet, say."""
+    def with_config(self, config: BundleConfig, learned: LearnedComposition | None = None) -> JointSpace:
+        """The same space and the same weights under another configuration: one not written yet, say.
+
+        `learned` goes with its rule of arithmetic; by default it is what the bundle has.
+        """
         other = copy(self)
         other.bundle = replace(self.bundle, config=config)
-        other.composer = other.composer_with(config.composition)
+        other.learned_composition = self.learned_composition if learned is None else learned
+        other.composer = other.composer_with(config.composition, other.learned_composition)
         return other
 
-    def composer_with(self, config: CompositionConfig) -> Composer:
+    def composer_with(self, config: CompositionConfig, learned: LearnedComposition) -> Composer:
         """The rule of arithmetic with other numbers, on this space."""
-        return Composer(config, self.bundle.vocabulary, self._word_vectors, self.embed_operands, self.embed_texts)
+        return Composer(
+            config, learned, self.bundle.vocabulary, self._word_vectors, self.embed_operands, self.embed_texts
+        )
 
     @torch.inference_mode()
     def _word_vectors(self, numbers: Sequence[int]) -> Vectors:

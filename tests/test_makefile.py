@@ -119,7 +119,7 @@ def test_targets_at_the_same_time_install_one_after_the_other(checkout: Checkout
     assert result.returncode == 0, result.stderr
     assert sum("--editable .[train]" in line for line in checkout.logged()) == 1
     assert sum(line.endswith("--editable .") for line in checkout.logged()) == 1
-    assert {"visem serve", "visem train space", "visem bench"} <= set(checkout.logged())
+    assert {"visem serve", "visem train bundle", "visem bench"} <= set(checkout.logged())
 
 
 def test_an_old_python_is_told_so(checkout: Checkout) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +17,7 @@ from app.cli.progress import progress
 
 if TYPE_CHECKING:
     from app.cli.progress import Reporter
+    from model.evaluation.retrieval import RetrievalReport
     from model.training.loop import Progress
 
 BundleToChange = Annotated[
@@ -79,27 +81,45 @@ def space(
     An interrupted command continues when it is repeated with the same settings.
     """
     _check_out(out, overwrite)
-    try:
-        from model.training.config import PRESETS
-        from model.training.space import train_space
-        from model.training.weights import BackboneWeightsError
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            "training_unavailable",
-            f"Training needs the package {error.name}. Install Visem with the extra `train`: visem[train].",
-        ) from error
-    chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
-    config = PRESETS[preset].model_copy(update={name: value for name, value in chosen.items() if value is not None})
     work = work or out.with_name(f"{out.name}.work")
-    with progress("Training", "steps") as reporter:
-        try:
-            result = train_space(data, out, config, work=work, report=_reported(reporter), resume=resume)
-        except BackboneWeightsError as error:
-            raise CommandError("backbone_weights", str(error)) from error
+    chosen: dict[str, object] = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
+    result = _train_space(data, out, preset, chosen, work, resume)
     if json:
         print_json({"bundle": shown(out), **result.to_json()})
         return
     write(f"Wrote the bundle {shown(out)}: recall sum {result.recall_sum:.1f} on the development split.\n")
+    say(f"The working files in {shown(work)} are not needed any more.")
+
+
+@train.command()
+def bundle(
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")],
+    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 7,
+    work: WorkOption = None,
+    resume: ResumeOption = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train all of it as the shipped bundle was: a joint space, what is fitted to it, and a captioner.
+
+    An interrupted command continues when it is repeated with the same settings.
+    """
+    _check_out(out, overwrite)
+    work = work or out.with_name(f"{out.name}.work")
+    unfinished = work / "bundle"
+    result = _train_space(data, unfinished, "default", {"seed": seed}, work, resume)
+    figures = _train_captioner(data, unfinished, {"seed": seed}, work, resume)
+    if out.exists():
+        shutil.rmtree(out)
+    shutil.move(unfinished, out)  # `work` may be on another disk
+    if json:
+        print_json({"bundle": shown(out), **result.to_json(), "captions": figures})
+        return
+    write(
+        f"Wrote the bundle {shown(out)}: recall sum {result.recall_sum:.1f}, CIDEr {figures['cider']:.2f} on the "
+        "development split.\n"
+    )
     say(f"The working files in {shown(work)} are not needed any more.")
 
 
@@ -144,10 +164,6 @@ def captioner(
 
     The joint space stays as it is, and so do libraries. An interrupted command continues when it is repeated.
     """
-    from model.tagging import TaggerUnavailable
-    from model.training.captioner import train_captioner
-    from model.training.captioner_config import CaptionerTraining
-
     chosen: dict[str, object] = {
         "seed": seed,
         "context": context,
@@ -159,15 +175,8 @@ def captioner(
     if text_alone:
         # A reward needs an image to describe.
         chosen |= {"image_share": 0.0, "reward_steps": 0}
-    settings = CaptionerTraining().model_copy(
-        update={name: value for name, value in chosen.items() if value is not None}
-    )
     work = work or model.with_name(f"{model.name}.work")
-    with progress("Training", "steps") as reporter:
-        try:
-            figures = train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
-        except TaggerUnavailable as error:
-            raise CommandError("training_unavailable", str(error)) from error
+    figures = _train_captioner(data, model, chosen, work, resume)
     if json:
         print_json({"bundle": shown(model), **figures})
         return
@@ -176,6 +185,42 @@ def captioner(
         f"CIDEr {figures['cider']:.2f} on the development split.\n"
     )
     say(f"The working files in {shown(work)} are not needed any more.")
+
+
+def _train_space(
+    data: Path, out: Path, preset: str, chosen: dict[str, object], work: Path, resume: bool
+) -> RetrievalReport:
+    """With the settings of a preset, but for those chosen that are not None."""
+    try:
+        from model.training.config import PRESETS
+        from model.training.space import train_space
+        from model.training.weights import BackboneWeightsError
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            "training_unavailable",
+            f"Training needs the package {error.name}. Install Visem with the extra `train`: visem[train].",
+        ) from error
+    config = PRESETS[preset].model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    with progress("Training", "steps") as reporter:
+        try:
+            return train_space(data, out, config, work=work, report=_reported(reporter), resume=resume)
+        except BackboneWeightsError as error:
+            raise CommandError("backbone_weights", str(error)) from error
+
+
+def _train_captioner(data: Path, model: Path, chosen: dict[str, object], work: Path, resume: bool) -> dict[str, Any]:
+    """With the default settings, but for those chosen that are not None."""
+    from model.tagging import TaggerUnavailable
+    from model.training.captioner import train_captioner
+    from model.training.captioner_config import CaptionerTraining
+
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    settings = CaptionerTraining().model_copy(update=changes)
+    with progress("Training", "steps") as reporter:
+        try:
+            return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
+        except TaggerUnavailable as error:
+            raise CommandError("training_unavailable", str(error)) from error
 
 
 def _reported(reporter: Reporter) -> Callable[[Progress], None]:
@@ -220,21 +265,23 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
     from model.space import JointSpace
     from model.training.posthoc import fit_posthoc, store
 
-    dev = load_dataset(data, "dev")
+    train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
     space = JointSpace.load(model, device="cpu")
     with progress("Embedding", "images") as reporter:
         vectors = embed_photographs(space, dev, reporter.update)
     document: dict[str, object] = {"bundle": shown(model)}
     if with_composition:
+        with progress("Embedding", "images") as reporter:
+            train_vectors = embed_photographs(space, train, reporter.update)
         with progress("Fitting", "settings") as reporter:
-            fitted = fit_posthoc(space, load_dataset(data, "train"), dev, vectors, reporter.update)
-        store(model, space, composition=fitted.composition, calibration=fitted.calibration)
+            fitted = fit_posthoc(space, train, dev, train_vectors, vectors, reporter.update)
+        store(model, fitted.within(space.config, f"{dev.name}-{dev.split}"), fitted.learned)
         errors = fitted.calibration.errors
         document["composition"] = fitted.composition.model_dump(mode="json", exclude={"heads", "pairs"})
         document["regularities"] = fitted.regularities
     else:
         chances = fit_calibration(space, dev, vectors)
-        store(model, space, calibration=chances)
+        store(model, space.config.model_copy(update={"calibration": chances}))
         errors = chances.errors
     document["calibration_error"] = errors
     if json:

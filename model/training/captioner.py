@@ -38,7 +38,7 @@ from model.training.captioner_expectation import fit_expectation
 from model.training.captioner_loop import Centres, perplexity, train_language, unit
 from model.training.captioner_ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
 from model.training.captioner_reward import train_reward
-from model.training.card import write_captions_section
+from model.training.card import model_card
 from model.training.loop import Progress, Report
 from model.training.nothing import pictures_of_nothing
 from model.trigrams import KneserNeyTrigrams, Table, document_frequencies, pack, to_arrays
@@ -137,7 +137,7 @@ def train_captioner(
     figures["perplexity"] = perplexities
     figures["right_first"] = section.quality.get("right_first", 0.0)
     section = section.model_copy(update={"quality": {f"{dev.name}-dev": figures}})
-    write_captions_section(trial, section)
+    (trial / MODEL_CARD).write_text(model_card(_with(base, section)), encoding="utf-8")
     write_config(bundle, _with(base, section), [trial / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)])
     return figures
 

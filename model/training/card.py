@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from model.bundle import MODEL_CARD, BundleConfig
+from model.bundle import BundleConfig
 from model.captioner_config import CaptionerConfig
 
 _FLICKR8K_TERMS = """\
@@ -22,12 +21,7 @@ classifier of the backbone's pre-training (the thousand kinds of things of Image
 
 
 def model_card(config: BundleConfig) -> str:
-    """Markdown: what it is, data and terms, recipe and command, figures, limits."""
-    stages = "\n".join(
-        f"| {stage['name']} | {stage['epochs']} | {stage['batch_images']} x {stage['captions_per_image']} "
-        f"| {', '.join(stage['encoders'])} | {stage['learning_rate']:g} | {stage['backbone_learning_rate']:g} |"
-        for stage in config.recipe["stages"]
-    )
+    """Markdown: what it is, data and terms, recipe and command, figures, limits, and the captioner if there is one."""
     figures = "\n".join(
         f"| {name} | {encoder}{' (default)' if encoder == config.text.sentence_encoder else ''} "
         f"| {_scores(report['image_to_sentence'])} | {_scores(report['sentence_to_image'])} |"
@@ -40,7 +34,6 @@ def model_card(config: BundleConfig) -> str:
         if quality["regularities"]
     )
     terms = _FLICKR8K_TERMS if "flickr8k" in config.training_data.lower() else "See the set's own terms of use."
-    preset = config.recipe["preset"]
     teachers = _TEACHERS if config.text.code_dimension is not None else ""
     kinds = _KINDS if config.image.kinds else ""
     return f"""# {config.name}
@@ -57,17 +50,7 @@ Trained on {config.training_data}; the backbone started from its published Image
 
 {terms}
 
-## Recipe
-
-    visem train space --data DIR --preset {preset} --seed {config.recipe["seed"]} --out BUNDLE
-
-Loss: {config.recipe["loss"]}. The rest stands in `bundle.json`.
-
-| stage | epochs | batch (images x captions) | sentence encoders | rate | backbone's rate |
-|---|---|---|---|---|---|
-{stages}
-
-## Figures
+{_recipe(config.recipe) if config.recipe else ""}## Figures
 
 R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the best of an image's captions.
 
@@ -75,8 +58,8 @@ R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the b
 |---|---|---|---|
 {figures}
 
-Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 in percent. The
-numbers of the rule of arithmetic were fitted on them.
+Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 / how much of the
+rest of the photograph the first answer keeps, in percent. The numbers of the rule of arithmetic were fitted on them.
 
 | split | queries | arithmetic | the image alone | the text alone |
 |---|---|---|---|---|
@@ -88,6 +71,25 @@ It was taught by photographs of people, dogs, sports, streets and landscapes, as
 of other things it knows what the pre-training of its parts left in them, which is names rather than relations. Words
 outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
 do not use it to judge anybody.
+{"" if config.captioner is None else _captions(config.captioner)}"""
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    stages = "\n".join(
+        f"| {stage['name']} | {stage['epochs']} | {stage['batch_images']} x {stage['captions_per_image']} "
+        f"| {', '.join(stage['encoders'])} | {stage['learning_rate']:g} | {stage['backbone_learning_rate']:g} |"
+        for stage in recipe["stages"]
+    )
+    return f"""## Recipe
+
+    visem train space --data DIR --preset {recipe["preset"]} --seed {recipe["seed"]} --out BUNDLE
+
+Loss: {recipe["loss"]}. The rest stands in `bundle.json`.
+
+| stage | epochs | batch (images x captions) | sentence encoders | rate | backbone's rate |
+|---|---|---|---|---|---|
+{stages}
+
 """
 
 
@@ -98,16 +100,11 @@ def _scores(scores: dict[str, float]) -> str:
 
 def _successes(report: dict[str, Any]) -> str:
     kinds = (report[kind] for kind in ("arithmetic", "image_only", "text_only"))
-    return " | ".join(f"{scores['success_at_1']:.1f} / {scores['success_at_10']:.1f}" for scores in kinds)
+    keys = ("success_at_1", "success_at_10", "keeping_the_rest")
+    return " | ".join(" / ".join(f"{scores[key]:.1f}" for key in keys) for scores in kinds)
 
 
-CAPTIONS_HEADING = "## Captions"
-
-
-def write_captions_section(bundle: Path, section: CaptionerConfig) -> None:
-    """Put what the captioner is and what it scored at the end of the bundle's card, in place of an earlier one."""
-    path = bundle / MODEL_CARD
-    before = path.read_text(encoding="utf-8").split(CAPTIONS_HEADING)[0].rstrip()
+def _captions(section: CaptionerConfig) -> str:
     rows = []
     for split, figures in section.quality.items():
         rows.append((f"{split}, written", figures))
@@ -117,9 +114,8 @@ def write_captions_section(bundle: Path, section: CaptionerConfig) -> None:
         f"| {name} | {scores['bleu1']:.1f} | {scores['bleu4']:.1f} | {scores['rouge_l']:.3f} | {scores['cider']:.3f} |"
         for name, scores in rows
     )
-    text = f"""{before}
-
-{CAPTIONS_HEADING}
+    return f"""
+## Captions
 
 A structure-content neural language model (context: {section.network.context}) of {section.network.words:,} words,
 trained on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the
@@ -131,4 +127,3 @@ development split.
 |---|---|---|---|---|
 {table}
 """
-    path.write_text(text, encoding="utf-8")

@@ -121,7 +121,7 @@ PRESETS: dict[str, SpaceTraining] = {
         stages=(
             Stage(
                 name="frozen",
-                epochs=20,
+                epochs=60,
                 batch_images=500,
                 captions_per_image=2,
                 encoders=("bag",),

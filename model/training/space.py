@@ -37,14 +37,13 @@ from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
-from model.training.card import model_card
 from model.training.config import SpaceTraining
 from model.training.data import Pixels, TrainingSet, encode_captions, load_pixels
 from model.training.export import export_backbone
 from model.training.kinds import COUNT as KINDS
 from model.training.kinds import Kinds, kind_names
 from model.training.loop import Progress, Report, TrainedParts, run_stage
-from model.training.posthoc import fit_posthoc
+from model.training.posthoc import fit_posthoc, store
 from model.training.teacher import CODE_DIMENSION, embed_with_teacher, quantise
 from model.training.vocabulary import choose_words
 from model.training.weights import backbone_preprocessing, load_pretrained
@@ -243,21 +242,18 @@ def _measure_and_choose(
 ) -> RetrievalReport:
     """Let the development split choose the sentence encoder and fit what comes after it; write the figures."""
     space = JointSpace.load(folder, device="cpu")
-    images = embed_photographs(space, dev, lambda done, total: report(Progress("measuring", done, total)))
+    images, seen = (
+        embed_photographs(space, split, lambda done, total: report(Progress("measuring", done, total)))
+        for split in (dev, train)
+    )
     reports = rank_photographs(space, dev, images, config.text.choices)
     best = max(config.text.choices, key=lambda encoder: reports[encoder].recall_sum)
     retrieval = {encoder: reports[encoder].to_json() for encoder in config.text.choices}
     chosen = config.model_copy(update={"text": config.text.model_copy(update={"sentence_encoder": best})})
-    posthoc = fit_posthoc(space.with_config(chosen), train, dev, images)
-    config = chosen.model_copy(
-        update={
-            "composition": posthoc.composition,
-            "calibration": posthoc.calibration,
-            "quality": {f"{dev.name}-dev": {"retrieval": retrieval, "regularities": posthoc.regularities}},
-        }
-    )
-    (folder / MODEL_CARD).write_text(model_card(config), encoding="utf-8")
-    write_config(folder, config)
+    split = f"{dev.name}-{dev.split}"
+    chosen = chosen.model_copy(update={"quality": {split: {"retrieval": retrieval}}})
+    posthoc = fit_posthoc(space.with_config(chosen), train, dev, seen, images)
+    store(folder, posthoc.within(chosen, split), posthoc.learned)
     return reports[best]
 
 

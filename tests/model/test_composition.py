@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.bundle import CompositionConfig
-from model.composition import Composer, Term
-from model.errors import DegenerateQueryError, NoKnownWordsError
+from model.composition import Composer, LearnedComposition, Term
+from model.datasets import CaptionDataset, CaptionedImage
+from model.errors import BundleError, DegenerateQueryError, NoKnownWordsError
 from model.space import JointSpace
+from model.training.composition import count_phrases
+from model.training.phrases import learn_composition
 
 CONFIG = CompositionConfig(
     heads=("dog", "shirt", "no-such-word"),
@@ -26,7 +31,7 @@ CONFIG = CompositionConfig(
 
 @pytest.fixture(scope="module")
 def composer(space: JointSpace) -> Composer:
-    return space.composer_with(CONFIG)
+    return space.composer_with(CONFIG, LearnedComposition.none(len(CONFIG.heads), space.dimension))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def test_an_attribute_is_completed_by_what_the_image_shows(
     space: JointSpace, composer: Composer, dog: np.ndarray
 ) -> None:
     parts = composer.parts(swap(dog, "black", "brown"))
-    (brown_dog,) = space.embed_texts(["a brown dog"])
+    (brown_dog,) = space.embed_texts(["brown dog"])
     assert parts[2] @ brown_dog / np.linalg.norm(parts[2]) == pytest.approx(1, abs=1e-5)
 
 
@@ -114,3 +119,58 @@ def test_every_sum_has_length_one_or_is_refused(
     except DegenerateQueryError:
         return
     assert np.linalg.norm(parts.sum(axis=0)) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_was_seen_moves_chances_between_heads_but_not_away_from_none(
+    space: JointSpace, composer: Composer, dog: np.ndarray
+) -> None:
+    learned = LearnedComposition.none(len(CONFIG.heads), space.dimension)
+    learned.heads[1] = 20 * dog  # such photographs have black shirts
+    learned.bias[:] = -7  # as a regression over heads alone leaves it: nothing there says what it is for none
+    before, after = composer.head_fit(dog, ["black"]), space.composer_with(CONFIG, learned).head_fit(dog, ["black"])
+    assert after[-1] == pytest.approx(before[-1])
+    assert np.argmax(before) == 0
+    assert np.argmax(after) == 1
+    parts = space.composer_with(CONFIG, learned).parts(swap(dog, "black", "brown"))
+    (brown_shirt,) = space.embed_texts(["brown shirt"])
+    assert parts[2] @ brown_shirt / np.linalg.norm(parts[2]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_phrase_is_also_what_its_photographs_look_like(space: JointSpace, dog: np.ndarray) -> None:
+    learned = LearnedComposition.none(len(CONFIG.heads), space.dimension)
+    learned.looks[:] = np.eye(space.dimension)[::-1]
+    parts = space.composer_with(CONFIG, learned).parts(swap(dog, "black", "brown"))
+    (said,) = space.embed_texts(["brown dog"])
+    wanted = said + CONFIG.looks * said[::-1]
+    assert parts[2] @ wanted / np.linalg.norm(parts[2]) / np.linalg.norm(wanted) == pytest.approx(1, abs=1e-5)
+
+
+def test_it_learns_from_photographs_which_thing_a_colour_belongs_to(space: JointSpace, tmp_path: Path) -> None:
+    """Vectors that say *dog* or *shirt*; the counts say neither."""
+    captions = [f"a {colour} {thing} here" for thing in ("dog", "shirt") for colour in ("black", "brown", "red")] * 6
+    items = tuple(CaptionedImage(tmp_path / f"{at}.jpg", (caption,)) for at, caption in enumerate(captions))
+    train = CaptionDataset("made", "train", items)
+    images = space.embed_texts(captions)
+    counted = count_phrases(train).model_copy(update={"temperature": 1e6})  # what the words' own vectors say aside
+    assert set(counted.heads) == {"dog", "shirt"}
+    learned, taken = learn_composition(space, train, images, counted)
+    assert taken >= 0
+    composer = space.composer_with(counted, learned)
+    for thing in counted.heads:
+        fit = composer.head_fit(space.embed_texts([f"the {thing}"])[0], ["black"])
+        assert composer.heads[int(np.argmax(fit[:-1]))] == thing
+    kept = tmp_path / "composition.safetensors"
+    learned.save(kept)
+    again = LearnedComposition.load(kept, len(counted.heads), space.dimension)
+    np.testing.assert_allclose(again.looks, learned.looks, atol=1e-3)
+
+
+def test_a_file_of_another_rule_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "composition.safetensors"
+    LearnedComposition.none(3, 8).save(file)
+    for heads, dimension in ((2, 8), (3, 9)):
+        with pytest.raises(BundleError, match="does not fit"):
+            LearnedComposition.load(file, heads, dimension)
+    file.write_bytes(b"no tensors")
+    with pytest.raises(BundleError, match="cannot be read"):
+        LearnedComposition.load(file, 3, 8)

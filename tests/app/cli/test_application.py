@@ -46,7 +46,7 @@ def test_looking_at_a_library_needs_no_torch(environment: dict[str, str]) -> Non
 def test_every_command_explains_itself(run: Run) -> None:
     for command in (
         *("serve", "add", "search", "caption", "remove", "reindex", "info", "bench"),
-        *("sentences add", "sentences list", "sentences remove", "train space", "evaluate retrieval"),
+        *("sentences add", "sentences list", "sentences remove", "train space", "train bundle", "evaluate retrieval"),
     ):
         outcome = run(*command.split(), "--help")
         assert outcome.status == 0, command

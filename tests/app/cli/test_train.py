@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from model.bundle import Bundle
+from model.bundle import MODEL_CARD, Bundle
+from model.training import captioner_config
 from model.training.config import PRESETS, SpaceTraining, Stage
 from tests.app.cli.conftest import CAPTIONS, Run
+from tests.captioning import SMALL as SMALL_CAPTIONER
 
 SMALL = SpaceTraining(
     backbone="tf_efficientnet_lite0",
@@ -41,6 +43,24 @@ def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     outcome = run(*arguments, "--overwrite")
     assert outcome.status == 0
     assert "recall sum" in outcome.stdout
+
+
+def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "default", SMALL)
+    monkeypatch.setattr(captioner_config, "CaptionerTraining", lambda: SMALL_CAPTIONER)
+    out = tmp_path / "bundle"
+    outcome = run("train", "bundle", "--data", CAPTIONS, "--out", out, "--json")
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image", "captions"}
+    config = Bundle.load(out).config
+    assert config.captioner is not None
+    assert config.recipe["seed"] == config.captioner.training["seed"] == 7
+    card = (out / MODEL_CARD).read_text()
+    assert "visem train space" in card
+    assert "visem train captioner" in card
+    again = run("train", "bundle", "--data", CAPTIONS, "--out", out)
+    assert again.status == 2, "it would replace the bundle"
+    assert "--overwrite" in again.stderr
 
 
 def test_chances_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundles: list[Path], tmp_path: Path) -> None:
