@@ -31,7 +31,7 @@ if (frame) {
 
   const width = () => canvas.clientWidth;
   const height = () => canvas.clientHeight;
-  const fitting = () => Math.min((width() - 150) / bounds.width, (height() - 110) / bounds.height);
+  const fitting = () => Math.min((width() - Math.min(150, width() / 4)) / bounds.width, (height() - 110) / bounds.height);
   const scale = () => Math.max(fitting(), 1e-6) * zoom;
   const toScreen = (point) => ({
     x: width() / 2 + (point.x - centre.x) * scale(),
