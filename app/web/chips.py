@@ -42,8 +42,10 @@ class Chip:
     page: str | None = None
 
 
-def chips(view: View, expression: Expression | None, unknown: Sequence[str], service: Service) -> list[Chip]:
-    """All operands of a search in order, the photograph that was dropped first."""
+def chips(
+    view: View, expression: Expression | None, unknown: Sequence[str], service: Service, *, held: bool = True
+) -> list[Chip]:
+    """All operands of a search in order, the photograph that was dropped first: is it still `held` to be shown?"""
     found: list[Chip] = []
     if view.picture is not None:
         found.append(
@@ -53,7 +55,7 @@ def chips(view: View, expression: Expression | None, unknown: Sequence[str], ser
                 negative=False,
                 unknown=False,
                 remove=replace(view, picture=None).url(),
-                thumbnail=f"/pictures/{view.picture}",
+                thumbnail=f"/pictures/{view.picture}" if held else None,
             )
         )
     terms = expression.terms if expression is not None else ()

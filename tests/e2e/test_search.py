@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import PHOTOS, Watched, drag, drop, paste
+from tests.e2e.conftest import PHOTOS, drag, drop, paste
 
 
 def query(page: Page) -> str:
@@ -121,13 +121,6 @@ def test_a_dropped_photograph_finds_itself_also_after_reloading(page: Page, ids:
     page.reload()
     expect(chip(page, "your photograph")).to_be_visible()
     assert first_photograph(page) == ids["rocket.jpg"]
-
-
-def test_a_photograph_that_is_not_held_leaves_no_broken_picture(page: Page, watched: Watched) -> None:
-    watched.expect("status of 404")
-    page.goto("/?picture=gone")
-    expect(chip(page, "your photograph")).to_be_visible()
-    expect(chip(page, "your photograph").locator("img")).to_have_count(0)
 
 
 def test_sentences_stand_in_columns(page: Page) -> None:

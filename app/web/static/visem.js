@@ -106,11 +106,8 @@ for (const toast of document.querySelectorAll(".toast[data-seconds]")) {
 document.addEventListener("htmx:load", (event) => layOut(event.detail.elt));
 layOut(document);
 
-// A thumbnail that is gone: its photograph was deleted meanwhile, or is not held any more
-document.addEventListener("error", (event) => {
-  event.target.closest?.(".tile")?.classList.add("gone");
-  if (event.target.matches?.(".chip img")) event.target.remove();
-}, true);
+// A thumbnail that is gone: its photograph was deleted meanwhile
+document.addEventListener("error", (event) => event.target.closest?.(".tile")?.classList.add("gone"), true);
 
 function failed(event, message) {
   const further = event.target.closest?.(".further");

@@ -74,6 +74,8 @@ def test_a_held_picture_is_searched_with_and_shown(stocked: TestClient, photos: 
 def test_a_picture_that_is_not_held_is_told(stocked: TestClient) -> None:
     text = stocked.get("/results", params={"picture": "gone"}).text
     assert "Drop it here again" in text
+    assert "your photograph" in text
+    assert "/pictures/gone" not in text  # no broken picture
 
 
 def test_what_is_no_picture_is_refused(stocked: TestClient) -> None:
