@@ -24,6 +24,15 @@ def immutable_file(request: Request, path: Path, *, etag: str, media_type: str, 
     )
 
 
+def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str) -> Response:
+    """Bytes that are in memory, or 304 when the client has them: a small file is sent in one piece, without ranges."""
+    quoted = f'"{etag}"'
+    headers = {"ETag": quoted, "Cache-Control": CACHE_CONTROL}
+    if _matches(request.headers.get("if-none-match", ""), quoted):
+        return Response(status_code=304, headers=headers)
+    return Response(data, headers=headers, media_type=media_type)
+
+
 def _matches(if_none_match: str, etag: str) -> bool:
     """Weak comparison, as RFC 9110 prescribes for If-None-Match."""
     candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]

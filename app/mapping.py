@@ -95,11 +95,27 @@ def _principal_plane(
         return np.zeros((0, 2)), (0.0, 0.0)
     balance = np.concatenate([np.full(len(kind), 1 / np.sqrt(max(len(kind), 1))) for kind in (words, images)])
     weighted = rows * balance[:, np.newaxis]
-    _, lengths, axes = np.linalg.svd(weighted, full_matrices=False)
-    axes, lengths = axes[:2], lengths**2
+    axes, lengths = _principal_axes(weighted)
     # The sign of an axis is arbitrary: the component that is largest points upwards.
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, np.newaxis]
     places = np.zeros((len(rows), 2))
     places[:, : len(axes)] = rows @ axes.T
     shares = [float(length / max(lengths.sum(), 1e-12)) for length in lengths[:2]]
     return places, (shares[0], shares[1] if len(shares) > 1 else 0.0)
+
+
+def _principal_axes(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The first two principal axes of rows (n, D), unit vectors, and the lengths of all axes, squared, longest first.
+
+    From the smaller one of the two products of the rows with themselves: that takes a quarter of the time of their
+    singular values, which is seconds for two thousand photographs.
+    """
+    few = len(rows) < rows.shape[1]
+    lengths, vectors = np.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
+    lengths, vectors = lengths[::-1].clip(min=0.0), vectors.T[::-1][:2]
+    if few:
+        vectors = vectors @ rows
+        # An axis without length has no direction, only rounding errors: it stays short, and everything is at its zero.
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = vectors / np.maximum(norms, max(float(norms.max()) * 1e-6, 1e-12))
+    return vectors, lengths

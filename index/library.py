@@ -291,6 +291,14 @@ class Library:
         """Return the file with the thumbnail (JPEG) of an image; RecordNotFound, ContentMissing."""
         return self._existing(id, self._content.thumbnail_path)
 
+    def thumbnail(self, sha256: str) -> bytes | None:
+        """Return the thumbnail (JPEG) of the content with this digest, None if there is none; asks no catalog."""
+        with self._gate.enter():
+            try:
+                return self._content.thumbnail_path(sha256).read_bytes()
+            except (FileNotFoundError, ValueError):  # ValueError: it is no digest
+                return None
+
     def search(
         self,
         vector: npt.NDArray[Any],

@@ -8,8 +8,9 @@ from typing import Literal
 
 from app.query import Expression, Reference, Term, Text
 from app.service import Service
+from app.web.thumbnails import thumbnail_url
 from app.web.view import View
-from index import RecordNotFound
+from index import ImageRecord, RecordNotFound
 
 WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
 """What a chip offers. Other weights can be typed."""
@@ -41,8 +42,10 @@ class Chip:
     page: str | None = None
 
 
-def chips(view: View, expression: Expression | None, unknown: Sequence[str], service: Service) -> list[Chip]:
-    """All operands of a search in order, the photograph that was dropped first."""
+def chips(
+    view: View, expression: Expression | None, unknown: Sequence[str], service: Service, *, held: bool = True
+) -> list[Chip]:
+    """All operands of a search in order, the photograph that was dropped first: is it still `held` to be shown?"""
     found: list[Chip] = []
     if view.picture is not None:
         found.append(
@@ -52,7 +55,7 @@ def chips(view: View, expression: Expression | None, unknown: Sequence[str], ser
                 negative=False,
                 unknown=False,
                 remove=replace(view, picture=None).url(),
-                thumbnail=f"/pictures/{view.picture}",
+                thumbnail=f"/pictures/{view.picture}" if held else None,
             )
         )
     terms = expression.terms if expression is not None else ()
@@ -90,8 +93,9 @@ def _chip(view: View, terms: tuple[Term, ...], index: int, unknown: Sequence[str
             kind, label = "text", words
             is_unknown = any(word in unknown for word in words.lower().split())
         case Reference("image", image_id):
-            kind, label = "image", _image_label(service, image_id)
-            thumbnail, page = f"/v1/images/{image_id}/thumbnail", f"/photos/{image_id}"
+            kind, label, page = "image", "deleted photograph", f"/photos/{image_id}"
+            if (record := _image(service, image_id)) is not None:
+                label, thumbnail = record.filename or "photograph", thumbnail_url(record.sha256)
         case Reference(_, sentence_id):
             kind, label = "sentence", _sentence_label(service, sentence_id)
     return Chip(
@@ -119,11 +123,11 @@ def _joined(terms: Iterable[Term]) -> str:
     return str(Expression(remaining)) if remaining else ""
 
 
-def _image_label(service: Service, image_id: str) -> str:
+def _image(service: Service, image_id: str) -> ImageRecord | None:
     try:
-        return service.get_image(image_id).filename or "photograph"
+        return service.get_image(image_id)
     except RecordNotFound:
-        return "deleted photograph"
+        return None
 
 
 def _sentence_label(service: Service, sentence_id: str) -> str:

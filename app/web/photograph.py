@@ -18,6 +18,7 @@ from app.results import CaptionOptions, Captions, SearchOptions
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, recall, remember, rows
 from app.web.rendering import render
+from app.web.thumbnails import thumbnail_url
 from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
 from index import ImageRecord, LibraryError
@@ -49,6 +50,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         was=remember(record.metadata),
         saved=False,
         problem=None,
+        thumbnail=thumbnail_url(record.sha256),
         source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
     )
 

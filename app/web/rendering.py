@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.problems import Problem
 from app.web.assets import Assets, accepts_gzip
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,7 +55,7 @@ class Renderer:
             auto_reload=False,  # assets are read once, too, and both have to fit
         )
         self._environment.globals["asset"] = assets.url
-        self._environment.filters |= {"thousands": _thousands, "bytes": _bytes, "score": _score}
+        self._environment.filters |= {"thousands": _thousands, "bytes": _bytes, "score": _score, "told": _told}
 
     def render(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
         """The answer with a template: 304 if the client has the same already."""
@@ -90,6 +91,11 @@ def address(path: str, parameters: list[tuple[str, str]]) -> str:
 
 def _thousands(number: int) -> str:
     return f"{number:,}"
+
+
+def _told(problem: Problem) -> str:
+    """What a problem says to people: without the column, which programs use to point into the expression."""
+    return problem.detail.removesuffix(f" (column {problem.members.get('column')})")
 
 
 def _score(score: float) -> str:

@@ -116,22 +116,20 @@ def held_picture(request: Request, token: str) -> Response:
 def find(request: Request, service: Service, view: View, cursor: str | None = None) -> Results:
     """Search, or list everything when nothing is looked for."""
     expression: Expression | None = None
+    picture = None if view.picture is None else _held(request).get(view.picture)
     try:
         if not view.is_search:
             return _everything(request, service, view, cursor)
         expression = parse(view.q) if view.q else None
-        picture = None
-        if view.picture is not None:
-            picture = _held(request).get(view.picture)
-            if picture is None:
-                raise _forgotten()
+        if view.picture is not None and picture is None:
+            raise _forgotten()
         result, certain = _search(service, view, cursor, expression, picture)
     except (QueryError, ModelError, LibraryError, Problem) as error:
         problem = as_problem(error)
         unknown = tuple(problem.members.get("unknown_words", ()))
         return Results(
             view,
-            chips=chips.chips(view, expression, unknown, service),
+            chips=chips.chips(view, expression, unknown, service, held=picture is not None),
             text=view.q if expression is None else _text(view, expression),
             references=chips.references(expression),
             unknown=unknown,

@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from app.results import FoundHit
+from app.web.thumbnails import thumbnail_url
 from index import ImageRecord, SentenceRecord
 
 _WORDS = 4
@@ -20,6 +21,7 @@ class Tile:
     name: str
     description: str
     ratio: float
+    thumbnail: str
     score: float | None = None
     confidence: float | None = None
 
@@ -43,6 +45,7 @@ def photograph_tiles(found: Sequence[FoundHit | ImageRecord], leave_out: Contain
             name=record.filename or "photograph",
             description=description(record),
             ratio=min(max(record.width / record.height, _NARROWEST), _WIDEST),
+            thumbnail=thumbnail_url(record.sha256),
             score=None if hit is None else hit.score,
             confidence=None if hit is None else hit.confidence,
         )

@@ -93,6 +93,17 @@ def test_deleting_can_be_undone(page: Page, server: str) -> None:
     expect(page.locator(f'.tile[data-id="{image_id}"]')).to_have_count(1)
 
 
+def test_a_long_name_leaves_room_to_undo_on_a_phone(page: Page, server: str) -> None:
+    image_id = upload(server, picture(seed=70), f"{'w' * 3_000}.jpg")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/photos/{image_id}")
+    page.get_by_role("button", name="Delete").click()
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_in_viewport(ratio=1)
+    undo.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("www")
+
+
 def test_a_deletion_that_is_not_undone_happens(page: Page, server: str) -> None:
     image_id = upload(server, picture(seed=63), "unwanted.jpg")
     page.goto(f"/photos/{image_id}")
@@ -103,6 +114,17 @@ def test_a_deletion_that_is_not_undone_happens(page: Page, server: str) -> None:
     expect(page.locator(".toast")).to_have_count(0, timeout=30_000)
     page.wait_for_timeout(1500)
     assert httpx2.get(f"{server}/v1/images/{image_id}").status_code == 404
+
+
+def test_a_very_long_sentence_does_not_fill_a_list(page: Page, server: str) -> None:
+    created = httpx2.post(f"{server}/v1/sentences", json={"texts": ["a white dog " * 80]}).json()["results"][0]
+    page.goto("/?q=a+white+dog&target=sentences")
+    line = page.locator(".lines li", has_text="a white dog a white dog")
+    expect(line).to_be_visible()
+    assert line.bounding_box()["height"] < 200  # type: ignore[index]
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert line.bounding_box()["height"] < 200  # type: ignore[index]
+    httpx2.delete(f"{server}/v1/sentences/{created['sentence']['id']}")
 
 
 def test_hostile_names_and_metadata_are_text(page: Page, server: str) -> None:

@@ -34,6 +34,31 @@ def test_typing_searches_and_the_address_follows(page: Page, ids: dict[str, str]
     assert first_photograph(page) == ids["cat.jpg"]
 
 
+def test_photographs_have_their_shapes_from_the_first_frame(page: Page) -> None:
+    page.goto("/")
+    page.evaluate(
+        """() => new MutationObserver(() => {
+            const tile = document.querySelector("#hits .tile .score")?.closest(".tile");
+            window.shapes ??= tile && tile.style.getPropertyValue("--ratio") === tile.dataset.ratio;
+        }).observe(document.querySelector("main"), { childList: true, subtree: true })"""
+    )
+    page.get_by_role("searchbox").fill("a cat")
+    expect(chip(page, "a cat")).to_be_visible()
+    assert page.evaluate("window.shapes") is True
+
+
+def test_nothing_moves_while_nothing_is_loaded(page: Page) -> None:
+    """An animation below the window would keep the browser drawing for as long as the page is open."""
+    page.goto("/?q=a+cat")
+    page.evaluate(
+        """() => document.getElementById("hits").insertAdjacentHTML("beforeend",
+            '<div class="further"><span class="reach"></span><span class="spinner"></span></div>')"""
+    )
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.locator(".reach").evaluate("(reach) => reach.classList.add('htmx-request')")
+    assert page.evaluate("document.getAnimations().length") == 1
+
+
 def test_back_and_forward_go_through_searches(page: Page) -> None:
     page.goto("/?q=a+cat")
     page.get_by_role("searchbox").fill("a flower")
@@ -96,6 +121,15 @@ def test_a_dropped_photograph_finds_itself_also_after_reloading(page: Page, ids:
     page.reload()
     expect(chip(page, "your photograph")).to_be_visible()
     assert first_photograph(page) == ids["rocket.jpg"]
+
+
+def test_sentences_stand_in_columns(page: Page) -> None:
+    page.goto("/?q=a+white+dog&target=sentences")
+    edges = page.evaluate(
+        "[...document.querySelectorAll('.lines .score:first-of-type')].map((one) => one.getBoundingClientRect().right)"
+    )
+    assert len(edges) > 3
+    assert len(set(edges)) == 1
 
 
 def test_a_pasted_photograph_is_searched_with_and_other_files_are_not(page: Page, ids: dict[str, str]) -> None:

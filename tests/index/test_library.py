@@ -43,6 +43,7 @@ def test_what_is_added_is_kept(root: Path, space: Space, image: Image) -> None:
         assert library.find_images([record.sha256, "0" * 64]) == {record.sha256: record}
         assert library.content_path(record.id).read_bytes() == b"content 1"
         assert library.thumbnail_path(record.id).read_bytes() == b"thumbnail of content 1"
+        assert library.thumbnail(record.sha256) == b"thumbnail of content 1"
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -201,6 +202,7 @@ def test_deleting_is_all_or_nothing_and_takes_the_files(library: Library, image:
     assert all(path.exists() for path in paths)
     library.delete_images([one.id, one.id])
     assert not any(path.exists() for path in paths)
+    assert library.thumbnail(one.sha256) is None
     assert library.list_images().items == [two]
     assert library.add_images([image(1)])[0].record.id != one.id
 

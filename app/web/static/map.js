@@ -29,9 +29,11 @@ if (frame) {
   let moved = 0;
   let colours = {};
 
-  const width = () => canvas.clientWidth;
-  const height = () => canvas.clientHeight;
-  const fitting = () => Math.min((width() - 150) / bounds.width, (height() - 110) / bounds.height);
+  // Kept, because to ask the canvas for every point takes most of the time of a frame
+  let size = { width: canvas.clientWidth, height: canvas.clientHeight };
+  const width = () => size.width;
+  const height = () => size.height;
+  const fitting = () => Math.min((width() - Math.min(150, width() / 4)) / bounds.width, (height() - 110) / bounds.height);
   const scale = () => Math.max(fitting(), 1e-6) * zoom;
   const toScreen = (point) => ({
     x: width() / 2 + (point.x - centre.x) * scale(),
@@ -377,7 +379,10 @@ if (frame) {
     load();
   });
 
-  new ResizeObserver(draw).observe(canvas);
+  new ResizeObserver(() => {
+    size = { width: canvas.clientWidth, height: canvas.clientHeight };
+    draw();
+  }).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     readColours();
     draw();

@@ -3,7 +3,7 @@
 import { takeFiles } from "./files.js";
 import { notify, problemOf } from "./visem.js";
 
-const WAIT = 120; // milliseconds without a key before a search starts
+const WAIT = 80; // milliseconds without a key before a search starts
 const NEW_ENTRY = 1500; // milliseconds of rest after which typing makes a new entry of the history
 
 const form = document.getElementById("search");

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.web import assets
+from index import Library
 from tests.app.helpers import assert_problem, picture, store
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -112,17 +113,36 @@ def test_compressed_assets_are_what_they_compress() -> None:
 
 
 def test_thumbnails_of_pages_are_immutable(stocked: TestClient) -> None:
-    sources = re.findall(r'src="(/v1/images/[^"]+/thumbnail)"', stocked.get("/", headers=BROWSER).text)
+    sources = re.findall(r'src="(/thumbnails/[^"]+)"', stocked.get("/", headers=BROWSER).text)
     assert len(sources) == 10
-    assert "immutable" in stocked.get(sources[0]).headers["cache-control"]
+    response = stocked.get(sources[0])
+    assert response.headers["content-type"] == "image/jpeg"
+    assert "immutable" in response.headers["cache-control"]
+    again = stocked.get(sources[0], headers={"If-None-Match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize("address", ["/photos/none", "/nowhere", "/pictures/none"])
+def test_a_thumbnail_costs_no_look_up(stocked: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grid asks for dozens at once: they were most of what a search took."""
+    (source, *_) = re.findall(r'src="(/thumbnails/[^"]+)"', stocked.get("/", headers=BROWSER).text)
+    expected = stocked.get(f"/v1/images/{an_id(stocked)}/thumbnail").content
+    for method in ("get_image", "thumbnail_path"):
+        monkeypatch.delattr(Library, method)
+    assert stocked.get(source).content == expected
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "none", "..%2f..%2fcatalog"])
+def test_a_thumbnail_that_is_not_there(stocked: TestClient, digest: str) -> None:
+    assert stocked.get(f"/thumbnails/{digest}.jpg").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["/photos/none", "/nowhere", "/pictures/none", "/thumbnails/none.jpg"])
 def test_errors_are_pages_for_browsers_and_problems_for_programs(stocked: TestClient, address: str) -> None:
     shown = stocked.get(address, headers=BROWSER)
     assert shown.status_code == 404
     assert shown.headers["content-type"].startswith("text/html")
     assert "To the photographs" in shown.text
+    assert shown.headers["x-request-id"] not in shown.text  # nobody looks up what is only missing
     assert stocked.get(address).headers["content-type"] == "application/problem+json"
 
 

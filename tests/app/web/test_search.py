@@ -32,6 +32,7 @@ def test_filters_narrow_and_can_be_removed(stocked: TestClient) -> None:
     assert len(ids(stocked, **{"metadata.name": "cat"})) == 1
     text = stocked.get("/", params={"metadata.name": "nothing"}).text
     assert "Nothing found." in text
+    assert "0 photographs</p>" in text  # and not in an order
     assert 'aria-label="Remove the filter name"' in text
 
 
@@ -48,6 +49,7 @@ def test_a_half_typed_expression_only_changes_the_message(stocked: TestClient) -
     assert response.status_code == 200
     assert response.headers["hx-retarget"] == "#message"
     assert "Nothing follows" in response.text
+    assert "(column" not in response.text  # which is for programs
     assert stocked.get("/", params={"q": "cat -"}).status_code == 422
 
 
@@ -72,6 +74,8 @@ def test_a_held_picture_is_searched_with_and_shown(stocked: TestClient, photos: 
 def test_a_picture_that_is_not_held_is_told(stocked: TestClient) -> None:
     text = stocked.get("/results", params={"picture": "gone"}).text
     assert "Drop it here again" in text
+    assert "your photograph" in text
+    assert "/pictures/gone" not in text  # no broken picture
 
 
 def test_what_is_no_picture_is_refused(stocked: TestClient) -> None:

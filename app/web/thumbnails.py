@@ -1,0 +1,27 @@
+"""Thumbnails under addresses that name their content: a grid asks for dozens at once, none waits for the catalog."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.deps import ServiceDep
+from app.files import immutable_bytes
+from app.problems import Problem
+
+router = APIRouter()
+
+
+@router.get("/thumbnails/{sha256}.jpg")
+def thumbnail(request: Request, sha256: str, service: ServiceDep) -> Response:
+    """The thumbnail of the photograph with this content."""
+    jpeg = service.library.thumbnail(sha256)
+    if jpeg is None:
+        raise Problem("not_found", "There is no such photograph; it may have been deleted.")
+    return immutable_bytes(request, jpeg, etag=f"{sha256}-thumbnail", media_type="image/jpeg")
+
+
+def thumbnail_url(sha256: str) -> str:
+    """Where pages find the thumbnail of a content."""
+    return f"/thumbnails/{sha256}.jpg"
