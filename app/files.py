@@ -15,9 +15,8 @@ def immutable_file(request: Request, path: Path, *, etag: str, media_type: str, 
 
     `etag` is the strong entity tag without quotes. The name becomes RFC 6266's `filename` or `filename*`.
     """
-    quoted = f'"{etag}"'
-    headers = {"ETag": quoted, "Cache-Control": CACHE_CONTROL}
-    if _matches(request.headers.get("if-none-match", ""), quoted):
+    headers = _headers(etag)
+    if _has(request, headers):
         return Response(status_code=304, headers=headers)
     return FileResponse(
         path, headers=headers, media_type=media_type, filename=filename, content_disposition_type="inline"
@@ -26,14 +25,19 @@ def immutable_file(request: Request, path: Path, *, etag: str, media_type: str, 
 
 def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str) -> Response:
     """Bytes that are in memory, or 304 when the client has them: a small file is sent in one piece, without ranges."""
-    quoted = f'"{etag}"'
-    headers = {"ETag": quoted, "Cache-Control": CACHE_CONTROL}
-    if _matches(request.headers.get("if-none-match", ""), quoted):
+    headers = _headers(etag)
+    if _has(request, headers):
         return Response(status_code=304, headers=headers)
     return Response(data, headers=headers, media_type=media_type)
 
 
-def _matches(if_none_match: str, etag: str) -> bool:
+def _headers(etag: str) -> dict[str, str]:
+    return {"ETag": f'"{etag}"', "Cache-Control": CACHE_CONTROL}
+
+
+def _has(request: Request, headers: dict[str, str]) -> bool:
     """Weak comparison, as RFC 9110 prescribes for If-None-Match."""
-    candidates = [candidate.strip().removeprefix("W/") for candidate in if_none_match.split(",")]
-    return "*" in candidates or etag in candidates
+    candidates = [
+        candidate.strip().removeprefix("W/") for candidate in request.headers.get("if-none-match", "").split(",")
+    ]
+    return "*" in candidates or headers["ETag"] in candidates

@@ -1,6 +1,6 @@
-"""Draw the figure of the ablations in docs/ from its table: `python benchmarks/figures.py`.
+"""Draw the figures in docs/ from their tables: `python benchmarks/figures.py`.
 
-docs/ablations.csv holds what was measured; this makes an SVG bar chart of it beside it.
+docs/ablations.csv and docs/backbones.csv hold what was measured; this makes an SVG bar chart of each beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-_ROW, _LABEL, _BAR, _VALUES = 24, 430, 330, 190
+_ROW, _LABEL, _BAR, _VALUES = 24, 430, 330, 360
 _COLOUR = "#1b6ca8"
 
 
@@ -39,10 +39,14 @@ def bars(table: Path, title: str, label: str, value: str, notes: list[str]) -> s
 
 
 def main() -> None:
-    """Write the figure."""
+    """Write the figures."""
     title = "Sum of the six recalls, Flickr8k development split"
-    ablations = bars(DOCS / "ablations.csv", title, "variant", "sum", ["R@1"])
-    (DOCS / "ablations.svg").write_text(ablations, encoding="utf-8")
+    for name, label, notes in (
+        ("ablations", "variant", ["R@1"]),
+        ("backbones", "backbone", ["R@1", "ms an image", "MB of bundle"]),
+    ):
+        figure = bars(DOCS / f"{name}.csv", title, label, "sum", notes)
+        (DOCS / f"{name}.svg").write_text(figure, encoding="utf-8")
 
 
 if __name__ == "__main__":
