@@ -18,6 +18,8 @@ SMALL = SpaceTraining(
     image_size=64,
     dimension=16,
     minimum_count=1,
+    words=1,  # all that have to be known, and no more
+    kinds=False,
     lstm_dimension=None,
     stages=(Stage(name="bag", epochs=2, batch_images=3, captions_per_image=2, encoders=("bag",), learning_rate=0.01),),
 )
@@ -47,7 +49,8 @@ def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "default", SMALL)
-    monkeypatch.setattr(captioner_config, "CaptionerTraining", lambda: SMALL_CAPTIONER)
+    quick = SMALL_CAPTIONER.model_copy(update={"epochs": 2, "reward_steps": 0})
+    monkeypatch.setattr(captioner_config, "CaptionerTraining", lambda: quick)
     out = tmp_path / "bundle"
     outcome = run("train", "bundle", "--data", CAPTIONS, "--out", out, "--json")
     assert outcome.status == 0, outcome.stderr
