@@ -107,12 +107,12 @@ def bundle(
     """
     _check_out(out, overwrite)
     work = work or out.with_name(f"{out.name}.work")
-    unfinished = work / "bundle"
+    unfinished = out.with_name(f"{out.name}.unfinished")  # beside it: on the same disk, and never in its way
+    _check_tagger()  # now, not after hours
     result = _train_space(data, unfinished, "default", {"seed": seed}, work, resume)
     figures = _train_captioner(data, unfinished, {"seed": seed}, work, resume)
-    if out.exists():
-        shutil.rmtree(out)
-    shutil.move(unfinished, out)  # `work` may be on another disk
+    shutil.rmtree(out, ignore_errors=True)
+    unfinished.replace(out)
     if json:
         print_json({"bundle": shown(out), **result.to_json(), "captions": figures})
         return
@@ -210,17 +210,24 @@ def _train_space(
 
 def _train_captioner(data: Path, model: Path, chosen: dict[str, object], work: Path, resume: bool) -> dict[str, Any]:
     """With the default settings, but for those chosen that are not None."""
-    from model.tagging import TaggerUnavailable
+    _check_tagger()
     from model.training.captioner import train_captioner
     from model.training.captioner_config import CaptionerTraining
 
     changes = {name: value for name, value in chosen.items() if value is not None}
     settings = CaptionerTraining().model_copy(update=changes)
     with progress("Training", "steps") as reporter:
-        try:
-            return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
-        except TaggerUnavailable as error:
-            raise CommandError("training_unavailable", str(error)) from error
+        return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
+
+
+def _check_tagger() -> None:
+    """Refuse at once to train a captioner without what tells parts of speech."""
+    from model.tagging import TaggerUnavailable, tag_captions
+
+    try:
+        tag_captions([])
+    except TaggerUnavailable as error:
+        raise CommandError("training_unavailable", str(error)) from error
 
 
 def _reported(reporter: Reporter) -> Callable[[Progress], None]:
@@ -243,8 +250,8 @@ def _reported(reporter: Reporter) -> Callable[[Progress], None]:
 def composition(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
     """Fit the rule of arithmetic of a bundle, and its chances, which depend on it.
 
-    The captions of `train` are counted, and the photographs of `dev` decide. No vector changes, so libraries stay as
-    they are.
+    It learns from the photographs and captions of `train`, and those of `dev` decide on its numbers. No vector changes,
+    so libraries stay as they are.
     """
     _fit(data, model, json, with_composition=True)
 
@@ -265,12 +272,13 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
     from model.space import JointSpace
     from model.training.posthoc import fit_posthoc, store
 
-    train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
+    train = load_dataset(data, "train") if with_composition else None
+    dev = load_dataset(data, "dev")
     space = JointSpace.load(model, device="cpu")
     with progress("Embedding", "images") as reporter:
         vectors = embed_photographs(space, dev, reporter.update)
     document: dict[str, object] = {"bundle": shown(model)}
-    if with_composition:
+    if train is not None:
         with progress("Embedding", "images") as reporter:
             train_vectors = embed_photographs(space, train, reporter.update)
         with progress("Fitting", "settings") as reporter:

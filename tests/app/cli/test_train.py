@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,12 @@ def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(PRESETS, "default", SMALL)
     quick = SMALL_CAPTIONER.model_copy(update={"epochs": 2, "reward_steps": 0})
     monkeypatch.setattr(captioner_config, "CaptionerTraining", lambda: quick)
-    out = tmp_path / "bundle"
-    outcome = run("train", "bundle", "--data", CAPTIONS, "--out", out, "--json")
+    work = tmp_path / "runs"
+    out = work / "bundle"  # nothing that is trained may be lost for lying among the working files
+    outcome = run("train", "bundle", "--data", CAPTIONS, "--out", out, "--work", work, "--json")
     assert outcome.status == 0, outcome.stderr
     assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image", "captions"}
+    assert not (work / "bundle.unfinished").exists()
     config = Bundle.load(out).config
     assert config.captioner is not None
     assert config.recipe["seed"] == config.captioner.training["seed"] == 7
@@ -66,6 +69,19 @@ def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
     assert "--overwrite" in again.stderr
 
 
+@pytest.mark.parametrize("command", [("bundle", "--out"), ("captioner", "--model")])
+def test_what_a_captioner_needs_is_missed_before_anything_is_trained(
+    run: Run, bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "textblob.en", None)
+    model = tmp_path / "bundle" if command[0] == "bundle" else bundles[0]
+    work = tmp_path / "work"
+    outcome = run("train", command[0], "--data", CAPTIONS, command[1], model, "--work", work, "--json")
+    assert outcome.status == 1
+    assert outcome.document["error"]["code"] == "training_unavailable"
+    assert not work.exists()
+
+
 def test_chances_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundles: list[Path], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(bundles[0], bundle)
@@ -73,7 +89,10 @@ def test_chances_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundles: 
     missing = run("evaluate", "calibration", "--data", CAPTIONS, "--split", "dev", "--model", bundle, "--json")
     assert missing.document["error"]["code"] == "calibration_missing"
 
-    outcome = run("train", "calibration", "--data", CAPTIONS, "--model", bundle, "--json")
+    dev_alone = tmp_path / "captions"
+    shutil.copytree(CAPTIONS, dev_alone)
+    (dev_alone / "Flickr_8k.trainImages.txt").unlink()
+    outcome = run("train", "calibration", "--data", dev_alone, "--model", bundle, "--json")
     assert outcome.status == 0, outcome.stderr
     after = Bundle.load(bundle).config
     assert after.calibration is not None

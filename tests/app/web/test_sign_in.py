@@ -21,7 +21,9 @@ def locked(connect: Callable[..., TestClient]) -> TestClient:
     return connect(api_key=KEY)
 
 
-@pytest.mark.parametrize("path", ["/", "/results", "/add", "/map", "/model", "/photos/x", "/pictures/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/results", "/add", "/map", "/model", "/photos/x", "/pictures/x", "/thumbnails/x.jpg"]
+)
 def test_pages_ask_for_the_key_and_lead_back(locked: TestClient, path: str) -> None:
     response = locked.get(path, follow_redirects=False)
     assert response.status_code == 303
