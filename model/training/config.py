@@ -56,6 +56,11 @@ class SpaceTraining(_Config):
         default=40_000, gt=0, description="Size of the vocabulary, with codes by the text model; none: grounded words."
     )
     kinds: bool = Field(default=True, description="Keep the backbone's own classifier, and learn its kinds' names.")
+    kinds_emphasis: float = Field(
+        default=1.0,
+        gt=0,
+        description="Factor of the kinds' vectors in the bundle, against what training on captions made of them.",
+    )
     guidance: float = Field(
         default=0.5, ge=0, description="Weight of telling the text model's vector from a sentence's (needs `words`)."
     )
@@ -113,7 +118,7 @@ class SpaceTraining(_Config):
 
 
 PRESETS: dict[str, SpaceTraining] = {
-    "default": SpaceTraining(),
+    "default": SpaceTraining(kinds_emphasis=3.0),
     # The linear encoder on frozen features alone: minutes instead of an hour, to compare backbones or data by.
     "quick": SpaceTraining(
         preset="quick",

@@ -152,6 +152,9 @@ def train_space(
         checkpoint.unlink(missing_ok=True)
 
     report(Progress("writing the bundle", 0, 1))
+    if parts.image.kinds is not None:
+        with torch.no_grad():
+            parts.image.kinds.weight.mul_(config.kinds_emphasis)
     bundle_config = BundleConfig(
         name=f"visem-{train.name}-{config.backbone.removeprefix('tf_')}-{config.preset}",
         dimension=config.dimension,
