@@ -27,7 +27,7 @@ from app.web.view import View
 from index import LibraryError
 from model.errors import ModelError
 
-PAGE_SIZE = 60
+PAGE_SIZE = 30
 """Photographs or sentences at a time: more than a wide screen shows at once."""
 
 _WHILE_TYPING = frozenset({"invalid_query", "unknown_subtraction"})
