@@ -34,6 +34,9 @@ ResumeOption = Annotated[
     typer.Option("--resume/--no-resume", help="Go on where a run with these settings was interrupted, or start anew."),
 ]
 
+OutOption = Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")]
+
 train = typer.Typer(no_args_is_help=True)
 
 
@@ -50,7 +53,7 @@ def _train() -> None:
 @train.command()
 def space(
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")],
+    out: OutOption,
     preset: Annotated[
         Literal["default", "quick", "paper"],
         typer.Option(help="A set of settings: `quick` takes minutes, `paper` is Kiros et al. 2014."),
@@ -73,7 +76,7 @@ def space(
     ] = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train a joint space: on the `train` split, measured on `dev`.
@@ -94,11 +97,11 @@ def space(
 @train.command()
 def bundle(
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")],
+    out: OutOption,
     seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 7,
     work: WorkOption = None,
     resume: ResumeOption = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train all of it as the shipped bundle was: a joint space, what is fitted to it, and a captioner.

@@ -105,9 +105,8 @@ def _learn_looks(space: JointSpace, train: CaptionDataset, images: Vectors) -> V
     covariance: Floats = np.cov(images.T.astype(np.float64))
     shrinkage = SHRINKAGE * max(float(np.trace(covariance)) / dimension, EPSILON) * np.eye(dimension)
     directions = np.linalg.solve(covariance + shrinkage, means.T).T
-    directions /= np.maximum(
-        np.linalg.norm(directions, axis=1, keepdims=True), EPSILON
-    )  # of what all show, there is none
+    # What all photographs show has no direction.
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), EPSILON)
     counts = np.array([len(holders[phrase]) for phrase in known], dtype=np.float64)
     weighted = said * (counts / (counts + _FEW))[:, None]
     looks: npt.NDArray[np.floating] = np.linalg.solve(

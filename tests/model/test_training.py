@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from model.bundle import Bundle
+from model.bundle import ENCODERS, Bundle
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.training import checkpoint
@@ -32,6 +33,7 @@ SMALL = SpaceTraining(
     lstm_input_dimension=16,
     feature_dropout=0.0,
     word_dropout=0.0,
+    kinds_emphasis=1.5,
     stages=(
         Stage(
             name="frozen",
@@ -126,6 +128,13 @@ def test_names_of_things_that_no_caption_holds_are_known(trained: Path) -> None:
     assert space.bundle.vocabulary.number("zebra") >= space.config.text.grounded_words
     assert space.config.image.kinds == 1000
     assert np.linalg.norm(space.embed_texts(["zebra"])) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_names_of_kinds_count_more_in_the_bundle_than_in_training(trained: Path) -> None:
+    (learned,) = trained.with_name("work").glob("test-*/2-bag.safetensors")
+    before = load_file(learned)["image.kinds.weight"]
+    after = load_file(trained / ENCODERS)["image.kinds.weight"].float()
+    torch.testing.assert_close(after, SMALL.kinds_emphasis * before, atol=1e-3, rtol=1e-3)
 
 
 def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
