@@ -46,7 +46,10 @@ class Settings(BaseSettings):
 
     batch_size: int = Field(16, ge=1, le=1024, description="Most images or texts embedded in one batch.")
     batch_wait_ms: float = Field(
-        2.0, ge=0, le=1000, description="How long an incomplete batch waits for more, in milliseconds."
+        0.0,
+        ge=0,
+        le=1000,
+        description="How long an incomplete batch waits for more, in milliseconds; while one is computed, more gather.",
     )
     decode_threads: int = Field(2, ge=1, le=64, description="Threads which decode images of an ingestion.")
 

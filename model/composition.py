@@ -30,6 +30,7 @@ Source of the plain sum: Kiros et al. 2014 (arXiv 1411.2539), multimodal linguis
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -114,7 +115,7 @@ class Composer:
         Heads that the vocabulary lacks are left out.
         """
         self.config = config
-        self._operand = operand
+        self._embed = operand
         self.heads = [head for head in config.heads if head in vocabulary]
         rows = [row for row, head in enumerate(config.heads) if head in vocabulary]
         self._seen, self._bias, self._looks = learned.heads[rows], learned.bias[rows], learned.looks
@@ -126,6 +127,8 @@ class Composer:
         self._vocabulary = vocabulary
         self._word_vectors = word_vectors
         self._counts = lru_cache(_REMEMBERED)(self._count)
+        self._before_heads = lru_cache(_REMEMBERED)(self._put_before_heads)
+        self.operand = lru_cache(_REMEMBERED)(self._embed_operand)
         self._sentence = sentence
         self._known_phrases: dict[str, Floats] = {}
 
@@ -140,9 +143,13 @@ class Composer:
         units = self._units(terms)
         scales = np.array([weight for _, weight, _ in terms])
         images = np.array([kind == "image" for _, _, kind in terms])
-        texts = [isinstance(operand, str) for operand, _, _ in terms]
-        added = [at for at, is_text in enumerate(texts) if is_text and scales[at] > 0]
-        removed = [at for at, is_text in enumerate(texts) if is_text and scales[at] < 0]
+        balance: defaultdict[str, float] = defaultdict(float)  # what is both added and removed is no exchange
+        for operand, weight, _ in terms:
+            if isinstance(operand, str):
+                balance[operand] += weight
+        nets = [balance[operand] if isinstance(operand, str) else 0.0 for operand, _, _ in terms]
+        added = [at for at, net in enumerate(nets) if net > EPSILON and scales[at] > 0]
+        removed = [at for at, net in enumerate(nets) if net < -EPSILON and scales[at] < 0]
         image = (units[images] * scales[images, None]).sum(axis=0)
         length = float(np.linalg.norm(image))
         plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
@@ -158,10 +165,8 @@ class Composer:
         evidence = self._seen @ image + self._bias
         total = np.zeros(len(self._head_vectors))
         for text in removed:
-            numbers, _ = self._vocabulary.resolve(text)
-            word = self._word_vectors(numbers).sum(axis=0)
-            lengths = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
-            cosines = (near + float(word @ image)) / np.sqrt(np.maximum(lengths, EPSILON))
+            word, lengths = self._before_heads(text)
+            cosines = (near + float(word @ image)) / lengths
             counted = self.config.taken * self._counts(text)
             fit = cosines / self.config.temperature + counted
             fit[:-1] += evidence + _log_sum(counted[:-1]) - _log_sum(counted[:-1] + evidence)
@@ -231,15 +236,21 @@ class Composer:
         logarithms: Floats = np.log([counts.get(head, 0) + SMOOTHING for head in (*self.heads, "")])
         return logarithms
 
-    def operand(self, text: str) -> Floats:
+    def _put_before_heads(self, text: str) -> tuple[Vectors, Vectors]:
+        """The sum of a text's words (D,), and the lengths of its sums with each head: (heads + 1,)."""
+        numbers, _ = self._vocabulary.resolve(text)
+        word: Vectors = self._word_vectors(numbers).sum(axis=0)
+        squares = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
+        return word, np.sqrt(np.maximum(squares, EPSILON))
+
+    def _embed_operand(self, text: str) -> Floats:
         """The unit vector (D,) of one operand as it is."""
-        vector: Floats = self._operand([text])[0].astype(np.float64)
+        vector: Floats = self._embed([text])[0].astype(np.float64)
+        vector.setflags(write=False)  # it is remembered
         return vector
 
     def _units(self, terms: Sequence[Term]) -> Floats:
-        texts = [operand for operand, _, _ in terms if isinstance(operand, str)]
-        embedded = iter(self._operand(texts) if texts else ())
-        rows = [next(embedded) if isinstance(operand, str) else operand for operand, _, _ in terms]
+        rows = [self.operand(operand) if isinstance(operand, str) else operand for operand, _, _ in terms]
         units = np.stack(rows).astype(np.float64)
         units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), EPSILON)
         return units

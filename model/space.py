@@ -27,6 +27,7 @@ from model.encoders import (
     OnnxBackbone,
     SentenceEncoders,
     TorchBackbone,
+    keep_half_precision,
     preprocess,
 )
 from model.errors import BundleError
@@ -57,6 +58,8 @@ class JointSpace:
                 "bundle_corrupted", f"{bundle.path / ENCODERS} does not fit its configuration: {error}"
             ) from error
         modules.eval().requires_grad_(False).to(device)
+        if device == "cpu":
+            keep_half_precision(encoders)
         self._projection = projection
         self._encoders = encoders
         with torch.inference_mode():

@@ -111,7 +111,7 @@ def count_phrases(train: CaptionDataset) -> CompositionConfig:
             pairs.update(pairwise(tokens))
     described: Counter[str] = Counter()
     for (first, second), count in pairs.items():
-        if first in VALUES and second not in NO_NOUNS:
+        if first in VALUES and second not in NO_NOUNS | FUNCTION_WORDS:
             described[second] += count
     heads = [head for head, _ in sorted(described.items(), key=lambda item: (-item[1], item[0]))[:HEADS]]
     known = set(heads)

@@ -47,7 +47,7 @@ def _learn_heads(train: CaptionDataset, images: Vectors, counted: CompositionCon
 
         P(h | x, A) = softmax_h(w_h . x + b_h + taken * log n(A, h))
 
-    A convex problem, solved by L-BFGS. Returns (H, D), (H,) and `taken`; zeros and the default where no caption says.
+    A convex problem, solved by L-BFGS. Returns (H, D), (H,) and `taken`. Every head stands behind some attribute.
     """
     place = {head: at for at, head in enumerate(counted.heads)}
     pairs = [
@@ -56,9 +56,6 @@ def _learn_heads(train: CaptionDataset, images: Vectors, counted: CompositionCon
         for attribute, head in sorted(_adjacent(item.captions))
         if attribute in VALUES and head in place
     ]
-    if not pairs:
-        nothing = LearnedComposition.none(len(place), images.shape[1])
-        return nothing.heads, nothing.bias, counted.taken
     logarithms = {
         attribute: np.log([counted.pairs.get(attribute, {}).get(head, 0) + SMOOTHING for head in counted.heads])
         for attribute in {attribute for _, attribute, _ in pairs}

@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
-from model.encoders import OnnxBackbone, TorchBackbone, preprocess
+from model.bundle import ENCODERS
+from model.encoders import OnnxBackbone, SentenceEncoders, TorchBackbone, preprocess
 from model.errors import DegenerateQueryError, EmptyTextError, NoKnownWordsError
 from model.space import JointSpace
 
@@ -52,6 +55,25 @@ def test_onnx_runtime_and_torch_agree(space: JointSpace, images: dict[str, Image
     onnx = OnnxBackbone(space.bundle.path)(pixels)
     reference = TorchBackbone(space.bundle.path, space.config.image, "cpu")(pixels)
     np.testing.assert_allclose(onnx, reference, atol=1e-4)
+
+
+def test_weights_in_half_precision_lose_nothing(space: JointSpace) -> None:
+    exact = SentenceEncoders(space.config.text, space.dimension).eval()
+    weights = load_file(space.bundle.path / ENCODERS)
+    exact.load_state_dict(
+        {
+            name.removeprefix("text."): weight.float() if weight.is_floating_point() else weight
+            for name, weight in weights.items()
+            if name.startswith("text.")
+        }
+    )
+    texts = ["a dog runs through the snow", "giraffe", "two men in red shirts play football on a green field"]
+    numbers = [space.bundle.vocabulary.numbers(text) for text in texts]
+    encoders = ["bag", "lstm", "mean"]
+    with torch.inference_mode():
+        for encoder, reference in zip(encoders, exact.embed(numbers, encoders), strict=True):
+            embedded = space.embed_texts(texts, encoder)  # type: ignore[arg-type]
+            np.testing.assert_allclose(embedded, reference.numpy(), atol=1e-5)
 
 
 def test_sentences_find_their_photographs(space: JointSpace, images: dict[str, Image.Image]) -> None:
