@@ -30,7 +30,9 @@ from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
 from model.words import TOKENISER, Vocabulary
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (2, 3)
+"""Version 2 knew no names of kinds; all else means the same."""
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"
 NEW = ".new"
@@ -68,6 +70,17 @@ class ImageConfig(_Config):
     preprocessing: Preprocessing
 
 
+class NamesConfig(_Config):
+    """How a text that names a kind of thing leans to what photographs of it look like; `model.encoders.KindNames`."""
+
+    names: tuple[str, ...] = Field(description="A plain name of each kind of the image side, in their order.")
+    weight: float = Field(default=2.0, gt=0, description="Of the looks, against the sentence, where the name is whole.")
+    threshold: float = Field(
+        default=0.6, ge=0, lt=1, description="Cosine of text and name from which on the text is taken to name it."
+    )
+    sharpness: float = Field(default=40.0, gt=0, description="Of the softmax over names, by cosine.")
+
+
 class TextConfig(_Config):
     """The sentence side."""
 
@@ -79,6 +92,7 @@ class TextConfig(_Config):
     )
     lstm_dimension: int | None = Field(default=None, description="Hidden units; none: there is no LSTM.")
     lstm_input_dimension: int | None = None
+    names: NamesConfig | None = Field(default=None, description="None: texts that name kinds are as all others.")
     encoders: tuple[Literal["bag", "lstm"], ...] = Field(
         default=("bag",), description="Sentence encoders that were trained."
     )
@@ -154,7 +168,8 @@ class BundleConfig(_Config):
         identity = {
             "dimension": self.dimension,
             "image": self.image.model_dump(mode="json"),
-            "text": self.text.model_dump(mode="json"),
+            # A bundle without names keeps the identity that it had before there were any.
+            "text": self.text.model_dump(mode="json", exclude={"names"} if self.text.names is None else None),
             "files": vector_files,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -241,10 +256,11 @@ def _read_config(path: Path) -> BundleConfig:
     except (OSError, ValueError) as error:
         raise BundleError("bundle_corrupted", f"{path} cannot be read: {error}. Restore the bundle.") from error
     version = raw.get("format_version") if isinstance(raw, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise BundleError(
             "bundle_unsupported",
-            f"{path} has format version {version!r}; this Visem reads version {FORMAT_VERSION}.",
+            f"{path} has format version {version!r}; this Visem reads version {FORMAT_VERSION}. Update Visem, or use "
+            "another bundle.",
         )
     try:
         config = BundleConfig.model_validate(raw)

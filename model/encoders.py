@@ -5,6 +5,7 @@ All of them end in unit vectors of the same space of dimension D:
     image     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
     bag       v = normalise(sum_i w_i)              w_i = A c_i + d_i: word vectors, (D,)
     LSTM      v = normalise(W_o h_T)                h_T: last state of an LSTM over W_in w_i
+    names     v' = normalise(v + a sum_k p_k l_k)   p: chances that the text names kind k; l_k: looks of that kind
 
 Source: Kiros et al. 2014 (arXiv 1411.2539) and the authors' releases. The word vectors w_i and the image projection are
 shared by both sentence encoders, so one image index serves both.
@@ -29,7 +30,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from model.bundle import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ImageConfig, Preprocessing, TextConfig
+from model.bundle import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ImageConfig, NamesConfig, Preprocessing, TextConfig
 
 Vectors = npt.NDArray[np.float32]
 SMALLEST_CHANCE = 1e-4
@@ -217,8 +218,43 @@ class LstmEncoder(nn.Module):
         return normalise(self.output(last[0]))
 
 
-def keep_half_precision(encoders: SentenceEncoders) -> None:
-    """Hold the weights of LSTM and linear layers as float16, in place; sums stay in float32. For use on a CPU only.
+class KindNames(nn.Module):
+    """A text that names one of the image side's kinds of things leans to what photographs of that kind look like.
+
+        v' = normalise(v + weight * g * normalise(sum_k p_k l_k))
+        p = softmax(sharpness * cos(b, n)),  g = max(0, (max_k cos(b, n_k) - threshold) / (1 - threshold))
+
+    v is the sentence's vector, b its bag of words, n_k that of kind k's name, l_k the direction that tells images of
+    kind k from others. So *espresso* is one unit vector that names and looks agree on, and a caption, which is near to
+    no name, stays what it is. The counterpart of the last term of `ImageProjection`.
+    """
+
+    names: Tensor
+
+    def __init__(self, config: NamesConfig, dimension: int) -> None:
+        super().__init__()
+        self.config = config
+        self.looks = nn.Linear(len(config.names), dimension, bias=False)
+        # By the word vectors, which the bundle has: `JointSpace` computes them when it loads.
+        self.register_buffer("names", torch.zeros(len(config.names), dimension), persistent=False)
+
+    def forward(self, sentences: Tensor, bags: Tensor) -> Tensor:
+        """Unit vectors of sentences and of their bags of words, both (n, D), to unit vectors (n, D)."""
+        cosines = bags @ self.names.T
+        nearest = cosines.max(dim=1, keepdim=True).values
+        meant = ((nearest - self.config.threshold) / (1 - self.config.threshold)).clamp(min=0)
+        naming = meant[:, 0] > 0
+        if not naming.any():
+            return sentences
+        chances = (self.config.sharpness * cosines[naming]).softmax(dim=1)
+        looks = normalise(self.looks(chances * (chances > SMALLEST_CHANCE)))
+        leaning = sentences.clone()
+        leaning[naming] = normalise(sentences[naming] + self.config.weight * meant[naming] * looks)
+        return leaning
+
+
+def keep_half_precision(modules: nn.Module) -> None:
+    """Hold the weights of its LSTM and linear layers as float16, in place; sums stay in float32. For use on a CPU only.
 
     A sentence alone reads each weight a few times and computes little: half the bytes is twice the speed. A bundle's
     weights are float16 anyway, so nothing is lost. Where torch has no kernels for it, as on ARM, nothing changes.
@@ -230,7 +266,7 @@ def keep_half_precision(encoders: SentenceEncoders) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         from torch.ao.quantization import quantize_dynamic
 
-        quantize_dynamic(encoders, {nn.LSTM, nn.Linear}, dtype=torch.float16, inplace=True)
+        quantize_dynamic(modules, {nn.LSTM, nn.Linear}, dtype=torch.float16, inplace=True)
 
 
 def _padded(flat: Tensor, lengths: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from model.encoders import (
     EPSILON,
     Backbone,
     ImageProjection,
+    KindNames,
     OnnxBackbone,
     SentenceEncoders,
     TorchBackbone,
@@ -49,6 +50,9 @@ class JointSpace:
         projection = ImageProjection(self.config.image.feature_dimension, self.dimension, self.config.image.kinds)
         encoders = SentenceEncoders(self.config.text, self.dimension)
         modules = torch.nn.ModuleDict({"image": projection, "text": encoders})
+        names = None if self.config.text.names is None else KindNames(self.config.text.names, self.dimension)
+        if names is not None:
+            modules["names"] = names
         stored = load_file(bundle.path / ENCODERS)
         weights = {name: weight.float() if weight.is_floating_point() else weight for name, weight in stored.items()}
         try:
@@ -59,12 +63,19 @@ class JointSpace:
             ) from error
         modules.eval().requires_grad_(False).to(device)
         if device == "cpu":
-            keep_half_precision(encoders)
+            for module in (encoders, names):
+                if module is not None:
+                    keep_half_precision(module)
         self._projection = projection
         self._encoders = encoders
+        self._names = names
         with torch.inference_mode():
             grounded = encoders.words(torch.arange(self.config.text.grounded_words, device=device))
             self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
+            if names is not None:
+                numbers = [bundle.vocabulary.resolve(name)[0] for name in names.config.names]
+                known = [place for place, words in enumerate(numbers) if words]  # the others are near to nothing
+                (names.names[known],) = encoders.embed([numbers[place] for place in known], ["bag"])
         heads = len(self.config.composition.heads)
         self.learned_composition = (
             LearnedComposition.load(bundle.path / COMPOSITION, heads, self.dimension)
@@ -135,16 +146,23 @@ class JointSpace:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), TEXT_BATCH):
             batch = sentences[start : start + TEXT_BATCH]
-            (embedded,) = self._encoders.embed(batch, [encoder])
+            embedded, bags = self._encoders.embed(batch, [encoder, "bag"])
+            if self._names is not None:
+                embedded = self._names(embedded, bags)
             vectors[start : start + len(batch)] = embedded.cpu().numpy()
         return vectors
 
+    @torch.inference_mode()
     def embed_operands(self, texts: Sequence[str]) -> Vectors:
-        """Operands of arithmetic to float32 (n, D), unit rows: by the linear encoder, where words add up.
+        """Operands of arithmetic to float32 (n, D), unit rows: by the linear encoder alone, where words add up.
 
         A bundle without a trained linear encoder (preset `paper`) uses what it has. Errors as `embed_texts`.
         """
-        return self.embed_texts(texts, "bag" if "bag" in self.config.text.encoders else None)
+        if "bag" not in self.config.text.encoders:
+            return self.embed_texts(texts)
+        (bags,) = self._encoders.embed([self.bundle.vocabulary.numbers(text) for text in texts], ["bag"])
+        operands: Vectors = bags.cpu().numpy()
+        return operands
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the vocabulary lacks, in order, without repeats."""

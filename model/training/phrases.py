@@ -9,11 +9,12 @@ import numpy.typing as npt
 import torch
 
 from model.bundle import CompositionConfig
-from model.composition import EPSILON, SMOOTHING, LearnedComposition
+from model.composition import SMOOTHING, LearnedComposition
 from model.content_words import FUNCTION_WORDS
 from model.datasets import CaptionDataset
 from model.evaluation.regularities import VALUES
 from model.space import JointSpace
+from model.training.looks import tell_apart
 from model.words import tokenise
 
 Vectors = npt.NDArray[np.float32]
@@ -21,8 +22,6 @@ Floats = npt.NDArray[np.float64]
 
 MIN_PHOTOGRAPHS = 5
 """Phrases that fewer photographs show are left out: their mean says little."""
-SHRINKAGE = 1.0
-"""Added to the covariance of the photographs, in units of its mean variance."""
 RIDGE = 0.3
 PENALTY = 1e-4
 """Of the squared weights of the softmax regression, against the mean log-loss of a pair."""
@@ -82,8 +81,8 @@ def _learn_heads(train: CaptionDataset, images: Vectors, counted: CompositionCon
 def _learn_looks(space: JointSpace, train: CaptionDataset, images: Vectors) -> Vectors:
     """The linear map (D, D) from a phrase's sentence vector to the direction that tells photographs of it from others.
 
-    That direction is by linear discriminant analysis: the photographs' mean, less that of all, times the inverse of
-    their covariance. The map is a ridge regression over the words and pairs of content words of the captions.
+    That direction is by linear discriminant analysis (`tell_apart`). The map is a ridge regression over the words and
+    pairs of content words of the captions.
     """
     holders: dict[str, set[int]] = {}
     for row, item in enumerate(train.items):
@@ -99,11 +98,7 @@ def _learn_looks(space: JointSpace, train: CaptionDataset, images: Vectors) -> V
         return np.zeros((dimension, dimension), np.float32)
     said = space.embed_texts(known).astype(np.float64)
     means = np.stack([images[sorted(holders[phrase])].mean(axis=0) for phrase in known]) - images.mean(axis=0)
-    covariance: Floats = np.cov(images.T.astype(np.float64))
-    shrinkage = SHRINKAGE * max(float(np.trace(covariance)) / dimension, EPSILON) * np.eye(dimension)
-    directions = np.linalg.solve(covariance + shrinkage, means.T).T
-    # What all photographs show has no direction.
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), EPSILON)
+    directions = tell_apart(images, means)
     counts = np.array([len(holders[phrase]) for phrase in known], dtype=np.float64)
     weighted = said * (counts / (counts + _FEW))[:, None]
     looks: npt.NDArray[np.floating] = np.linalg.solve(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from model.bundle import (
     VOCABULARY,
     BundleConfig,
     ImageConfig,
+    NamesConfig,
     Preprocessing,
     TextConfig,
     write_config,
@@ -42,6 +43,7 @@ from model.training.data import Pixels, TrainingSet, encode_captions, load_pixel
 from model.training.export import export_backbone
 from model.training.kinds import COUNT as KINDS
 from model.training.kinds import Kinds, kind_names
+from model.training.looks import LOOKS, learn_looks
 from model.training.loop import Progress, Report, TrainedParts, run_stage
 from model.training.posthoc import fit_posthoc, store
 from model.training.teacher import CODE_DIMENSION, embed_with_teacher, quantise
@@ -83,12 +85,14 @@ def train_space(
     else:
         names = [name for names in kind_names() for name in names] if classifier is not None else []
         vocabulary = choose_words(seen, names, config.words)
+    named = classifier is not None and config.words is not None and "bag" in config.encoders
     text_config = TextConfig(
         words=len(vocabulary),
         grounded_words=len(seen),
         code_dimension=None if config.words is None else CODE_DIMENSION,
         encoders=config.encoders,
         sentence_encoder=config.encoders[0],
+        names=None if not named else NamesConfig(names=tuple(names[0] for names in kind_names())),
         lstm_dimension=config.lstm_dimension,
         lstm_input_dimension=config.lstm_input_dimension if config.lstm_dimension else None,
     )
@@ -143,13 +147,21 @@ def train_space(
                 kinds = Kinds.learn(features, parts.image.classifier, vocabulary)
                 opinions = _opinions(features, parts.image.classifier)
                 np.save(said, opinions.numpy())
-        checkpoint = work / f"{number}-{stage.name}.checkpoint"
-        run_stage(parts, config, stage, preprocessing, training_set, features, kinds, opinions, checkpoint, report)
-        partial = finished.with_suffix(".partial")
-        # The backbone's weights lie channels last in memory; a file wants them in the order of their shape.
-        save_file({name: tensor.contiguous() for name, tensor in parts.state_dict().items()}, partial)
-        partial.replace(finished)
-        checkpoint.unlink(missing_ok=True)
+        start = {name: tensor.clone() for name, tensor in parts.state_dict().items()}
+        runs = []
+        for run in stage.in_runs():
+            runs.append(work / f"{number}-{run.name}.run.safetensors")
+            if runs[-1].exists():
+                continue
+            parts.load_state_dict(start)
+            checkpoint = work / f"{number}-{run.name}.checkpoint"
+            run_stage(parts, config, run, preprocessing, training_set, features, kinds, opinions, checkpoint, report)
+            _save(parts.state_dict(), runs[-1])
+            checkpoint.unlink(missing_ok=True)
+        parts.load_state_dict(_average([load_file(file) for file in runs]))
+        _save(parts.state_dict(), finished)
+        for file in runs:
+            file.unlink()
 
     report(Progress("writing the bundle", 0, 1))
     if parts.image.kinds is not None:
@@ -177,6 +189,8 @@ def train_space(
         for name, tensor in parts.state_dict().items()
         if not name.startswith(("backbone.", "guide."))
     }
+    if named:
+        encoders[LOOKS] = torch.zeros(config.dimension, KINDS, dtype=torch.half)  # learned once images have vectors
     save_file(encoders, staging / ENCODERS)
     vocabulary.write(staging / VOCABULARY)
     (staging / MODEL_CARD).write_text("", encoding="utf-8")
@@ -216,6 +230,22 @@ def compute_features(
     return features
 
 
+def _save(state: Mapping[str, Tensor], file: Path) -> None:
+    """Write a state dict; a kill at any moment leaves no half file under this name."""
+    partial = file.with_suffix(".partial")
+    # The backbone's weights lie channels last in memory; a file wants them in the order of their shape.
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
+    partial.replace(file)
+
+
+def _average(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of runs from one start; what is counted rather than learned is the same in all of them."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if first.is_floating_point() else first
+        for name, first in states[0].items()
+    }
+
+
 def _opinions(features: Features, classifier: nn.Linear) -> Tensor:
     """The classifier's chances for each image, the mean over its views: (n, kinds)."""
     with torch.no_grad():
@@ -249,6 +279,10 @@ def _measure_and_choose(
         embed_photographs(space, split, lambda done, total: report(Progress("measuring", done, total)))
         for split in (dev, train)
     )
+    if config.text.names is not None:
+        learn_looks(folder, seen)
+        write_config(folder, config)
+        space = JointSpace.load(folder, device="cpu")
     reports = rank_photographs(space, dev, images, config.text.choices)
     best = max(config.text.choices, key=lambda encoder: reports[encoder].recall_sum)
     retrieval = {encoder: reports[encoder].to_json() for encoder in config.text.choices}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from model.bundle import (
     CONFIG_FILE,
     MODEL_CARD,
     REQUIRED_FILES,
+    VECTOR_FILES,
     VOCABULARY,
     Bundle,
     file_digest,
@@ -87,6 +89,20 @@ def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, o
     with pytest.raises(BundleError, match=CONFIG_FILE) as caught:
         Bundle.load(copy)
     assert caught.value.code == code
+
+
+def test_a_bundle_from_before_there_were_names_of_kinds_keeps_its_identity(copy: Path) -> None:
+    config = json.loads((copy / CONFIG_FILE).read_text())
+    text = {field: value for field, value in config["text"].items() if field != "names"}
+    _edit(copy, format_version=2, text=text)
+    old = Bundle.load(copy).config
+    identity = {
+        "dimension": old.dimension,
+        "image": config["image"],
+        "text": text,
+        "files": {name: digest for name, digest in old.files.items() if name in VECTOR_FILES},
+    }
+    assert old.space_id == hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def test_a_configuration_that_is_not_json(copy: Path) -> None:

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 
 from model.bundle import ENCODERS
-from model.encoders import OnnxBackbone, SentenceEncoders, TorchBackbone, preprocess
+from model.encoders import OnnxBackbone, TorchBackbone, preprocess
 from model.errors import DegenerateQueryError, EmptyTextError, NoKnownWordsError
 from model.space import JointSpace
 
@@ -57,23 +56,13 @@ def test_onnx_runtime_and_torch_agree(space: JointSpace, images: dict[str, Image
     np.testing.assert_allclose(onnx, reference, atol=1e-4)
 
 
-def test_weights_in_half_precision_lose_nothing(space: JointSpace) -> None:
-    exact = SentenceEncoders(space.config.text, space.dimension).eval()
-    weights = load_file(space.bundle.path / ENCODERS)
-    exact.load_state_dict(
-        {
-            name.removeprefix("text."): weight.float() if weight.is_floating_point() else weight
-            for name, weight in weights.items()
-            if name.startswith("text.")
-        }
-    )
-    texts = ["a dog runs through the snow", "giraffe", "two men in red shirts play football on a green field"]
-    numbers = [space.bundle.vocabulary.numbers(text) for text in texts]
-    encoders = ["bag", "lstm", "mean"]
-    with torch.inference_mode():
-        for encoder, reference in zip(encoders, exact.embed(numbers, encoders), strict=True):
-            embedded = space.embed_texts(texts, encoder)  # type: ignore[arg-type]
-            np.testing.assert_allclose(embedded, reference.numpy(), atol=1e-5)
+def test_weights_in_half_precision_lose_nothing(space: JointSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.space.keep_half_precision", lambda module: None)
+    exact = JointSpace.load(device="cpu")
+    texts = ["a dog runs through the snow", "lighthouse", "two men in red shirts play football on a green field"]
+    for encoder in space.config.text.choices:
+        np.testing.assert_allclose(space.embed_texts(texts, encoder), exact.embed_texts(texts, encoder), atol=1e-5)
+    np.testing.assert_allclose(space.embed_operands(texts), exact.embed_operands(texts), atol=1e-5)
 
 
 def test_sentences_find_their_photographs(space: JointSpace, images: dict[str, Image.Image]) -> None:
@@ -100,6 +89,23 @@ def test_order_of_words_counts_for_the_lstm_alone(space: JointSpace) -> None:
     if "lstm" in space.config.text.encoders:
         lstm = space.embed_texts(texts, "lstm")
         assert np.abs(lstm[0] - lstm[1]).max() > 1e-3
+
+
+def test_a_text_that_names_a_kind_leans_to_its_looks_and_a_caption_does_not(space: JointSpace) -> None:
+    names = space.config.text.names
+    assert names is not None
+    looks = load_file(space.bundle.path / ENCODERS)["names.looks.weight"].astype(np.float32).T
+    plain = space.with_config(space.config)
+    plain._names = None
+    for name in ("espresso", "lighthouse", "school bus", "typewriter keyboard"):
+        kind = names.names.index(name)
+        (leaning,), (sentence,) = space.embed_texts([name]), plain.embed_texts([name])
+        expected = sentence + names.weight * looks[kind]
+        np.testing.assert_allclose(leaning, expected / np.linalg.norm(expected), atol=0.02)
+        assert leaning @ looks[kind] > sentence @ looks[kind] + 0.2
+    caption = ["a girl in a pink shirt sits on a bench and reads a book"]
+    np.testing.assert_array_equal(space.embed_texts(caption), plain.embed_texts(caption))
+    np.testing.assert_array_equal(space.embed_operands(["espresso"]), plain.embed_operands(["espresso"]))
 
 
 def test_unknown_words_are_told_and_left_out(space: JointSpace) -> None:
