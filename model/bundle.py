@@ -22,9 +22,9 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
@@ -73,12 +73,19 @@ class ImageConfig(_Config):
 class NamesConfig(_Config):
     """How a text that names a kind of thing leans to what photographs of it look like; `model.encoders.KindNames`."""
 
-    names: tuple[str, ...] = Field(description="A plain name of each kind of the image side, in their order.")
+    names: tuple[tuple[str, ...], ...] = Field(description="The names of each kind of the image side, in their order.")
     weight: float = Field(default=2.0, gt=0, description="Of the looks, against the sentence, where the name is whole.")
     threshold: float = Field(
-        default=0.6, ge=0, lt=1, description="Cosine of text and name from which on the text is taken to name it."
+        default=0.75, ge=0, lt=1, description="Cosine of text and name from which on the text may name it."
     )
+    certain: float = Field(default=0.9, gt=0, le=1, description="Cosine from which on it surely does.")
     sharpness: float = Field(default=40.0, gt=0, description="Of the softmax over names, by cosine.")
+
+    @model_validator(mode="after")
+    def _certain_is_more(self) -> Self:
+        if self.certain <= self.threshold:
+            raise ValueError("certain has to be above threshold")
+        return self
 
 
 class TextConfig(_Config):
@@ -233,7 +240,8 @@ def write_config(path: Path, config: BundleConfig, files: Sequence[Path] = ()) -
         if file.is_file() and file.name != CONFIG_FILE and file.suffix not in (PARTIAL, NEW)
     }
     sources |= {file.name: path / f"{file.name}{NEW}" for file in files}
-    config = config.model_copy(update={"files": {name: file_digest(sources[name]) for name in sorted(sources)}})
+    digests = {name: file_digest(sources[name]) for name in sorted(sources)}
+    config = config.model_copy(update={"files": digests, "format_version": FORMAT_VERSION})
     partial = path / f"{CONFIG_FILE}{PARTIAL}"
     partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     partial.replace(path / CONFIG_FILE)
@@ -259,8 +267,8 @@ def _read_config(path: Path) -> BundleConfig:
     if version not in READABLE_VERSIONS:
         raise BundleError(
             "bundle_unsupported",
-            f"{path} has format version {version!r}; this Visem reads version {FORMAT_VERSION}. Update Visem, or use "
-            "another bundle.",
+            f"{path} has format version {version!r}; this Visem reads {' and '.join(map(str, READABLE_VERSIONS))}. Use "
+            "another bundle, or the Visem that made this one.",
         )
     try:
         config = BundleConfig.model_validate(raw)

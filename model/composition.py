@@ -115,7 +115,6 @@ class Composer:
         Heads that the vocabulary lacks are left out.
         """
         self.config = config
-        self._embed = operand
         self.heads = [head for head in config.heads if head in vocabulary]
         rows = [row for row, head in enumerate(config.heads) if head in vocabulary]
         self._seen, self._bias, self._looks = learned.heads[rows], learned.bias[rows], learned.looks
@@ -128,9 +127,10 @@ class Composer:
         self._word_vectors = word_vectors
         self._counts = lru_cache(_REMEMBERED)(self._count)
         self._before_heads = lru_cache(_REMEMBERED)(self._put_before_heads)
-        self.operand = lru_cache(_REMEMBERED)(self._embed_operand)
         self._sentence = sentence
-        self._known_phrases: dict[str, Floats] = {}
+        self._embed = operand
+        self._phrases = _Remembered(self._embed_phrases)
+        self._operands = _Remembered(lambda texts: list(self._embed(texts).astype(np.float64)))
 
     def parts(self, terms: Sequence[Term]) -> Vectors:
         """What each of n terms contributes: float32 (n, D), rows that add up to the unit vector of the whole.
@@ -138,26 +138,41 @@ class Composer:
         Each term is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
         and those of the embedding.
         """
+        spelled = [
+            tuple(tokenise(operand)) if isinstance(operand, str) else at for at, (operand, _, _) in enumerate(terms)
+        ]
+        totals: defaultdict[object, float] = defaultdict(float)
+        for key, (_, weight, _) in zip(spelled, terms, strict=True):
+            totals[key] += weight
+        # What is both added and taken is no exchange: equal texts are one term, of which each has its share.
+        first = {key: at for at, key in reversed(list(enumerate(spelled))) if abs(totals[key]) > EPSILON}
+        merged: list[Term] = [(terms[at][0], totals[key], terms[at][2]) for key, at in first.items()]
+        place = {key: at for at, key in enumerate(first)}
+        whole = self._parts(merged)
+        total: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
+        for row, (key, (_, weight, _)) in enumerate(zip(spelled, terms, strict=True)):
+            if key in place:
+                total[row] = whole[place[key]] * (weight / totals[key])
+        return total
+
+    def _parts(self, terms: Sequence[Term]) -> Floats:
+        """As `parts`, of terms whose texts all differ."""
         if not terms:
             raise DegenerateQueryError
         units = self._units(terms)
         scales = np.array([weight for _, weight, _ in terms])
         images = np.array([kind == "image" for _, _, kind in terms])
-        balance: defaultdict[str, float] = defaultdict(float)  # what is both added and removed is no exchange
-        for operand, weight, _ in terms:
-            if isinstance(operand, str):
-                balance[operand] += weight
-        nets = [balance[operand] if isinstance(operand, str) else 0.0 for operand, _, _ in terms]
-        added = [at for at, net in enumerate(nets) if net > EPSILON and scales[at] > 0]
-        removed = [at for at, net in enumerate(nets) if net < -EPSILON and scales[at] < 0]
+        texts = [isinstance(operand, str) for operand, _, _ in terms]
+        added = [at for at, is_text in enumerate(texts) if is_text and scales[at] > 0]
+        removed = [at for at, is_text in enumerate(texts) if is_text and scales[at] < 0]
         image = (units[images] * scales[images, None]).sum(axis=0)
         length = float(np.linalg.norm(image))
         plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
         _require_direction(plain)  # what cancels out plainly has no meaning by any rule
         if self.heads and added and removed and length > DEGENERATE_NORM:
             plain = self._exchange((image / length).astype(np.float32), terms, units * scales[:, None], added, removed)
-        total: Vectors = (plain / _require_direction(plain)).astype(np.float32)
-        return total
+        parts: Floats = plain / _require_direction(plain)
+        return parts
 
     def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:
         """How well each head, with what is removed before it, fits an image (D,): (heads + 1,), the empty one last."""
@@ -189,7 +204,7 @@ class Composer:
         alone = phrases.pop(len(self.heads), 0.0)
         if not phrases:
             return None, 1.0
-        embedded = self._embed_phrases([f"{added} {self.heads[at]}" for at in phrases])
+        embedded = self._phrases([f"{added} {self.heads[at]}" for at in phrases])
         vectors = [_unit(said + self.config.looks * looks) for said, looks in embedded]
         return _unit(
             np.sum([chance * row for chance, row in zip(phrases.values(), vectors, strict=True)], axis=0)
@@ -217,17 +232,9 @@ class Composer:
         return parts
 
     def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
-        """Phrases by the sentence encoder, and what they look like: (2, D) each. Unknown ones are embedded at once."""
-        known = self._known_phrases
-        found = {text: known[text] for text in texts if text in known}
-        missing = [text for text in texts if text not in found]
-        if missing:
-            said = self._sentence(missing)
-            found |= zip(missing, np.stack([said, said @ self._looks], axis=1).astype(np.float64), strict=True)
-            if len(known) >= _REMEMBERED:
-                known = {}
-            self._known_phrases = known | {text: found[text] for text in missing}  # a new one: others may be reading
-        return [found[text] for text in texts]
+        """Phrases by the sentence encoder, and what they look like: (2, D) each."""
+        said = self._sentence(texts)
+        return list(np.stack([said, said @ self._looks], axis=1).astype(np.float64))
 
     def _count(self, text: str) -> Floats:
         """The logarithm of how often a word stands before each head, and before none: (heads + 1,)."""
@@ -241,19 +248,42 @@ class Composer:
         numbers, _ = self._vocabulary.resolve(text)
         word: Vectors = self._word_vectors(numbers).sum(axis=0)
         squares = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
-        return word, np.sqrt(np.maximum(squares, EPSILON))
+        lengths: Vectors = np.sqrt(np.maximum(squares, EPSILON))
+        for array in (word, lengths):
+            array.setflags(write=False)  # they are remembered
+        return word, lengths
 
-    def _embed_operand(self, text: str) -> Floats:
+    def operand(self, text: str) -> Floats:
         """The unit vector (D,) of one operand as it is."""
-        vector: Floats = self._embed([text])[0].astype(np.float64)
-        vector.setflags(write=False)  # it is remembered
-        return vector
+        return self._operands([text])[0]
 
     def _units(self, terms: Sequence[Term]) -> Floats:
-        rows = [self.operand(operand) if isinstance(operand, str) else operand for operand, _, _ in terms]
+        embedded = iter(self._operands([operand for operand, _, _ in terms if isinstance(operand, str)]))
+        rows = [next(embedded) if isinstance(operand, str) else operand for operand, _, _ in terms]
         units = np.stack(rows).astype(np.float64)
         units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), EPSILON)
         return units
+
+
+class _Remembered:
+    """What a function gives for texts: those that it has seen are remembered, the others computed at once."""
+
+    def __init__(self, compute: Callable[[Sequence[str]], list[Floats]]) -> None:
+        self._compute = compute
+        self._known: dict[str, Floats] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[Floats]:
+        known = self._known
+        found = {text: known[text] for text in texts if text in known}
+        missing = list(dict.fromkeys(text for text in texts if text not in found))
+        if missing:
+            found |= zip(missing, self._compute(missing), strict=True)
+            for text in missing:
+                found[text].setflags(write=False)
+            if len(known) >= _REMEMBERED:
+                known = {}
+            self._known = known | {text: found[text] for text in missing}  # a new one: others may be reading
+        return [found[text] for text in texts]
 
 
 def _unit(vector: Floats) -> Floats:

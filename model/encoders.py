@@ -5,7 +5,7 @@ All of them end in unit vectors of the same space of dimension D:
     image     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
     bag       v = normalise(sum_i w_i)              w_i = A c_i + d_i: word vectors, (D,)
     LSTM      v = normalise(W_o h_T)                h_T: last state of an LSTM over W_in w_i
-    names     v' = normalise(v + a sum_k p_k l_k)   p: chances that the text names kind k; l_k: looks of that kind
+    names     v' = normalise(v + g l)               l: the looks of the kind of thing that the text names, if any
 
 Source: Kiros et al. 2014 (arXiv 1411.2539) and the authors' releases. The word vectors w_i and the image projection are
 shared by both sentence encoders, so one image index serves both.
@@ -221,36 +221,58 @@ class LstmEncoder(nn.Module):
 class KindNames(nn.Module):
     """A text that names one of the image side's kinds of things leans to what photographs of that kind look like.
 
-        v' = normalise(v + weight * g * normalise(sum_k p_k l_k))
-        p = softmax(sharpness * cos(b, n)),  g = max(0, (max_k cos(b, n_k) - threshold) / (1 - threshold))
+        v' = normalise(v + weight * g * normalise(sum_n p_n l_n))
+        p = softmax(sharpness * cos(b, n)),  g = (max cos(b, n) - threshold) / (certain - threshold), from 0 to 1
 
-    v is the sentence's vector, b its bag of words, n_k that of kind k's name, l_k the direction that tells images of
-    kind k from others. So *espresso* is one unit vector that names and looks agree on, and a caption, which is near to
-    no name, stays what it is. The counterpart of the last term of `ImageProjection`.
+    over the names n that the text may mean: those of which it has all words, and, where it has a word that no training
+    caption held, those that have all of its words (*typewriter* may be a typewriter keyboard, but *snow*, which the
+    captions taught, is no snow leopard). v is the sentence's vector, b its bag of words, n the bag of a name, and l_n
+    the direction that tells images of its kind from others. The counterpart of the last term of `ImageProjection`.
     """
 
-    names: Tensor
-
-    def __init__(self, config: NamesConfig, dimension: int) -> None:
+    def __init__(self, config: NamesConfig, dimension: int, grounded: int) -> None:
         super().__init__()
         self.config = config
         self.looks = nn.Linear(len(config.names), dimension, bias=False)
-        # By the word vectors, which the bundle has: `JointSpace` computes them when it loads.
-        self.register_buffer("names", torch.zeros(len(config.names), dimension), persistent=False)
+        self._grounded = grounded
+        self._kinds: list[int] = []
+        self._words: list[frozenset[int]] = []
+        self._with_word: dict[int, list[int]] = {}
+        self.register_buffer("names", torch.zeros(0, dimension), persistent=False)
 
-    def forward(self, sentences: Tensor, bags: Tensor) -> Tensor:
-        """Unit vectors of sentences and of their bags of words, both (n, D), to unit vectors (n, D)."""
-        cosines = bags @ self.names.T
-        nearest = cosines.max(dim=1, keepdim=True).values
-        meant = ((nearest - self.config.threshold) / (1 - self.config.threshold)).clamp(min=0)
-        naming = meant[:, 0] > 0
-        if not naming.any():
-            return sentences
-        chances = (self.config.sharpness * cosines[naming]).softmax(dim=1)
-        looks = normalise(self.looks(chances * (chances > SMALLEST_CHANCE)))
-        leaning = sentences.clone()
-        leaning[naming] = normalise(sentences[naming] + self.config.weight * meant[naming] * looks)
+    def learn_names(self, names: Sequence[tuple[int, Sequence[int]]], bags: Tensor) -> None:
+        """Take kind and word numbers of each name, and their bags of words (names, D), which no bundle holds."""
+        self._kinds = [kind for kind, _ in names]
+        self._words = [frozenset(numbers) for _, numbers in names]
+        for name, words in enumerate(self._words):
+            for word in words:
+                self._with_word.setdefault(word, []).append(name)
+        self.names = bags
+
+    def forward(self, sentences: Tensor, bags: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
+        """Unit vectors of n sentences and of their bags of words, (n, D), and their words' numbers, to unit vectors."""
+        leaning = sentences
+        for row, words in enumerate(numbers):
+            meant = self._meant(frozenset(words))
+            if not meant:
+                continue
+            cosines = self.names[meant] @ bags[row]
+            config = self.config
+            sure = (float(cosines.max()) - config.threshold) / (config.certain - config.threshold)
+            if sure <= 0:
+                continue
+            chances = (config.sharpness * cosines).softmax(dim=0)
+            looks = normalise(chances @ self.looks.weight.T[[self._kinds[name] for name in meant]])
+            if leaning is sentences:
+                leaning = sentences.clone()
+            leaning[row] = normalise(sentences[row] + config.weight * min(sure, 1.0) * looks)
         return leaning
+
+    def _meant(self, words: frozenset[int]) -> list[int]:
+        """The names that a text with these words may mean, in their order."""
+        near = {name for word in words for name in self._with_word.get(word, ())}
+        strange = any(word >= self._grounded for word in words)
+        return sorted(name for name in near if self._words[name] <= words or (strange and words <= self._words[name]))
 
 
 def keep_half_precision(modules: nn.Module) -> None:
@@ -259,7 +281,7 @@ def keep_half_precision(modules: nn.Module) -> None:
     A sentence alone reads each weight a few times and computes little: half the bytes is twice the speed. A bundle's
     weights are float16 anyway, so nothing is lost. Where torch has no kernels for it, as on ARM, nothing changes.
     """
-    if "fbgemm" not in torch.backends.quantized.supported_engines:
+    if torch.backends.quantized.engine not in ("fbgemm", "x86"):
         return
     with warnings.catch_warnings():
         # torch says that its successor lives in another package; that one has no LSTM.

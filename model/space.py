@@ -50,7 +50,11 @@ class JointSpace:
         projection = ImageProjection(self.config.image.feature_dimension, self.dimension, self.config.image.kinds)
         encoders = SentenceEncoders(self.config.text, self.dimension)
         modules = torch.nn.ModuleDict({"image": projection, "text": encoders})
-        names = None if self.config.text.names is None else KindNames(self.config.text.names, self.dimension)
+        names = (
+            None
+            if self.config.text.names is None
+            else KindNames(self.config.text.names, self.dimension, self.config.text.grounded_words)
+        )
         if names is not None:
             modules["names"] = names
         stored = load_file(bundle.path / ENCODERS)
@@ -63,19 +67,15 @@ class JointSpace:
             ) from error
         modules.eval().requires_grad_(False).to(device)
         if device == "cpu":
-            for module in (encoders, names):
-                if module is not None:
-                    keep_half_precision(module)
+            keep_half_precision(encoders)
         self._projection = projection
         self._encoders = encoders
         self._names = names
         with torch.inference_mode():
             grounded = encoders.words(torch.arange(self.config.text.grounded_words, device=device))
             self._concepts = torch.nn.functional.normalize(grounded, dim=1, eps=EPSILON)
-            if names is not None:
-                numbers = [bundle.vocabulary.resolve(name)[0] for name in names.config.names]
-                known = [place for place, words in enumerate(numbers) if words]  # the others are near to nothing
-                (names.names[known],) = encoders.embed([numbers[place] for place in known], ["bag"])
+        if names is not None:
+            self._learn_names(names)
         heads = len(self.config.composition.heads)
         self.learned_composition = (
             LearnedComposition.load(bundle.path / COMPOSITION, heads, self.dimension)
@@ -141,16 +141,7 @@ class JointSpace:
         `encoder` None is the bundle's choice for sentences. Unknown words are left out (`unknown_words` tells them).
         Errors: `EmptyTextError`, `NoKnownWordsError`, for the first such sentence.
         """
-        sentences = [self.bundle.vocabulary.numbers(text) for text in texts]
-        encoder = encoder or self.config.text.sentence_encoder
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for start in range(0, len(texts), TEXT_BATCH):
-            batch = sentences[start : start + TEXT_BATCH]
-            embedded, bags = self._encoders.embed(batch, [encoder, "bag"])
-            if self._names is not None:
-                embedded = self._names(embedded, bags)
-            vectors[start : start + len(batch)] = embedded.cpu().numpy()
-        return vectors
+        return self._embed(texts, encoder or self.config.text.sentence_encoder, self._names)
 
     @torch.inference_mode()
     def embed_operands(self, texts: Sequence[str]) -> Vectors:
@@ -160,9 +151,18 @@ class JointSpace:
         """
         if "bag" not in self.config.text.encoders:
             return self.embed_texts(texts)
-        (bags,) = self._encoders.embed([self.bundle.vocabulary.numbers(text) for text in texts], ["bag"])
-        operands: Vectors = bags.cpu().numpy()
-        return operands
+        return self._embed(texts, "bag", None)
+
+    def _embed(self, texts: Sequence[str], encoder: SentenceEncoder, names: KindNames | None) -> Vectors:
+        sentences = [self.bundle.vocabulary.numbers(text) for text in texts]
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(texts), TEXT_BATCH):
+            batch = sentences[start : start + TEXT_BATCH]
+            embedded, bags = self._encoders.embed(batch, [encoder, "bag"])
+            if names is not None:
+                embedded = names(embedded, bags, batch)
+            vectors[start : start + len(batch)] = embedded.cpu().numpy()
+        return vectors
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the vocabulary lacks, in order, without repeats."""
@@ -209,6 +209,20 @@ class JointSpace:
         return Composer(
             config, learned, self.bundle.vocabulary, self._word_vectors, self.embed_operands, self.embed_texts
         )
+
+    @torch.inference_mode()
+    def _learn_names(self, names: KindNames) -> None:
+        """Tell it the words of all names, and of their plurals, that the vocabulary knows whole."""
+        known = []
+        for kind, listed in enumerate(names.config.names):
+            for name in listed:
+                for spelled in (name, f"{name}s"):
+                    numbers, unknown = self.bundle.vocabulary.resolve(spelled)
+                    if numbers and not unknown:
+                        known.append((kind, numbers))
+        if known:
+            (bags,) = self._encoders.embed([numbers for _, numbers in known], ["bag"])
+            names.learn_names(known, bags)
 
     @torch.inference_mode()
     def _word_vectors(self, numbers: Sequence[int]) -> Vectors:

@@ -33,9 +33,6 @@ class Stage(_Config):
     views: int = Field(
         default=2, ge=1, le=2, description="Frozen features of each image: of itself, and of its mirror image."
     )
-    runs: int = Field(
-        default=1, ge=1, description="Runs from the same start, with other random numbers; their weights are averaged."
-    )
     kinds: int = Field(default=0, ge=0, description="Kinds of things in a batch: features made for them, and names.")
     kinds_weight: float = Field(default=0.5, ge=0, description="Weight of these against the captions.")
 
@@ -43,13 +40,6 @@ class Stage(_Config):
     def trains_backbone(self) -> bool:
         """Whether the backbone learns in this stage."""
         return self.backbone_learning_rate > 0
-
-    def in_runs(self) -> list[Stage]:
-        """One stage for each run: the first has this one's name, and with it its random numbers."""
-        return [
-            self.model_copy(update={"name": f"{self.name}-{run}" if run > 1 else self.name, "runs": 1})
-            for run in range(1, self.runs + 1)
-        ]
 
 
 class SpaceTraining(_Config):
@@ -107,7 +97,6 @@ class SpaceTraining(_Config):
             backbone_learning_rate=2e-4,
             image_size=192,
             frozen_share=0.35,
-            runs=2,
         ),
         Stage(
             name="heads",

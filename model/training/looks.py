@@ -41,8 +41,11 @@ def tell_apart(images: Vectors, differences: npt.NDArray[np.floating]) -> Floats
     """Directions (n, D), unit rows, that tell images which differ from all others by `differences` (n, D).
 
     By linear discriminant analysis: the inverse of the covariance of `images` (m, D), times that. So what these images
-    have a lot of anyway, holidays and dogs, counts little. A difference of nothing has no direction, and gives zeros.
+    have a lot of anyway, holidays and dogs, counts little. A difference of nothing has no direction, and gives
+    zeros, as all do where there is but one image.
     """
+    if len(images) < 2:
+        return np.zeros(differences.shape)
     covariance: Floats = np.cov(images.T.astype(np.float64))
     shrinkage = SHRINKAGE * max(float(np.trace(covariance)) / len(covariance), EPSILON) * np.eye(len(covariance))
     directions: Floats = np.linalg.solve(covariance + shrinkage, differences.T).T

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,7 @@ def train_space(
         code_dimension=None if config.words is None else CODE_DIMENSION,
         encoders=config.encoders,
         sentence_encoder=config.encoders[0],
-        names=None if not named else NamesConfig(names=tuple(names[0] for names in kind_names())),
+        names=None if not named else NamesConfig(names=tuple(map(tuple, kind_names()))),
         lstm_dimension=config.lstm_dimension,
         lstm_input_dimension=config.lstm_input_dimension if config.lstm_dimension else None,
     )
@@ -147,21 +147,13 @@ def train_space(
                 kinds = Kinds.learn(features, parts.image.classifier, vocabulary)
                 opinions = _opinions(features, parts.image.classifier)
                 np.save(said, opinions.numpy())
-        start = {name: tensor.clone() for name, tensor in parts.state_dict().items()}
-        runs = []
-        for run in stage.in_runs():
-            runs.append(work / f"{number}-{run.name}.run.safetensors")
-            if runs[-1].exists():
-                continue
-            parts.load_state_dict(start)
-            checkpoint = work / f"{number}-{run.name}.checkpoint"
-            run_stage(parts, config, run, preprocessing, training_set, features, kinds, opinions, checkpoint, report)
-            _save(parts.state_dict(), runs[-1])
-            checkpoint.unlink(missing_ok=True)
-        parts.load_state_dict(_average([load_file(file) for file in runs]))
-        _save(parts.state_dict(), finished)
-        for file in runs:
-            file.unlink()
+        checkpoint = work / f"{number}-{stage.name}.checkpoint"
+        run_stage(parts, config, stage, preprocessing, training_set, features, kinds, opinions, checkpoint, report)
+        partial = finished.with_suffix(".partial")
+        # The backbone's weights lie channels last in memory; a file wants them in the order of their shape.
+        save_file({name: tensor.contiguous() for name, tensor in parts.state_dict().items()}, partial)
+        partial.replace(finished)
+        checkpoint.unlink(missing_ok=True)
 
     report(Progress("writing the bundle", 0, 1))
     if parts.image.kinds is not None:
@@ -228,22 +220,6 @@ def compute_features(
     np.save(partial, features)
     partial.replace(cache)
     return features
-
-
-def _save(state: Mapping[str, Tensor], file: Path) -> None:
-    """Write a state dict; a kill at any moment leaves no half file under this name."""
-    partial = file.with_suffix(".partial")
-    # The backbone's weights lie channels last in memory; a file wants them in the order of their shape.
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial)
-    partial.replace(file)
-
-
-def _average(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of runs from one start; what is counted rather than learned is the same in all of them."""
-    return {
-        name: torch.stack([state[name] for state in states]).mean(0) if first.is_floating_point() else first
-        for name, first in states[0].items()
-    }
 
 
 def _opinions(features: Features, classifier: nn.Linear) -> Tensor:

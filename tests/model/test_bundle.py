@@ -13,6 +13,7 @@ import pytest
 from model.bundle import (
     BACKBONE_WEIGHTS,
     CONFIG_FILE,
+    FORMAT_VERSION,
     MODEL_CARD,
     REQUIRED_FILES,
     VECTOR_FILES,
@@ -103,6 +104,8 @@ def test_a_bundle_from_before_there_were_names_of_kinds_keeps_its_identity(copy:
         "files": {name: digest for name, digest in old.files.items() if name in VECTOR_FILES},
     }
     assert old.space_id == hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    again = write_config(copy, old)
+    assert (again.format_version, again.space_id) == (FORMAT_VERSION, old.space_id)
 
 
 def test_a_configuration_that_is_not_json(copy: Path) -> None:

@@ -81,6 +81,7 @@ def test_parts_add_up_to_a_unit_vector_whatever_their_order(composer: Composer, 
         ["image", ("snow", 1.0, "text")],
         ["image", ("black", -1.0, "text"), ("black", 1.0, "text")],
         ["image", ("black", -1.0, "text"), ("black", 0.5, "text")],
+        ["image", ("Black", -1.0, "text"), ("black!", 1.0, "text")],
         ["image"],
     ],
 )
@@ -91,6 +92,14 @@ def test_where_nothing_is_exchanged_it_is_the_plain_sum(
     units = [space.embed_operands([one])[0] if isinstance(one, str) else one for one, _, _ in real]
     plain = np.sum([weight * unit for unit, (_, weight, _) in zip(units, real, strict=True)], axis=0)
     np.testing.assert_allclose(composer.parts(real).sum(axis=0), plain / np.linalg.norm(plain), atol=1e-5)
+
+
+def test_equal_texts_are_one_term(composer: Composer, dog: np.ndarray) -> None:
+    once = composer.parts(swap(dog, "black", "brown"))
+    twice: list[Term] = [*swap(dog, "black", "brown"), ("black!", -1.0, "text"), ("Black", 1.0, "text")]
+    parts = composer.parts(twice)
+    np.testing.assert_allclose(parts.sum(axis=0), once.sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(parts[[1, 3, 4]].sum(axis=0), once[1], atol=1e-5)
 
 
 def test_a_sum_without_direction_is_an_error(composer: Composer, dog: np.ndarray) -> None:

@@ -56,7 +56,6 @@ SMALL = SpaceTraining(
             backbone_learning_rate=1e-4,
             image_size=48,
             frozen_share=0.5,
-            runs=2,
         ),
         Stage(
             name="bag",
@@ -88,14 +87,10 @@ def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tup
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle from a run that was stopped in the second run of a stage and in the last stage, and then resumed."""
+    """A bundle from a run that was stopped in its last stage, and then resumed."""
     folder = tmp_path_factory.mktemp("training")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
-        with pytest.raises(KilledError):
-            _train(folder / "bundle", folder / "work", stop_at=("tune-2", 8))
-        (first,) = (folder / "work").glob("test-*/1-tune.run.safetensors")
-        shutil.copy(first, folder / "first.safetensors")
         with pytest.raises(KilledError):
             _train(folder / "bundle", folder / "work", stop_at=("bag", 20))
     assert not (folder / "bundle").exists()
@@ -116,25 +111,6 @@ def test_the_bundle_loads_and_knows_its_training_photographs(trained: Path) -> N
     scores = measure_retrieval(space, images, ["bag"], lambda done, total: None)["bag"]
     assert scores.image_to_sentence.r1 >= 60  # in 32 dimensions, any caption is near to the name of some kind
     assert scores.sentence_to_image.r1 >= 80
-
-
-def test_runs_of_a_stage_from_one_start_are_averaged(trained: Path) -> None:
-    first = load_file(trained.with_name("first.safetensors"))
-    (start,), (mean,) = (
-        trained.with_name("work").glob(f"test-*/{name}.safetensors") for name in ("0-frozen", "1-tune")
-    )
-    before, after = load_file(start), load_file(mean)
-    learned = [name for name, tensor in first.items() if not torch.equal(tensor, before[name])]
-    assert any(name.startswith("backbone.") for name in learned)
-    for name in learned:
-        second = 2 * after[name] - first[name]
-        # Other random numbers, and yet a step of the same kind: half of one run would be shorter by half.
-        assert not torch.equal(second, first[name]), name
-    steps = [sum(float((state[name] - before[name]).norm()) for name in learned) for state in (first, after)]
-    assert 0.6 < steps[1] / steps[0] < 1.1
-    unlearned = set(first) - set(learned)
-    assert all(torch.equal(after[name], before[name]) for name in unlearned)
-    assert not list(trained.with_name("work").glob("test-*/*.run.safetensors"))
 
 
 def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> None:
@@ -169,7 +145,7 @@ def test_the_looks_of_kinds_are_learned_and_their_names_lean_to_them(trained: Pa
     assert len(names.names) == 1000
     looks = load_file(trained / ENCODERS)["names.looks.weight"].float().T.numpy()
     np.testing.assert_allclose(np.linalg.norm(looks, axis=1), 1, atol=1e-2)
-    zebra = looks[names.names.index("zebra")]
+    zebra = looks[names.names.index(("zebra",))]
     assert space.embed_texts(["zebra"])[0] @ zebra > space.embed_operands(["zebra"])[0] @ zebra
 
 
