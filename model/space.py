@@ -66,6 +66,7 @@ class JointSpace:
                 "bundle_corrupted", f"{bundle.path / ENCODERS} does not fit its configuration: {error}"
             ) from error
         modules.eval().requires_grad_(False).to(device)
+        encoders.words.fold_codes()
         if device == "cpu":
             keep_half_precision(encoders)
         self._projection = projection

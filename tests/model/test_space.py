@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from model.bundle import ENCODERS
-from model.encoders import OnnxBackbone, TorchBackbone, preprocess
+from model.encoders import OnnxBackbone, TorchBackbone, WordVectors, preprocess
 from model.errors import DegenerateQueryError, EmptyTextError, NoKnownWordsError
 from model.space import JointSpace
 
@@ -63,6 +64,19 @@ def test_weights_in_half_precision_lose_nothing(space: JointSpace, monkeypatch: 
     for encoder in space.config.text.choices:
         np.testing.assert_allclose(space.embed_texts(texts, encoder), exact.embed_texts(texts, encoder), atol=1e-5)
     np.testing.assert_allclose(space.embed_operands(texts), exact.embed_operands(texts), atol=1e-5)
+
+
+def test_folded_codes_are_the_same_word_vectors() -> None:
+    torch.manual_seed(2)
+    words = WordVectors(words=9, grounded=4, dimension=6, code_dimension=5)
+    words.codes.random_(-100, 100)
+    with torch.inference_mode():
+        asked = [torch.tensor(numbers) for numbers in ([0, 3, 1], [8, 2, 4], [5])]
+        before = [words(numbers) for numbers in asked]
+        words.fold_codes()
+        words.fold_codes()
+        for numbers, vectors in zip(asked, before, strict=True):
+            torch.testing.assert_close(words(numbers), vectors)
 
 
 def test_sentences_find_their_photographs(space: JointSpace, images: dict[str, Image.Image]) -> None:
