@@ -168,6 +168,12 @@ class BundleConfig(_Config):
     quality: dict[str, Any] = Field(default_factory=dict, description="Figures measured after training.")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of every other file.")
 
+    @model_validator(mode="after")
+    def _names_are_of_the_kinds(self) -> Self:
+        if self.text.names is not None and len(self.text.names.names) != self.image.kinds:
+            raise ValueError(f"names of {len(self.text.names.names)} kinds for the image side's {self.image.kinds}")
+        return self
+
     @property
     def space_id(self) -> str:
         """Digest of all that determines a vector: two bundles that share it make the same vectors."""

@@ -139,7 +139,8 @@ class Composer:
         and those of the embedding.
         """
         spelled = [
-            tuple(tokenise(operand)) if isinstance(operand, str) else at for at, (operand, _, _) in enumerate(terms)
+            tuple(self._vocabulary.numbers(operand)) if isinstance(operand, str) else at
+            for at, (operand, _, _) in enumerate(terms)
         ]
         totals: defaultdict[object, float] = defaultdict(float)
         for key, (_, weight, _) in zip(spelled, terms, strict=True):
@@ -171,7 +172,7 @@ class Composer:
         _require_direction(plain)  # what cancels out plainly has no meaning by any rule
         if self.heads and added and removed and length > DEGENERATE_NORM:
             plain = self._exchange((image / length).astype(np.float32), terms, units * scales[:, None], added, removed)
-        parts: Floats = plain / _require_direction(plain)
+        parts: Floats = plain / max(float(np.linalg.norm(plain.sum(axis=0))), EPSILON)  # an exchange may be short
         return parts
 
     def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:

@@ -5,7 +5,7 @@ All of them end in unit vectors of the same space of dimension D:
     image     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
     bag       v = normalise(sum_i w_i)              w_i = A c_i + d_i: word vectors, (D,)
     LSTM      v = normalise(W_o h_T)                h_T: last state of an LSTM over W_in w_i
-    names     v' = normalise(v + g l)               l: the looks of the kind of thing that the text names, if any
+    names     v' = normalise(v + g l)               l: the looks of the kind of thing that the text names, g: how surely
 
 Source: Kiros et al. 2014 (arXiv 1411.2539) and the authors' releases. The word vectors w_i and the image projection are
 shared by both sentence encoders, so one image index serves both.
@@ -232,10 +232,11 @@ class KindNames(nn.Module):
         v' = normalise(v + weight * g * normalise(sum_n p_n l_n))
         p = softmax(sharpness * cos(b, n)),  g = (max cos(b, n) - threshold) / (certain - threshold), from 0 to 1
 
-    over the names n that the text may mean: those of which it has all words, and, where it has a word that no training
-    caption held, those that have all of its words (*typewriter* may be a typewriter keyboard, but *snow*, which the
-    captions taught, is no snow leopard). v is the sentence's vector, b its bag of words, n the bag of a name, and l_n
-    the direction that tells images of its kind from others. The counterpart of the last term of `ImageProjection`.
+    over the names n that the text may mean: those that stand in it whole, and, where it has words that no training
+    caption held, those that have all of these (*typewriter* may be a typewriter keyboard, but *snow*, which captions
+    taught, is no snow leopard). v is the sentence's vector, b its bag of words, n the bag of a name, and l_n the
+    direction that tells images of its kind from others. A text of several kinds is near to none of their names, and
+    stays as it is. The counterpart of the last term of `ImageProjection`.
     """
 
     def __init__(self, config: NamesConfig, dimension: int, grounded: int) -> None:
@@ -244,16 +245,16 @@ class KindNames(nn.Module):
         self.looks = nn.Linear(len(config.names), dimension, bias=False)
         self._grounded = grounded
         self._kinds: list[int] = []
-        self._words: list[frozenset[int]] = []
+        self._words: list[tuple[int, ...]] = []
         self._with_word: dict[int, list[int]] = {}
         self.register_buffer("names", torch.zeros(0, dimension), persistent=False)
 
     def learn_names(self, names: Sequence[tuple[int, Sequence[int]]], bags: Tensor) -> None:
         """Take kind and word numbers of each name, and their bags of words (names, D), which no bundle holds."""
         self._kinds = [kind for kind, _ in names]
-        self._words = [frozenset(numbers) for _, numbers in names]
+        self._words = [tuple(numbers) for _, numbers in names]
         for name, words in enumerate(self._words):
-            for word in words:
+            for word in set(words):
                 self._with_word.setdefault(word, []).append(name)
         self.names = bags
 
@@ -261,7 +262,7 @@ class KindNames(nn.Module):
         """Unit vectors of n sentences and of their bags of words, (n, D), and their words' numbers, to unit vectors."""
         leaning = sentences
         for row, words in enumerate(numbers):
-            meant = self._meant(frozenset(words))
+            meant = self._meant(words)
             if not meant:
                 continue
             cosines = self.names[meant] @ bags[row]
@@ -276,11 +277,17 @@ class KindNames(nn.Module):
             leaning[row] = normalise(sentences[row] + config.weight * min(sure, 1.0) * looks)
         return leaning
 
-    def _meant(self, words: frozenset[int]) -> list[int]:
-        """The names that a text with these words may mean, in their order."""
+    def _meant(self, words: Sequence[int]) -> list[int]:
+        """The names that a text of these words may mean, in their order."""
+        strange = {word for word in words if word >= self._grounded}
+
+        def fits(name: tuple[int, ...]) -> bool:
+            size = len(name)
+            stands = any(tuple(words[at : at + size]) == name for at in range(len(words) - size + 1))
+            return stands or (bool(strange) and strange.issubset(name))
+
         near = {name for word in words for name in self._with_word.get(word, ())}
-        strange = any(word >= self._grounded for word in words)
-        return sorted(name for name in near if self._words[name] <= words or (strange and words <= self._words[name]))
+        return sorted(name for name in near if fits(self._words[name]))
 
 
 def keep_half_precision(modules: nn.Module) -> None:

@@ -32,6 +32,7 @@ from model.encoders import (
     preprocess,
 )
 from model.errors import BundleError
+from model.words import plural
 
 Vectors = npt.NDArray[np.float32]
 
@@ -213,13 +214,17 @@ class JointSpace:
 
     @torch.inference_mode()
     def _learn_names(self, names: KindNames) -> None:
-        """Tell it the words of all names, and of their plurals, that the vocabulary knows whole."""
+        """Tell it the words of all names, and of their plurals, that the vocabulary knows whole.
+
+        A synonym of one word that the captions taught is left out: they know better (*board* is no dining table).
+        """
         known = []
         for kind, listed in enumerate(names.config.names):
-            for name in listed:
-                for spelled in (name, f"{name}s"):
+            for place, name in enumerate(listed):
+                for spelled in (name, plural(name)):
                     numbers, unknown = self.bundle.vocabulary.resolve(spelled)
-                    if numbers and not unknown:
+                    taught = place > 0 and len(numbers) == 1 and numbers[0] < self.config.text.grounded_words
+                    if numbers and not unknown and not taught:
                         known.append((kind, numbers))
         if known:
             (bags,) = self._encoders.embed([numbers for _, numbers in known], ["bag"])

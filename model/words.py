@@ -112,3 +112,10 @@ def count_words(captions: Iterable[str]) -> dict[str, int]:
 def _without_accents(token: str) -> str:
     decomposed = unicodedata.normalize("NFD", token)
     return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def plural(noun: str) -> str:
+    """The regular English plural of a noun or of the last word of several."""
+    if re.search(r"[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if re.search(r"(?:s|x|z|ch|sh)$", noun) else f"{noun}s"

@@ -102,6 +102,11 @@ def test_equal_texts_are_one_term(composer: Composer, dog: np.ndarray) -> None:
     np.testing.assert_allclose(parts[[1, 3, 4]].sum(axis=0), once[1], atol=1e-5)
 
 
+def test_an_exchange_by_a_small_weight_is_a_query(composer: Composer, dog: np.ndarray) -> None:
+    terms: list[Term] = [(dog, 1.0, "image"), ("black", -1.0, "text"), ("brown", 0.01, "text")]
+    assert np.linalg.norm(composer.parts(terms).sum(axis=0)) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_sum_without_direction_is_an_error(composer: Composer, dog: np.ndarray) -> None:
     for terms in ([], [(dog, 1.0, "image"), (dog, -1.0, "image")], [("dog", 1.0, "text"), ("dog", -1.0, "text")]):
         with pytest.raises(DegenerateQueryError):

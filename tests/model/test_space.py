@@ -113,7 +113,7 @@ def test_a_text_that_names_a_kind_leans_to_its_looks_and_others_do_not(space: Jo
     plain._names = None
     spelled = {
         "espresso": "espresso",
-        "lemons": "lemon",
+        "strawberries": "strawberry",
         "a school bus": "school bus",
         "ice bear": "ice bear",
     }
@@ -129,6 +129,9 @@ def test_a_text_that_names_a_kind_leans_to_its_looks_and_others_do_not(space: Jo
     texts = [
         "snow",
         "a helmet",
+        "a cat and a bear",
+        "boards",
+        "zebra and espresso",
         "an orange shirt",
         "a girl in a pink shirt sits on a bench and reads a book",
         "giraffe",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import EmptyTextError, NoKnownWordsError
-from model.words import Vocabulary, count_words, tokenise
+from model.words import Vocabulary, count_words, plural, tokenise
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,14 @@ def test_a_word_cannot_stand_twice() -> None:
 
 def test_counts_are_sorted_by_frequency_then_alphabet() -> None:
     assert list(count_words(["b a c", "c b", "c"]).items()) == [("c", 3), ("b", 2), ("a", 1)]
+
+
+def test_regular_plurals() -> None:
+    nouns = {
+        "zebra": "zebras",
+        "school bus": "school buses",
+        "strawberry": "strawberries",
+        "toy": "toys",
+        "fox": "foxes",
+    }
+    assert {noun: plural(noun) for noun in nouns} == nouns
