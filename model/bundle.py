@@ -3,7 +3,7 @@
     bundle.json            BundleConfig below; names every other file with its checksum
     backbone.safetensors   weights of the image backbone, float16, by their names in timm
     backbone.onnx          the same network as a graph; its weights are read out of backbone.safetensors
-    encoders.safetensors   image projection, word vectors, LSTM (model/encoders.py)
+    encoders.safetensors   image projection, word vectors, LSTM, looks of kinds (model/encoders.py)
     vocabulary.txt         one word a line (model/words.py)
     composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/composition.py)
     captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner.py)

@@ -142,19 +142,19 @@ class Composer:
             tuple(self._vocabulary.numbers(operand)) if isinstance(operand, str) else at
             for at, (operand, _, _) in enumerate(terms)
         ]
-        totals: defaultdict[object, float] = defaultdict(float)
+        totals: defaultdict[tuple[int, ...] | int, float] = defaultdict(float)
         for key, (_, weight, _) in zip(spelled, terms, strict=True):
             totals[key] += weight
         # What is both added and taken is no exchange: equal texts are one term, of which each has its share.
-        first = {key: at for at, key in reversed(list(enumerate(spelled))) if abs(totals[key]) > EPSILON}
-        merged: list[Term] = [(terms[at][0], totals[key], terms[at][2]) for key, at in first.items()]
-        place = {key: at for at, key in enumerate(first)}
+        kept = [key for key, weight in totals.items() if abs(weight) > EPSILON]
+        first = [terms[spelled.index(key)] for key in kept]
+        merged: list[Term] = [(operand, totals[key], kind) for key, (operand, _, kind) in zip(kept, first, strict=True)]
         whole = self._parts(merged)
-        total: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
+        parts: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
         for row, (key, (_, weight, _)) in enumerate(zip(spelled, terms, strict=True)):
-            if key in place:
-                total[row] = whole[place[key]] * (weight / totals[key])
-        return total
+            if key in kept:
+                parts[row] = whole[kept.index(key)] * (weight / totals[key])
+        return parts
 
     def _parts(self, terms: Sequence[Term]) -> Floats:
         """As `parts`, of terms whose texts all differ."""

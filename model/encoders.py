@@ -172,7 +172,7 @@ class WordVectors(nn.Module):
     def __init__(self, words: int, grounded: int, dimension: int, code_dimension: int | None) -> None:
         super().__init__()
         self.grounded = grounded
-        self._whole = code_dimension is None  # whether `own` has all of a grounded word's vector
+        self._folded = False
         self.own = nn.Embedding(grounded, dimension)
         nn.init.normal_(self.own.weight, std=0.05 if code_dimension is None else 0.01)
         self.map: nn.Linear | None = None
@@ -184,19 +184,20 @@ class WordVectors(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         """Word numbers (n,) to vectors (n, D)."""
         known = numbers < self.grounded
-        if self.map is None or (self._whole and bool(known.all())):
+        if self.map is None or (self._folded and bool(known.all())):
             vectors: Tensor = self.own(numbers)
             return vectors
         own: Tensor = self.own(numbers.clamp(max=self.grounded - 1)) * known[:, None]
         mapped: Tensor = self.map(self.codes[numbers].float() * self.code_scale)
-        return own + (mapped * ~known[:, None] if self._whole else mapped)
+        return own + mapped
 
     @torch.no_grad()
     def fold_codes(self) -> None:
         """Put A c_i into d_i, once nothing is learned any more: the vector of a grounded word is then one row."""
-        if not self._whole:
+        if self.map is not None:
             self.own.weight.copy_(self(torch.arange(self.grounded, device=self.own.weight.device)))
-            self._whole = True
+            self.codes[: self.grounded] = 0
+            self._folded = True
 
 
 class LstmEncoder(nn.Module):

@@ -17,7 +17,8 @@ _TEACHERS = """ The
 codes of words are vectors of all-MiniLM-L6-v2 (Apache-2.0); in training the sentence encoders also learned to tell its
 vectors of the captions. That model itself is not in this bundle."""
 _KINDS = """ The
-classifier of the backbone's pre-training (the thousand kinds of things of ImageNet) is a part of the image encoder."""
+classifier of the backbone's pre-training (the thousand kinds of things of ImageNet) is a part of the image encoder, and
+texts that name such a kind lean to what images of it look like."""
 
 
 def model_card(config: BundleConfig) -> str:
