@@ -16,7 +16,7 @@ from app.query import Expression, Reference, Term, Text
 from app.results import Contribution, SearchOptions
 from index import Target
 from model.bundle import CalibrationCurve
-from model.calibration import QueryKind, chances, count_content, curve_name, known_share, lowest_cosine
+from model.calibration import QueryKind, chances, curve_name, known_share, lowest_cosine, sentence_traits
 from model.errors import NoKnownWordsError
 from model.space import JointSpace
 
@@ -40,14 +40,14 @@ class Operand:
 class Question:
     """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
 
-    `words` counts the known content words of a sentence, which its chances depend on; 1 for all else. `known` is the
-    share of the content words that the model knows: a hit is right for as much of the query at best.
+    `traits` are what its chances depend on besides a score (`model.calibration`), empty where they are not known.
+    `known` is the share of the content words that the model knows: a hit is right for as much of the query at best.
     """
 
     kind: QueryKind
     operands: tuple[Operand, ...]
     parts: Vector
-    words: int = 1
+    traits: tuple[float, ...] = ()
     known: float = 1.0
 
     @property
@@ -109,18 +109,16 @@ class Asking:
                     )
         # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
         scale = max(abs(operand.weight) for operand in operands)
-        parts = self._space.compose_parts([(one.value, one.weight / scale, one.kind) for one in operands])
-        texts = " ".join(expression.texts)
-        return Question("composed", tuple(operands), parts, known=known_share(self._space, texts))
+        composition = self._space.composition([(one.value, one.weight / scale, one.kind) for one in operands])
+        known = known_share(self._space, " ".join(expression.texts))
+        return Question("composed", tuple(operands), composition.parts, composition.said, known)
 
     def apart(self, question: Question) -> list[Question]:
         """Each operand as a question of its own, for an intersection; a negative weight asks for what is not so."""
         alone: list[Question] = []
         for operand in question.operands:
             if isinstance(operand.value, str):
-                vector, words = self._sentence(operand.value), count_content(self._space, operand.value)
-                known = known_share(self._space, operand.value)
-                alone.append(Question("sentence", (operand,), vector[np.newaxis, :], words, known))
+                alone.append(self._of_sentence(operand, operand.value))
             else:
                 kind: QueryKind = "image" if operand.kind == "image" else "sentence"
                 alone.append(Question(kind, (operand,), operand.value[np.newaxis, :]))
@@ -129,7 +127,7 @@ class Asking:
     def chance(self, question: Question, target: Target, score: float | Vector) -> NDArray[np.float64] | None:
         """The chances that hits with these scores are right; None where the bundle does not say."""
         curve = self._curve(question.kind, target)
-        return None if curve is None else question.known * chances(curve, score, question.words)
+        return None if curve is None else question.known * chances(curve, score, question.traits)
 
     def lowest_score(self, question: Question, options: SearchOptions) -> float | None:
         """The lowest score that the options allow. Problem calibration_missing where a chance cannot be told."""
@@ -138,7 +136,7 @@ class Asking:
         curve = self._curve(question.kind, options.target)
         if curve is None:
             raise self.no_calibration("min_confidence")
-        wanted = lowest_cosine(curve, options.min_confidence / question.known, question.words)
+        wanted = lowest_cosine(curve, options.min_confidence / question.known, question.traits)
         bounds = [bound for bound in (options.min_score, wanted) if bound is not None and bound > -math.inf]
         return min(max(bounds), 2.0) if bounds else None
 
@@ -158,15 +156,16 @@ class Asking:
         """A single operand: a sentence for the sentence encoder, or a stored record."""
         match term.operand:
             case Text(text):
-                vector = self._sentence(text)
-                words = count_content(self._space, text)
-                operand = Operand(str(term.operand), text, 1.0, "text")
-                return Question("sentence", (operand,), vector[None, :], words, known_share(self._space, text))
+                return self._of_sentence(Operand(str(term.operand), text, 1.0, "text"), text)
             case Reference(kind) as reference:
                 vector, stored = self._stored(reference)
-                words = 1 if stored is None else count_content(self._space, stored)
+                traits = () if stored is None else sentence_traits(self._space, stored)
                 named = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text")
-                return Question("image" if kind == "image" else "sentence", (named,), vector[None, :], words)
+                return Question("image" if kind == "image" else "sentence", (named,), vector[None, :], traits)
+
+    def _of_sentence(self, operand: Operand, text: str) -> Question:
+        vector, traits = self._sentence(text), sentence_traits(self._space, text)
+        return Question("sentence", (operand,), vector[np.newaxis, :], traits, known_share(self._space, text))
 
     def _check_known(self, term: Term) -> None:
         """Refuse an operand without a known word. Where only some are unknown, the answer reports them."""

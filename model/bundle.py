@@ -30,9 +30,9 @@ from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
 from model.words import TOKENISER, Vocabulary
 
-FORMAT_VERSION = 3
-READABLE_VERSIONS = (2, 3)
-"""Version 2 knew no names of kinds; all else means the same."""
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (2, 3, 4)
+"""Version 2 knew no names of kinds, and up to 3 a chance depended on nothing but a cosine and a length."""
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"
 NEW = ".new"
@@ -134,14 +134,29 @@ class CompositionConfig(_Config):
 
 
 class CalibrationCurve(_Config):
-    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + brevity / words)))); see `model.calibration`."""
+    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))); see `model.calibration`."""
 
     slope: float = Field(gt=0)
     intercept: float
-    brevity: float = Field(default=0.0, description="Divided by the known content words of a sentence.")
+    weights: tuple[float, ...] = Field(default=(), description="Of the traits of a query.")
+    usual: tuple[float, ...] = Field(default=(), description="The traits of a query of which none are known.")
     bend: tuple[tuple[float, float], ...] = Field(
         default=(), description="Knots of the line that corrects the logistic curve, both coordinates rising."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_3(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "brevity" in values:
+            values = dict(values)
+            values |= {"weights": (values.pop("brevity"),), "usual": (1.0,)}
+        return values
+
+    @model_validator(mode="after")
+    def _traits_have_weights(self) -> Self:
+        if len(self.weights) != len(self.usual):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.usual)} traits")
+        return self
 
 
 class CalibrationConfig(_Config):
@@ -273,7 +288,7 @@ def _read_config(path: Path) -> BundleConfig:
     if version not in READABLE_VERSIONS:
         raise BundleError(
             "bundle_unsupported",
-            f"{path} has format version {version!r}; this Visem reads {' and '.join(map(str, READABLE_VERSIONS))}. Use "
+            f"{path} has format version {version!r}; this Visem reads {', '.join(map(str, READABLE_VERSIONS))}. Use "
             "another bundle, or the Visem that made this one.",
         )
     try:

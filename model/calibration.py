@@ -1,11 +1,13 @@
 """From a cosine to the chance that a hit is right.
 
-    chance = bend(1 / (1 + exp(-(slope * cosine + intercept + brevity / words))))
+    chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits))))
 
 A logistic curve for each kind of query and each target, after Platt, "Probabilistic Outputs for Support Vector
-Machines" (1999). `words` counts the known content words of a sentence: *dog* lies farther from any photograph than a
-whole caption does, at the same chance of being right. Other queries have no length. `bend` is a rising line
-through a few knots, by which an isotonic regression over bins corrects the curve's shape (Zadrozny and Elkan, 2002).
+Machines" (1999). Its traits are what else of a query tells chances. A sentence has one, the reciprocal of its known
+content words: *dog* lies farther from any photograph than a whole caption does, at the same chance of being right. An
+exchange of words has two, how often captions say what is put and what is taken (`Composition.said`): a *black dog* is
+there to be found, an *orange dog* hardly. Images have none. `bend` is a rising line through a few knots, by which an
+isotonic regression over bins corrects the curve's shape (Zadrozny and Elkan, 2002).
 
 **What the chance means.** Fitted on the first ten hits of queries to a captioned set, it is the chance that people who
 describe the hit would mention all that the query says (`_says_nothing_else` below is the exact rule), *in a library as
@@ -62,15 +64,20 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Hits:
-    """The first hits of all queries of one kind: cosine, known words of the query, right or not, and the half.
+    """The first hits of all queries of one kind: cosine, traits of the query (n, T), right or not, and the half.
 
-    All have the shape (n,); `half` is 0 for fitting and 1 for measuring.
+    All others have the shape (n,); `half` is 0 for fitting and 1 for measuring.
     """
 
     cosine: Floats
-    words: Floats
+    traits: Floats
     right: npt.NDArray[np.bool_]
     half: npt.NDArray[np.int64]
+
+    def of_half(self, half: int) -> Hits:
+        """Those for fitting (0) or for measuring (1)."""
+        rows = self.half == half
+        return Hits(self.cosine[rows], self.traits[rows], self.right[rows], self.half[rows])
 
 
 def curve_name(kind: QueryKind, target: CalibratedTarget) -> str:
@@ -78,10 +85,12 @@ def curve_name(kind: QueryKind, target: CalibratedTarget) -> str:
     return f"{kind}_to_{target}"
 
 
-def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, words: npt.ArrayLike = 1) -> Floats:
-    """Chances, from 0 to 1, of hits with these cosines; both arguments broadcast."""
-    known = np.maximum(np.asarray(words, dtype=np.float64), 1.0)
-    logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + curve.brevity / known
+def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, traits: npt.ArrayLike = ()) -> Floats:
+    """Chances, from 0 to 1, of hits with these cosines (...,), for a query's traits (T,) or those of each (..., T).
+
+    Where a query has not the traits of the curve, it counts as a usual one.
+    """
+    logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + _shift(curve, traits)
     chance: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
     if curve.bend:
         before, after = np.array(curve.bend).T
@@ -89,7 +98,7 @@ def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, words: npt.ArrayLike
     return chance
 
 
-def lowest_cosine(curve: CalibrationCurve, chance: float, words: int = 1) -> float:
+def lowest_cosine(curve: CalibrationCurve, chance: float, traits: Sequence[float] = ()) -> float:
     """The cosine from which on a hit has at least this chance; -inf for 0, inf for 1."""
     if chance <= 0:
         return -np.inf
@@ -99,12 +108,12 @@ def lowest_cosine(curve: CalibrationCurve, chance: float, words: int = 1) -> flo
         before, after = np.array(curve.bend).T
         chance = float(np.clip(np.interp(chance, after, before), 1e-12, 1 - 1e-12))
     logit = float(np.log(chance / (1 - chance)))
-    return (logit - curve.intercept - curve.brevity / max(words, 1)) / curve.slope
+    return (logit - curve.intercept - float(_shift(curve, traits))) / curve.slope
 
 
-def count_content(space: JointSpace, text: str) -> int:
-    """How many content words of a sentence the model knows; at least 1."""
-    return max(1, len(content_words(text)) - len(space.unknown_words(text)))
+def sentence_traits(space: JointSpace, text: str) -> tuple[float, ...]:
+    """The trait of a sentence: the reciprocal of the number of its content words that the model knows, at most 1."""
+    return (1 / max(1, len(content_words(text)) - len(space.unknown_words(text))),)
 
 
 def known_share(space: JointSpace, text: str) -> float:
@@ -122,18 +131,11 @@ def fit_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: V
     """
     curves, errors = {}, {}
     for name, hits in collect_hits(space, dataset, image_vectors):
-        fitting, measuring = hits.half == 0, hits.half == 1
-        if not hits.right[fitting].any() or not measuring.any():
+        fitting, measuring = hits.of_half(0), hits.of_half(1)
+        if not fitting.right.any() or not len(measuring.right):
             continue
-        curve = _bend(
-            _fit(hits.cosine[fitting], hits.words[fitting], hits.right[fitting]),
-            hits.cosine[fitting],
-            hits.words[fitting],
-            hits.right[fitting],
-        )
-        curves[name] = curve
-        estimated = chances(curve, hits.cosine[measuring], hits.words[measuring])
-        errors[name] = round(reliability(estimated, hits.right[measuring]).error, 4)
+        curves[name] = _bend(_fit(fitting), fitting)
+        errors[name] = round(_reliability(curves[name], measuring).error, 4)
     return CalibrationConfig(
         curves=curves,
         errors=errors,
@@ -151,10 +153,7 @@ def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vector
     if config is None:
         return {}
     return {
-        name: reliability(
-            chances(config.curves[name], hits.cosine[hits.half == 1], hits.words[hits.half == 1]),
-            hits.right[hits.half == 1],
-        )
+        name: _reliability(config.curves[name], hits.of_half(1))
         for name, hits in collect_hits(space, dataset, image_vectors)
         if name in config.curves and (hits.half == 1).any()
     }
@@ -172,6 +171,10 @@ def reliability(chance: npt.ArrayLike, right: npt.ArrayLike) -> Reliability:
     return Reliability(error, len(order), expected, happened)
 
 
+def _reliability(curve: CalibrationCurve, hits: Hits) -> Reliability:
+    return reliability(chances(curve, hits.cosine, hits.traits), hits.right)
+
+
 def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> Iterator[tuple[str, Hits]]:
     """The first hits of every kind of query to the photographs and the captions of a set, with what is right."""
     said = _Said(dataset)
@@ -181,7 +184,7 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     texts = [*said.captions, *fragments]
     text_owner = np.concatenate([owner, fragment_owner])
     text_vectors = np.concatenate([captions, embed_captions(space, fragments, space.config.text.sentence_encoder)])
-    words = np.array([count_content(space, text) for text in texts], dtype=np.float64)
+    traits = np.array([sentence_traits(space, text) for text in texts])
     contents = [content_words(text) for text in texts]
 
     def pick(
@@ -196,7 +199,7 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     known = np.flatnonzero(text_vectors.any(axis=1))
     cosine, found = pick(text_vectors[known], image_vectors, [()] * len(known))
     right = [[contents[q] <= said.by_image[i] for i in row] for q, row in zip(known, found, strict=True)]
-    yield "sentence_to_images", _hits(cosine, words[known], right, text_owner[known])
+    yield "sentence_to_images", _hits(cosine, traits[known], right, text_owner[known])
 
     itself: list[Sequence[Any]] = [(q,) if q < len(captions) else () for q in known]
     cosine, found = pick(text_vectors[known], captions, itself)
@@ -204,42 +207,42 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
         [owner[s] == text_owner[q] or contents[q] <= contents[s] for s in row]
         for q, row in zip(known, found, strict=True)
     ]
-    yield "sentence_to_sentences", _hits(cosine, words[known], right, text_owner[known])
+    yield "sentence_to_sentences", _hits(cosine, traits[known], right, text_owner[known])
 
-    rows = np.arange(len(image_vectors))
+    rows, none = np.arange(len(image_vectors)), np.empty((len(image_vectors), 0))
     cosine, found = pick(image_vectors, captions, [()] * len(rows))
     right = [[contents[s] <= said.by_image[i] for s in row] for i, row in zip(rows, found, strict=True)]
-    yield "image_to_sentences", _hits(cosine, np.ones(len(rows)), right, rows)
+    yield "image_to_sentences", _hits(cosine, none, right, rows)
 
     cosine, found = pick(image_vectors, image_vectors, [(row,) for row in rows])
     own = [np.flatnonzero(owner == row) for row in rows]
     right = [
         [any(contents[s] <= said.by_image[i] for s in own[j]) for j in row] for i, row in zip(rows, found, strict=True)
     ]
-    yield "image_to_images", _hits(cosine, np.ones(len(rows)), right, rows)
+    yield "image_to_images", _hits(cosine, none, right, rows)
 
     swaps = _sample(answerable(space, find_swaps(dataset)))
     if not swaps:
         return
-    composed = np.stack(
-        [
-            space.compose(
-                [(image_vectors[swap.image], 1.0, "image"), (swap.old, -1.0, "text"), (swap.new, 1.0, "text")]
-            )
-            for swap in swaps
-        ]
-    )
+    answers = [
+        space.composition(
+            [(image_vectors[swap.image], 1.0, "image"), (swap.old, -1.0, "text"), (swap.new, 1.0, "text")]
+        )
+        for swap in swaps
+    ]
+    composed = np.stack([answer.vector for answer in answers])
+    traits = np.array([answer.said for answer in answers])
     asked = np.array([swap.image for swap in swaps])
     cosine, found = pick(composed, image_vectors, [(swap.image,) for swap in swaps])
     right = [[i in swap.targets for i in row] for swap, row in zip(swaps, found, strict=True)]
-    yield "composed_to_images", _hits(cosine, np.ones(len(swaps)), right, asked)
+    yield "composed_to_images", _hits(cosine, traits, right, asked)
 
     cosine, found = pick(composed, captions, [()] * len(swaps))
     right = [
         [holds_phrase(said.captions[s], swap.new, swap.noun) for s in row]
         for swap, row in zip(swaps, found, strict=True)
     ]
-    yield "composed_to_sentences", _hits(cosine, np.ones(len(swaps)), right, asked)
+    yield "composed_to_sentences", _hits(cosine, traits, right, asked)
 
 
 class _Said:
@@ -273,27 +276,31 @@ def _sample(swaps: list[Swap]) -> list[Swap]:
     return swaps[::step]
 
 
-def _hits(cosine: Floats, words: Floats, right: Sequence[Sequence[bool]], image: npt.NDArray[np.int64]) -> Hits:
-    """Flatten (queries, hits); the photograph that a query is about decides its half."""
+def _hits(cosine: Floats, traits: Floats, right: Sequence[Sequence[bool]], image: npt.NDArray[np.int64]) -> Hits:
+    """Flatten (queries, hits), with traits (queries, T); the photograph that a query is about decides its half."""
     count = cosine.shape[1]
     real = np.isfinite(cosine).ravel()  # what must not be found comes last, where there is nothing else
     return Hits(
         cosine=cosine.ravel()[real],
-        words=np.repeat(words, count)[real],
+        traits=np.repeat(traits, count, axis=0)[real],
         right=np.array(right, dtype=bool).ravel()[real],
         half=np.repeat(image % 2, count)[real],
     )
 
 
-def _fit(cosine: Floats, words: Floats, right: npt.NDArray[np.bool_]) -> CalibrationCurve:
+def _shift(curve: CalibrationCurve, traits: npt.ArrayLike) -> Floats:
+    """What traits (..., T) add to the logit: (...,)."""
+    values, weights = np.asarray(traits, dtype=np.float64), np.array(curve.weights)
+    shift: Floats = (values if values.shape[-1:] == weights.shape else np.array(curve.usual)) @ weights
+    return shift
+
+
+def _fit(hits: Hits) -> CalibrationCurve:
     """The maximum likelihood, by Newton's method, with Platt's smoothed targets: no chance becomes 0 or 1."""
-    columns = [cosine, np.ones_like(cosine)]
-    if words.max() > words.min():
-        columns.append(1 / np.maximum(words, 1.0))
-    features = np.stack(columns, axis=1).astype(np.float64)  # (n, 2 or 3)
-    positives = int(right.sum())
-    negatives = len(right) - positives
-    target = np.where(right, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    features = np.column_stack([hits.cosine, np.ones_like(hits.cosine), hits.traits])
+    positives = int(hits.right.sum())
+    negatives = len(hits.right) - positives
+    target = np.where(hits.right, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     weights = np.zeros(features.shape[1])
     for _ in range(100):
         chance = 1 / (1 + np.exp(-np.clip(features @ weights, -500, 500)))
@@ -303,22 +310,23 @@ def _fit(cosine: Floats, words: Floats, right: npt.NDArray[np.bool_]) -> Calibra
         weights -= step
         if float(np.abs(step).max()) < 1e-9:
             break
-    slope, intercept, *brevity = (float(weight) for weight in weights)
+    slope, intercept, *others = (float(weight) for weight in weights)
     if slope <= 0:  # nothing to be learned from so few hits: the same chance for all
-        share = (positives + 1) / (len(right) + 2)
+        share = (positives + 1) / (len(hits.right) + 2)
         return CalibrationCurve(slope=_FLAT, intercept=float(np.log(share / (1 - share))))
-    return CalibrationCurve(slope=slope, intercept=intercept, brevity=brevity[0] if brevity else 0.0)
+    usual = tuple(float(mean) for mean in hits.traits.mean(axis=0))
+    return CalibrationCurve(slope=slope, intercept=intercept, weights=tuple(others), usual=usual)
 
 
-def _bend(curve: CalibrationCurve, cosine: Floats, words: Floats, right: npt.NDArray[np.bool_]) -> CalibrationCurve:
+def _bend(curve: CalibrationCurve, hits: Hits) -> CalibrationCurve:
     """Correct a logistic curve by what happened in a few bins of equal mass, pooled until they rise."""
-    estimated = chances(curve, cosine, words)
+    estimated = chances(curve, hits.cosine, hits.traits)
     order = np.argsort(estimated, kind="stable")
     pools: list[tuple[float, float, int]] = []  # mean chance, share right, hits
     for rows in np.array_split(order, KNOTS):
         if len(rows) < _LEAST_HITS:
             return curve  # too few to correct anything by
-        pools.append((float(estimated[rows].mean()), float(right[rows].mean()), len(rows)))
+        pools.append((float(estimated[rows].mean()), float(hits.right[rows].mean()), len(rows)))
         while len(pools) > 1 and pools[-1][1] <= pools[-2][1]:
             (x, y, n), (last_x, last_y, last_n) = pools.pop(-2), pools.pop()
             pools.append(

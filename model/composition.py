@@ -98,6 +98,23 @@ class LearnedComposition:
         save_file({name: array.astype(np.float16) for name, array in arrays.items()}, file)
 
 
+@dataclass(frozen=True)
+class Composition:
+    """A sum of n terms."""
+
+    parts: Vectors
+    """What each contributes: float32 (n, D), rows that add up to the unit vector of the whole."""
+    said: tuple[float, ...] = ()
+    """In an exchange of words, how often captions say what is put in and what is taken out, before the heads that they
+    are completed by: two mean logarithms of counts. Empty for any other sum, and where a text is not one word."""
+
+    @property
+    def vector(self) -> Vectors:
+        """The unit vector (D,) of the whole."""
+        total: Vectors = self.parts.sum(axis=0, dtype=np.float64).astype(np.float32)
+        return total
+
+
 class Composer:
     """The rule, with the numbers of a bundle and its words at hand. Thread-safe."""
 
@@ -132,8 +149,8 @@ class Composer:
         self._phrases = _Remembered(self._embed_phrases)
         self._operands = _Remembered(lambda texts: list(self._embed(texts).astype(np.float64)))
 
-    def parts(self, terms: Sequence[Term]) -> Vectors:
-        """What each of n terms contributes: float32 (n, D), rows that add up to the unit vector of the whole.
+    def __call__(self, terms: Sequence[Term]) -> Composition:
+        """The sum of some terms.
 
         Each term is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
         and those of the embedding.
@@ -149,15 +166,15 @@ class Composer:
         kept = [key for key, weight in totals.items() if abs(weight) > EPSILON]
         first = [terms[spelled.index(key)] for key in kept]
         merged: list[Term] = [(operand, totals[key], kind) for key, (operand, _, kind) in zip(kept, first, strict=True)]
-        whole = self._parts(merged)
+        whole, said = self._sum(merged)
         parts: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
         for row, (key, (_, weight, _)) in enumerate(zip(spelled, terms, strict=True)):
             if key in kept:
                 parts[row] = whole[kept.index(key)] * (weight / totals[key])
-        return parts
+        return Composition(parts, said)
 
-    def _parts(self, terms: Sequence[Term]) -> Floats:
-        """As `parts`, of terms whose texts all differ."""
+    def _sum(self, terms: Sequence[Term]) -> tuple[Floats, tuple[float, ...]]:
+        """The parts (n, D) of terms whose texts all differ, and what `Composition.said` is of them."""
         if not terms:
             raise DegenerateQueryError
         units = self._units(terms)
@@ -170,10 +187,12 @@ class Composer:
         length = float(np.linalg.norm(image))
         plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
         _require_direction(plain)  # what cancels out plainly has no meaning by any rule
+        said: tuple[float, ...] = ()
         if self.heads and added and removed and length > DEGENERATE_NORM:
-            plain = self._exchange((image / length).astype(np.float32), terms, units * scales[:, None], added, removed)
-        parts: Floats = plain / max(float(np.linalg.norm(plain.sum(axis=0))), EPSILON)  # an exchange may be short
-        return parts
+            plain, said = self._exchange(
+                (image / length).astype(np.float32), terms, units * scales[:, None], added, removed
+            )
+        return plain / max(float(np.linalg.norm(plain.sum(axis=0))), EPSILON), said  # an exchange may be short
 
     def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:
         """How well each head, with what is removed before it, fits an image (D,): (heads + 1,), the empty one last."""
@@ -189,19 +208,26 @@ class Composer:
             total += fit
         return total / len(removed)
 
-    def complete(self, fit: Floats, added: str) -> tuple[Floats | None, float]:
-        """An added text as phrases, by the fit of the heads: a unit vector (D,), and the share of the empty head.
+    def likely_heads(self, fit: Floats, added: str) -> dict[int, float]:
+        """The heads that an added text is completed by, with their chances, by the fit of all of them.
 
-        There is no vector where that share is all.
+        For more than a word there is none but the empty one: it is a phrase already.
         """
         words = tokenise(added)
-        if len(words) != 1:  # more than a word is a phrase already
-            return None, 1.0
+        if len(words) != 1:
+            return {len(self.heads): 1.0}
         score = fit + self.config.put * self._counts(words[0])
         best = np.argsort(-score, kind="stable")[: self.config.phrases]
         chances = np.exp(score[best] - score[best[0]])
         chances /= chances.sum()
-        phrases = {at: float(chance) for at, chance in zip(best.tolist(), chances, strict=True)}
+        return {at: float(chance) for at, chance in zip(best.tolist(), chances, strict=True)}
+
+    def complete(self, heads: dict[int, float], added: str) -> tuple[Floats | None, float]:
+        """An added text as phrases with its likely heads: a unit vector (D,), and the share of the empty head.
+
+        There is no vector where that share is all.
+        """
+        phrases = dict(heads)
         alone = phrases.pop(len(self.heads), 0.0)
         if not phrases:
             return None, 1.0
@@ -213,14 +239,20 @@ class Composer:
 
     def _exchange(
         self, image: Vectors, terms: Sequence[Term], weighted: Floats, added: Sequence[int], removed: Sequence[int]
-    ) -> Floats:
-        """The parts (n, D) where `removed` terms make place for `added` ones; `weighted` are those of a plain sum."""
+    ) -> tuple[Floats, tuple[float, ...]]:
+        """The parts (n, D) where `removed` terms make place for `added` ones, and how common the exchange is.
+
+        `weighted` are the parts of a plain sum.
+        """
         parts = weighted.copy()
         taken = [str(terms[at][0]) for at in removed]
         fit = self.head_fit(image, taken)
-        shares = []
+        shares, said = [], []
         for at in added:
-            phrase, alone = self.complete(fit, str(terms[at][0]))
+            put = str(terms[at][0])
+            heads = self.likely_heads(fit, put)
+            said += [(self._said(heads, put), self._said(heads, text)) for text in taken]
+            phrase, alone = self.complete(heads, put)
             shares.append(alone)
             if phrase is not None:
                 mixed = (1 - alone) * phrase + alone * weighted[at] / terms[at][1]
@@ -230,7 +262,13 @@ class Composer:
         images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
         parts[images] *= (1 - things) * config.swap_image_weight + things * config.thing_image_weight
         parts[list(removed)] *= (1 - things) * config.swap_removal + things * config.thing_removal
-        return parts
+        single = all(len(tokenise(str(terms[at][0]))) == 1 for at in (*added, *removed))  # only words are counted
+        return parts, tuple(np.mean(said, axis=0).tolist()) if single else ()
+
+    def _said(self, heads: dict[int, float], text: str) -> float:
+        """The mean logarithm of how often captions say a text before these heads."""
+        counts = self._counts(text)
+        return sum(chance * float(counts[at]) for at, chance in heads.items())
 
     def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
         """Phrases by the sentence encoder, and what they look like: (2, D) each."""

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from model.bundle import COMPOSITION, ENCODERS, Bundle, BundleConfig, CompositionConfig, SentenceEncoder
-from model.composition import Composer, LearnedComposition, Term
+from model.composition import Composer, Composition, LearnedComposition, Term
 from model.encoders import (
     EPSILON,
     Backbone,
@@ -188,12 +188,11 @@ class JointSpace:
         Each term is (vector (D,) or text, weight, kind); the order of terms does not matter. Errors:
         `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`, `EmptyTextError`.
         """
-        total: Vectors = self.compose_parts(terms).sum(axis=0, dtype=np.float64).astype(np.float32)
-        return total
+        return self.composition(terms).vector
 
-    def compose_parts(self, terms: Sequence[Term]) -> Vectors:
-        """What each of n terms contributes to their sum: float32 (n, D), rows that add up to `compose(terms)`."""
-        return self.composer.parts(terms)
+    def composition(self, terms: Sequence[Term]) -> Composition:
+        """As `compose`, with what each term contributes to the sum."""
+        return self.composer(terms)
 
     def with_config(self, config: BundleConfig, learned: LearnedComposition | None = None) -> JointSpace:
         """The same space and the same weights under another configuration: one not written yet, say.

@@ -173,9 +173,7 @@ def evaluate_regularities(
     rule = composer or space.composer
     arithmetic = np.stack(
         [
-            rule.parts([(images[swap.image], 1.0, "image"), (swap.old, -1.0, "text"), (swap.new, 1.0, "text")]).sum(
-                axis=0
-            )
+            rule([(images[swap.image], 1.0, "image"), (swap.old, -1.0, "text"), (swap.new, 1.0, "text")]).vector
             for swap in swaps
         ]
     )

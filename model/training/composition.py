@@ -128,8 +128,10 @@ def count_phrases(train: CaptionDataset) -> CompositionConfig:
 
 def _completed(composer: Composer, asked: Vectors, swaps: list[Swap]) -> npt.NDArray[np.float64]:
     """The added words as phrases, or as they are where they need none: (queries, D)."""
-    fits = [composer.head_fit(vector, [swap.old]) for vector, swap in zip(asked, swaps, strict=True)]
-    rows = [composer.complete(fit, swap.new)[0] for fit, swap in zip(fits, swaps, strict=True)]
+    rows = []
+    for vector, swap in zip(asked, swaps, strict=True):
+        heads = composer.likely_heads(composer.head_fit(vector, [swap.old]), swap.new)
+        rows.append(composer.complete(heads, swap.new)[0])
     return np.stack([composer.operand(swap.new) if row is None else row for swap, row in zip(swaps, rows, strict=True)])
 
 

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from model.bundle import CalibrationCurve
 from model.calibration import (
     chances,
     collect_hits,
-    count_content,
     fit_calibration,
     lowest_cosine,
     measure_calibration,
     reliability,
+    sentence_traits,
 )
 from model.datasets import CaptionDataset, CaptionedImage
 from model.space import JointSpace
 
-CURVE = CalibrationCurve(slope=10, intercept=-4, brevity=1.5)
+CURVE = CalibrationCurve(slope=10, intercept=-4, weights=(1.5,), usual=(0.4,))
 SENTENCES = (
     "a black dog runs through the grass",
     "a brown dog jumps over a log",
@@ -52,18 +53,39 @@ def images(space: JointSpace) -> np.ndarray:
     return unit
 
 
-def test_chances_rise_with_the_cosine_and_with_brevity() -> None:
+def test_chances_rise_with_the_cosine_and_with_a_trait() -> None:
     values = chances(CURVE, [-1, 0, 0.4, 1])
     assert (np.diff(values) > 0).all()
     assert ((values > 0) & (values < 1)).all()
-    assert chances(CURVE, 0.4, 1) > chances(CURVE, 0.4, 6)
+    assert chances(CURVE, 0.4, [1]) > chances(CURVE, 0.4, [0.2])
 
 
-@pytest.mark.parametrize("words", [1, 2, 9])
+def test_a_query_of_which_other_traits_or_none_are_known_is_a_usual_one() -> None:
+    assert chances(CURVE, 0.4) == chances(CURVE, 0.4, CURVE.usual) == chances(CURVE, 0.4, (3.0, 2.0))
+    assert lowest_cosine(CURVE, 0.4) == lowest_cosine(CURVE, 0.4, CURVE.usual)
+
+
+def test_each_hit_may_have_traits_of_its_own() -> None:
+    both = chances(CURVE, [0.2, 0.4], [[1.0], [0.5]])
+    assert both.tolist() == [chances(CURVE, 0.2, (1.0,)), chances(CURVE, 0.4, (0.5,))]
+
+
+def test_a_curve_of_format_version_3_means_what_it_meant() -> None:
+    old = CalibrationCurve.model_validate({"slope": 10, "intercept": -4, "brevity": 1.5})
+    assert chances(old, 0.4, (1 / 3,)) == pytest.approx(1 / (1 + np.exp(-(10 * 0.4 - 4 + 1.5 / 3))))
+    assert chances(old, 0.4) == chances(old, 0.4, (1.0,))
+
+
+def test_every_trait_has_a_weight() -> None:
+    with pytest.raises(ValidationError, match="1 weights for 2 traits"):
+        CalibrationCurve(slope=10, intercept=-4, weights=(1.5,), usual=(0.4, 0.2))
+
+
+@pytest.mark.parametrize("traits", [(), (1.0,), (0.1,)])
 @pytest.mark.parametrize("curve", [CURVE, CURVE.model_copy(update={"bend": ((0, 0), (0.2, 0.4), (0.7, 0.6), (1, 1))})])
-def test_the_lowest_cosine_is_the_inverse(curve: CalibrationCurve, words: int) -> None:
+def test_the_lowest_cosine_is_the_inverse(curve: CalibrationCurve, traits: tuple[float, ...]) -> None:
     for chance in (0.01, 0.3, 0.5, 0.9):
-        assert chances(curve, lowest_cosine(curve, chance, words), words) == pytest.approx(chance)
+        assert chances(curve, lowest_cosine(curve, chance, traits), traits) == pytest.approx(chance)
     assert lowest_cosine(CURVE, 0.0) == -np.inf
     assert lowest_cosine(CURVE, 1.0) == np.inf
 
@@ -104,6 +126,6 @@ def test_a_fit_is_better_than_chance_and_measured_on_the_other_half(
 
 
 def test_content_words_are_the_known_ones_that_say_something(space: JointSpace) -> None:
-    assert count_content(space, "a dog on the beach") == 2
-    assert count_content(space, "a dog and a zzyzx") == 1
-    assert count_content(space, "the") == 1
+    assert sentence_traits(space, "a dog on the beach") == (1 / 2,)
+    assert sentence_traits(space, "a dog and a zzyzx") == (1.0,)
+    assert sentence_traits(space, "the") == (1.0,)

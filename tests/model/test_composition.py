@@ -52,13 +52,13 @@ def test_heads_that_the_vocabulary_lacks_are_left_out(composer: Composer) -> Non
 def test_an_attribute_is_completed_by_what_the_image_shows(
     space: JointSpace, composer: Composer, dog: np.ndarray
 ) -> None:
-    parts = composer.parts(swap(dog, "black", "brown"))
+    parts = composer(swap(dog, "black", "brown")).parts
     (brown_dog,) = space.embed_texts(["brown dog"])
     assert parts[2] @ brown_dog / np.linalg.norm(parts[2]) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_thing_needs_no_completion(space: JointSpace, composer: Composer, dog: np.ndarray) -> None:
-    parts = composer.parts(swap(dog, "dog", "cat"))
+    parts = composer(swap(dog, "dog", "cat")).parts
     (cat,) = space.embed_operands(["cat"])
     assert np.linalg.norm(parts[0]) / np.linalg.norm(parts[2]) == pytest.approx(CONFIG.thing_image_weight, abs=1e-5)
     assert parts[2] @ cat / np.linalg.norm(parts[2]) == pytest.approx(1, abs=1e-5)
@@ -66,11 +66,11 @@ def test_a_thing_needs_no_completion(space: JointSpace, composer: Composer, dog:
 
 def test_parts_add_up_to_a_unit_vector_whatever_their_order(composer: Composer, dog: np.ndarray) -> None:
     terms = [*swap(dog, "black", "brown"), ("snow", 0.5, "text")]
-    parts = composer.parts(terms)  # type: ignore[arg-type]
+    parts = composer(terms).parts  # type: ignore[arg-type]
     assert parts.shape == (4, len(dog))
     assert np.linalg.norm(parts.sum(axis=0)) == pytest.approx(1, abs=1e-5)
     order = [2, 0, 3, 1]
-    turned = composer.parts([terms[at] for at in order])  # type: ignore[misc]
+    turned = composer([terms[at] for at in order]).parts  # type: ignore[misc]
     np.testing.assert_allclose(turned, parts[order], atol=1e-6)
 
 
@@ -91,31 +91,47 @@ def test_where_nothing_is_exchanged_it_is_the_plain_sum(
     real: list[Term] = [(dog, 1.0, "image") if isinstance(term, str) else term for term in terms]
     units = [space.embed_operands([one])[0] if isinstance(one, str) else one for one, _, _ in real]
     plain = np.sum([weight * unit for unit, (_, weight, _) in zip(units, real, strict=True)], axis=0)
-    np.testing.assert_allclose(composer.parts(real).sum(axis=0), plain / np.linalg.norm(plain), atol=1e-5)
+    np.testing.assert_allclose(composer(real).vector, plain / np.linalg.norm(plain), atol=1e-5)
 
 
 def test_equal_texts_are_one_term(composer: Composer, dog: np.ndarray) -> None:
-    once = composer.parts(swap(dog, "black", "brown"))
+    once = composer(swap(dog, "black", "brown")).parts
     twice: list[Term] = [*swap(dog, "black", "brown"), ("black!", -1.0, "text"), ("Black", 1.0, "text")]
-    parts = composer.parts(twice)
+    parts = composer(twice).parts
     np.testing.assert_allclose(parts.sum(axis=0), once.sum(axis=0), atol=1e-5)
     np.testing.assert_allclose(parts[[1, 3, 4]].sum(axis=0), once[1], atol=1e-5)
 
 
+def test_an_exchange_says_how_common_its_phrases_are(composer: Composer, dog: np.ndarray) -> None:
+    """With one likely head, the logarithms of its counts: those of *brown dog* and *black dog* in CONFIG."""
+    exchange = swap(dog, "black", "brown")
+    assert composer(exchange).said == pytest.approx((np.log(700.5), np.log(900.5)))
+    assert composer(swap(dog, "dog", "cat")).said == pytest.approx((np.log(80.5), np.log(4000.5)))
+    two = composer([*exchange, ("black", 0.5, "text"), ("red", 1.0, "text")]).said
+    assert two == pytest.approx(((np.log(700.5) + np.log(0.5)) / 2, np.log(900.5)))
+
+
+def test_nothing_is_said_of_sums_and_of_whole_phrases(composer: Composer, dog: np.ndarray) -> None:
+    assert composer([(dog, 1.0, "image"), ("brown", 1.0, "text")]).said == ()
+    assert composer([("black", -1.0, "text"), ("dog", 1.0, "text"), ("brown", 1.0, "text")]).said == ()
+    assert composer(swap(dog, "black dog", "brown dog")).said == ()
+    assert composer(swap(dog, "black", "a brown dog")).said == ()
+
+
 def test_an_exchange_by_a_small_weight_is_a_query(composer: Composer, dog: np.ndarray) -> None:
     terms: list[Term] = [(dog, 1.0, "image"), ("black", -1.0, "text"), ("brown", 0.01, "text")]
-    assert np.linalg.norm(composer.parts(terms).sum(axis=0)) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(composer(terms).vector) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_sum_without_direction_is_an_error(composer: Composer, dog: np.ndarray) -> None:
     for terms in ([], [(dog, 1.0, "image"), (dog, -1.0, "image")], [("dog", 1.0, "text"), ("dog", -1.0, "text")]):
         with pytest.raises(DegenerateQueryError):
-            composer.parts(terms)  # type: ignore[arg-type]
+            composer(terms)  # type: ignore[arg-type]
 
 
 def test_an_unknown_operand_is_an_error(composer: Composer, dog: np.ndarray) -> None:
     with pytest.raises(NoKnownWordsError):
-        composer.parts(swap(dog, "zzyzx", "brown"))
+        composer(swap(dog, "zzyzx", "brown"))
 
 
 @settings(max_examples=30, deadline=None)
@@ -131,7 +147,7 @@ def test_every_sum_has_length_one_or_is_refused(
 ) -> None:
     terms: list[Term] = [(dog, 1.0, "image"), *((word, weight, "text") for word, weight in words)]
     try:
-        parts = composer.parts(terms)
+        parts = composer(terms).parts
     except DegenerateQueryError:
         return
     assert np.linalg.norm(parts.sum(axis=0)) == pytest.approx(1, abs=1e-4)
@@ -147,7 +163,7 @@ def test_what_was_seen_moves_chances_between_heads_but_not_away_from_none(
     assert after[-1] == pytest.approx(before[-1])
     assert np.argmax(before) == 0
     assert np.argmax(after) == 1
-    parts = space.composer_with(CONFIG, learned).parts(swap(dog, "black", "brown"))
+    parts = space.composer_with(CONFIG, learned)(swap(dog, "black", "brown")).parts
     (brown_shirt,) = space.embed_texts(["brown shirt"])
     assert parts[2] @ brown_shirt / np.linalg.norm(parts[2]) == pytest.approx(1, abs=1e-5)
 
@@ -155,7 +171,7 @@ def test_what_was_seen_moves_chances_between_heads_but_not_away_from_none(
 def test_a_phrase_is_also_what_its_photographs_look_like(space: JointSpace, dog: np.ndarray) -> None:
     learned = LearnedComposition.none(len(CONFIG.heads), space.dimension)
     learned.looks[:] = np.eye(space.dimension)[::-1]
-    parts = space.composer_with(CONFIG, learned).parts(swap(dog, "black", "brown"))
+    parts = space.composer_with(CONFIG, learned)(swap(dog, "black", "brown")).parts
     (said,) = space.embed_texts(["brown dog"])
     wanted = said + CONFIG.looks * said[::-1]
     assert parts[2] @ wanted / np.linalg.norm(parts[2]) / np.linalg.norm(wanted) == pytest.approx(1, abs=1e-5)

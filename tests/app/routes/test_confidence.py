@@ -17,11 +17,14 @@ from model.bundle import CalibrationConfig, CalibrationCurve
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, picture, refused_fields, store
 
-KINDS = ("sentence", "image", "composed")
+TRAITS: dict[str, tuple[float, ...]] = {"sentence": (1.0,), "image": (), "composed": (0.5, 0.1)}
+"""Weights of what a chance depends on besides the cosine, by kind of query."""
 CALIBRATION = CalibrationConfig(
     curves={
-        f"{kind}_to_{target}": CalibrationCurve(slope=12, intercept=-4, brevity=1)
-        for kind in KINDS
+        f"{kind}_to_{target}": CalibrationCurve(
+            slope=12, intercept=-4, weights=TRAITS[kind], usual=(0.5,) * len(TRAITS[kind])
+        )
+        for kind in TRAITS
         for target in ("images", "sentences")
     },
     errors={},
