@@ -9,11 +9,13 @@ exchange of words has two, how often captions say what is put and what is taken 
 there to be found, an *orange dog* hardly. Images have none. `bend` is a rising line through a few knots, by which an
 isotonic regression over bins corrects the curve's shape (Zadrozny and Elkan, 2002).
 
-**What the chance means.** Fitted on the first ten hits of queries to a captioned set, it is the chance that people who
-describe the hit would mention all that the query says (`_says_nothing_else` below is the exact rule), *in a library as
-large as that set, about 1,000 photographs, in which something answers the query*. In a library where nothing does, the
-true chances are lower, and in one full of it they are higher: a chance of 0.02 means "nothing here matches", and 0.5
-means "look at it". Captions leave much unsaid, so the chance rather understates how often a person would agree.
+**What the chance means.** It is the chance that people who describe the hit would mention all content words of the
+query (for an exchange: what is put in, with what it is said of), *in a library as large as the set of the fit, about
+1,000 photographs, in which something answers the query*. In a library where nothing does, the true chances are lower,
+and in one full of it they are higher: a chance of 0.02 means "nothing here matches", and 0.5 means "look at it".
+Captions leave much unsaid, so the chance rather understates how often a person would agree. Curves are fitted to the
+first ten hits of queries to a captioned set and to as many others drawn at random: without these, a chance would say
+nothing of what is far away, as all is where nothing matches.
 """
 
 from __future__ import annotations
@@ -39,12 +41,14 @@ QueryKind = Literal["sentence", "image", "composed"]
 CalibratedTarget = Literal["images", "sentences"]
 
 HITS = 10
-"""The first page: what the curves are fitted to."""
+"""The first page: what chances have to be right for."""
+OTHERS = 10
+"""Hits of each query from below the first page, drawn at random, that the fit sees as well."""
 BINS = 20
 """Bins of equal mass in which chances are compared with what happened."""
 FRAGMENT_LENGTHS = (1, 2, 3)
 """Besides whole captions, sentences of so many content words in a row: people search like that."""
-KNOTS = 8
+KNOTS = 12
 """Bins by which the shape of a curve is corrected."""
 _LEAST_HITS = 100
 _SEED = 0
@@ -64,20 +68,29 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Hits:
-    """The first hits of all queries of one kind: cosine, traits of the query (n, T), right or not, and the half.
+    """Hits of all queries of one kind: cosine, traits of the query (n, T), right or not, the half, and the page.
 
-    All others have the shape (n,); `half` is 0 for fitting and 1 for measuring.
+    All others have the shape (n,); `half` is 0 for fitting and 1 for measuring; `first` marks those of the first page.
     """
 
     cosine: Floats
     traits: Floats
     right: npt.NDArray[np.bool_]
     half: npt.NDArray[np.int64]
+    first: npt.NDArray[np.bool_]
 
-    def of_half(self, half: int) -> Hits:
-        """Those for fitting (0) or for measuring (1)."""
-        rows = self.half == half
-        return Hits(self.cosine[rows], self.traits[rows], self.right[rows], self.half[rows])
+    @property
+    def fitting(self) -> Hits:
+        """Those that curves are fitted to."""
+        return self._only(self.half == 0)
+
+    @property
+    def measuring(self) -> Hits:
+        """Those that errors are measured on: of the first page alone."""
+        return self._only((self.half == 1) & self.first)
+
+    def _only(self, rows: npt.NDArray[np.bool_]) -> Hits:
+        return Hits(self.cosine[rows], self.traits[rows], self.right[rows], self.half[rows], self.first[rows])
 
 
 def curve_name(kind: QueryKind, target: CalibratedTarget) -> str:
@@ -131,7 +144,7 @@ def fit_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: V
     """
     curves, errors = {}, {}
     for name, hits in collect_hits(space, dataset, image_vectors):
-        fitting, measuring = hits.of_half(0), hits.of_half(1)
+        fitting, measuring = hits.fitting, hits.measuring
         if not fitting.right.any() or not len(measuring.right):
             continue
         curves[name] = _bend(_fit(fitting), fitting)
@@ -153,9 +166,9 @@ def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vector
     if config is None:
         return {}
     return {
-        name: _reliability(config.curves[name], hits.of_half(1))
+        name: _reliability(config.curves[name], hits.measuring)
         for name, hits in collect_hits(space, dataset, image_vectors)
-        if name in config.curves and (hits.half == 1).any()
+        if name in config.curves and len(hits.measuring.right)
     }
 
 
@@ -176,7 +189,11 @@ def _reliability(curve: CalibrationCurve, hits: Hits) -> Reliability:
 
 
 def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> Iterator[tuple[str, Hits]]:
-    """The first hits of every kind of query to the photographs and the captions of a set, with what is right."""
+    """Hits of every kind of query to the photographs and the captions of a set, with what is right.
+
+    Each query has up to HITS first ones, and up to OTHERS from below.
+    """
+    random = np.random.default_rng(_SEED)
     said = _Said(dataset)
     owner = said.owner
     captions = embed_captions(space, said.captions, space.config.text.sentence_encoder)
@@ -193,7 +210,10 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
         scores = (queries @ items.T).astype(np.float64)
         for row, columns in enumerate(forbidden):
             scores[row, list(columns)] = -np.inf
-        found = np.argsort(-scores, axis=1, kind="stable")[:, :HITS]
+        ranked = np.argsort(-scores, axis=1, kind="stable")
+        below = random.integers(HITS, max(ranked.shape[1], HITS + 1), size=(len(ranked), OTHERS))
+        below = below[:, below.max(axis=0) < ranked.shape[1]]  # none, where the first page holds everything
+        found = np.concatenate([ranked[:, :HITS], np.take_along_axis(ranked, below, axis=1)], axis=1)
         return np.take_along_axis(scores, found, axis=1), found
 
     known = np.flatnonzero(text_vectors.any(axis=1))
@@ -279,12 +299,14 @@ def _sample(swaps: list[Swap]) -> list[Swap]:
 def _hits(cosine: Floats, traits: Floats, right: Sequence[Sequence[bool]], image: npt.NDArray[np.int64]) -> Hits:
     """Flatten (queries, hits), with traits (queries, T); the photograph that a query is about decides its half."""
     count = cosine.shape[1]
+    first = np.tile(np.arange(count) < HITS, len(cosine))
     real = np.isfinite(cosine).ravel()  # what must not be found comes last, where there is nothing else
     return Hits(
         cosine=cosine.ravel()[real],
         traits=np.repeat(traits, count, axis=0)[real],
         right=np.array(right, dtype=bool).ravel()[real],
         half=np.repeat(image % 2, count)[real],
+        first=first[real],
     )
 
 

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from model.bundle import CalibrationCurve
 from model.calibration import (
+    HITS,
+    OTHERS,
     chances,
     collect_hits,
     fit_calibration,
@@ -109,7 +111,21 @@ def test_right_is_what_says_nothing_else(space: JointSpace, dataset: CaptionData
     assert not found.right.all()
     # Every whole caption finds its own photograph on a page of ten out of ten.
     assert found.right[: 2 * len(SENTENCES) * 10].reshape(-1, 10).any(axis=1).all()
+    assert found.first.all()  # below that page there is nothing
     assert found.cosine[found.right].mean() > found.cosine[~found.right].mean()
+
+
+def test_a_fit_also_sees_hits_from_below_the_first_page_which_errors_are_not_measured_on(
+    space: JointSpace, dataset: CaptionDataset, images: np.ndarray
+) -> None:
+    hits = dict(collect_hits(space, dataset, images))["image_to_sentences"]  # of 20 sentences, ten are below
+    assert len(hits.first) == len(images) * (HITS + OTHERS)
+    assert hits.first.sum() == len(images) * HITS
+    per_query = hits.cosine.reshape(len(images), -1)
+    assert (per_query[:, :HITS].min(axis=1) >= per_query[:, HITS:].max(axis=1)).all()
+    assert (~hits.fitting.first).any()
+    assert hits.measuring.first.all()
+    assert set(hits.measuring.half) == {1}
 
 
 def test_a_fit_is_better_than_chance_and_measured_on_the_other_half(
