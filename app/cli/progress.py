@@ -50,7 +50,8 @@ class LineReporter:
     def update(self, done: int, total: int | None) -> None:
         """Print a line if the last one is long ago."""
         now = self._clock()
-        if self._last is None:  # loading the model, and what an earlier run had done, say nothing about the speed
+        # Loading the model, what an earlier run had done, and a stage that is over say nothing about the speed.
+        if self._last is None or done < self._last[1]:
             self._last = now, done
         last_time, last_done = self._last
         elapsed = now - last_time

@@ -33,6 +33,18 @@ def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == "Adding: 1,210 images, 1.0/s\n"
 
 
+def test_a_stage_that_begins_anew_is_measured_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    reporter = LineReporter("Training", "steps", clock)
+    reporter.update(220, 220)
+    clock.now += 10
+    reporter.update(10, 496)
+    assert capsys.readouterr().err == ""
+    clock.now += 10
+    reporter.update(20, 496)
+    assert capsys.readouterr().err == "Training: 20 of 496 steps, 1.0/s, 0:07:56 left\n"
+
+
 def test_nothing_happened(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     reporter = LineReporter("Adding", "images", clock)
