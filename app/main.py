@@ -132,8 +132,10 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         key = settings.api_key.get_secret_value()
         app.add_middleware(ApiKey, key=key, cookie=COOKIE, is_session=lambda value: is_session(value, key))
     app.add_middleware(SameSite, allowed_origins=settings.allowed_origins)
-    if settings.api_key is None and is_loopback(settings.host):
-        app.add_middleware(LocalHosts, allowed_origins=settings.allowed_origins)
+    if settings.api_key is None and is_loopback(settings.published_host or settings.host):
+        app.add_middleware(
+            LocalHosts, allowed_origins=settings.allowed_origins, published=settings.published_host is not None
+        )
     app.add_middleware(HeadRequests)
     if settings.allowed_origins:
         app.add_middleware(

@@ -166,19 +166,22 @@ class LocalHosts:
 
     For a service that only this machine reaches, and that has no key: a web page whose own host name is made to
     resolve to 127.0.0.1 ("DNS rebinding") is of the same site as the service to a browser, and could read all of
-    it. The Host header gives it away. What did not come in at an address of this machine is not looked at: a program
-    that runs the application without a socket has no such pages. Starlette's TrustedHostMiddleware knows no range of
+    it. The Host header gives it away. What did not come in at an address of this machine is only looked at where
+    something else publishes the service (`published`): a program that runs the application without a socket has no such
+    pages. Starlette's TrustedHostMiddleware knows no range of
     addresses, and cannot say what to do.
     """
 
-    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = (), published: bool = False) -> None:
         self._app = app
+        self._published = published
         self._any = "*" in allowed_origins
         self._allowed = frozenset(_host_name(origin.partition("://")[2]) for origin in allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http" and _came_in_locally(scope) and not self._admits(Headers(scope=scope)):
+        looked_at = scope["type"] == "http" and (self._published or _came_in_locally(scope))
+        if looked_at and not self._admits(Headers(scope=scope)):
             problem = Problem(
                 "misdirected_request",
                 "This service has no API key, so it answers on this machine only: call it localhost or 127.0.0.1. "

@@ -26,6 +26,11 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 listens on every interface.")
+    published_host: str | None = Field(
+        None,
+        description="Address on which something before the service, such as Docker, publishes it; unset: VISEM_HOST. "
+        "If that is this machine alone, a service without a key answers to no other host.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     library: Path = Field(Path("library"), description="Directory of the library. Created when absent.")
     bundle: Path | None = Field(None, description="Directory of the model bundle; the shipped one when unset.")

@@ -102,6 +102,13 @@ def test_only_the_cpu_starts_by_default() -> None:
     assert [name for name, service in SERVICES.items() if "profiles" not in service] == ["visem"]
 
 
+def service_address(name: str) -> str:
+    """Where on the host a service is published, as the file has it."""
+    (ports,) = SERVICES[name]["ports"]
+    address, _, _ = str(ports).rpartition(":${VISEM_PORT")
+    return address
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_setting_reaches_the_container(name: str) -> None:
     environment = SERVICES[name]["environment"]
@@ -109,7 +116,8 @@ def test_every_setting_reaches_the_container(name: str) -> None:
 
     assert {key for key in environment if key.startswith("VISEM_")} == settings - {"VISEM_DEVICE"}
     assert environment["VISEM_HOST"] == "0.0.0.0"  # noqa: S104  # inside the container
-    fixed = {"VISEM_HOST", "VISEM_PORT", "VISEM_LIBRARY"}
+    assert environment["VISEM_PUBLISHED_HOST"] == service_address(name)
+    fixed = {"VISEM_HOST", "VISEM_PUBLISHED_HOST", "VISEM_PORT", "VISEM_LIBRARY"}
     assert {key for key, value in environment.items() if value is not None} == fixed
 
 

@@ -148,9 +148,20 @@ def test_without_a_key_a_page_whose_name_leads_here_reads_nothing(
             assert "VISEM_ALLOWED_ORIGINS" in detail
 
 
+def test_a_container_that_is_published_on_this_machine_alone_admits_its_names_only(
+    connect: Callable[..., TestClient],
+) -> None:
+    """It listens on all interfaces of its own, and requests come in at the address of one of them."""
+    client = connect(host="0.0.0.0", published_host="127.0.0.1")  # noqa: S104  # inside the container
+    client.base_url = "http://172.18.0.2:8000"
+    assert client.get("/v1/images", headers={"Host": "localhost:8000"}).status_code == 200
+    assert_problem(client.get("/v1/images", headers={"Host": "evil.example"}), 421, "misdirected_request")
+
+
 @pytest.mark.parametrize(
     ("settings", "host"),
     [
+        ({"host": "0.0.0.0", "published_host": "192.0.2.1"}, "friend.example"),  # noqa: S104  # in a container
         ({"allowed_origins": ["https://friend.example", "http://other.example:81"]}, "friend.example"),
         ({"allowed_origins": ["https://friend.example", "http://other.example:81"]}, "Other.Example:81"),
         ({"allowed_origins": ["*"]}, "friend.example"),
