@@ -16,7 +16,8 @@ from app.query import Expression, Reference, Term, Text
 from app.results import Contribution, SearchOptions
 from index import Target
 from model.bundle import CalibrationCurve
-from model.calibration import QueryKind, chances, curve_name, known_share, lowest_cosine, sentence_traits
+from model.chances import QueryKind, chances, find_curve, known_share, lowest_cosine, sentence_traits, sum_traits
+from model.composition import Term as ComposedTerm
 from model.errors import NoKnownWordsError
 from model.space import JointSpace
 
@@ -40,7 +41,7 @@ class Operand:
 class Question:
     """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
 
-    `traits` are what its chances depend on besides a score (`model.calibration`), empty where they are not known.
+    `traits` are what its chances depend on besides a score (`model.chances`), empty where they are not known.
     `known` is the share of the content words that the model knows: a hit is right for as much of the query at best.
     """
 
@@ -109,9 +110,11 @@ class Asking:
                     )
         # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
         scale = max(abs(operand.weight) for operand in operands)
-        composition = self._space.composition([(one.value, one.weight / scale, one.kind) for one in operands])
+        terms: list[ComposedTerm] = [(one.value, one.weight / scale, one.kind) for one in operands]
+        composition = self._space.composition(terms)
+        asked, traits = sum_traits(self._space, terms, composition)
         known = known_share(self._space, " ".join(expression.texts))
-        return Question("composed", tuple(operands), composition.parts, composition.said, known)
+        return Question(asked, tuple(operands), composition.parts, traits, known)
 
     def apart(self, question: Question) -> list[Question]:
         """Each operand as a question of its own, for an intersection; a negative weight asks for what is not so."""
@@ -150,7 +153,7 @@ class Asking:
 
     def _curve(self, kind: QueryKind, target: Target) -> CalibrationCurve | None:
         calibration = self._space.config.calibration
-        return None if calibration is None else calibration.curves.get(curve_name(kind, target))
+        return None if calibration is None else find_curve(calibration, kind, target)
 
     def _alone(self, term: Term) -> Question:
         """A single operand: a sentence for the sentence encoder, or a stored record."""

@@ -167,9 +167,8 @@ class LocalHosts:
     For a service that only this machine reaches, and that has no key: a web page whose own host name is made to
     resolve to 127.0.0.1 ("DNS rebinding") is of the same site as the service to a browser, and could read all of
     it. The Host header gives it away. What did not come in at an address of this machine is only looked at where
-    something else publishes the service (`published`): a program that runs the application without a socket has no such
-    pages. Starlette's TrustedHostMiddleware knows no range of
-    addresses, and cannot say what to do.
+    something else publishes the service (`published`): a program that runs the application without a socket has no
+    such pages. Starlette's TrustedHostMiddleware knows no range of addresses, and cannot say what to do.
     """
 
     def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = (), published: bool = False) -> None:
@@ -198,7 +197,8 @@ class LocalHosts:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1."""
+    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with brackets or without."""
+    host = host.removeprefix("[").removesuffix("]")
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # another name

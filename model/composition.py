@@ -99,14 +99,26 @@ class LearnedComposition:
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """How words take the place of others, on average over what is put in and what is taken out.
+
+    `put`, `taken`: how common these are before the heads that the put words are completed by, a mean logarithm of
+    counts. `alone`: the share of the empty head, 1 for words that stay as they are.
+    """
+
+    put: float
+    taken: float
+    alone: float
+
+
+@dataclass(frozen=True)
 class Composition:
     """A sum of n terms."""
 
     parts: Vectors
     """What each contributes: float32 (n, D), rows that add up to the unit vector of the whole."""
-    said: tuple[float, ...] = ()
-    """In an exchange of words, how often captions say what is put in and what is taken out, before the heads that they
-    are completed by: two mean logarithms of counts. Empty for any other sum, and where a text is not one word."""
+    exchange: Exchange | None = None
+    """None where no words are exchanged on an image."""
 
     @property
     def vector(self) -> Vectors:
@@ -166,15 +178,15 @@ class Composer:
         kept = [key for key, weight in totals.items() if abs(weight) > EPSILON]
         first = [terms[spelled.index(key)] for key in kept]
         merged: list[Term] = [(operand, totals[key], kind) for key, (operand, _, kind) in zip(kept, first, strict=True)]
-        whole, said = self._sum(merged)
+        whole, exchange = self._sum(merged)
         parts: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
         for row, (key, (_, weight, _)) in enumerate(zip(spelled, terms, strict=True)):
             if key in kept:
                 parts[row] = whole[kept.index(key)] * (weight / totals[key])
-        return Composition(parts, said)
+        return Composition(parts, exchange)
 
-    def _sum(self, terms: Sequence[Term]) -> tuple[Floats, tuple[float, ...]]:
-        """The parts (n, D) of terms whose texts all differ, and what `Composition.said` is of them."""
+    def _sum(self, terms: Sequence[Term]) -> tuple[Floats, Exchange | None]:
+        """The parts (n, D) of terms whose texts all differ, and the exchange that they are."""
         if not terms:
             raise DegenerateQueryError
         units = self._units(terms)
@@ -187,12 +199,12 @@ class Composer:
         length = float(np.linalg.norm(image))
         plain = units * (scales * np.where(images, self.config.image_weight, 1.0))[:, None]
         _require_direction(plain)  # what cancels out plainly has no meaning by any rule
-        said: tuple[float, ...] = ()
+        exchange = None
         if self.heads and added and removed and length > DEGENERATE_NORM:
-            plain, said = self._exchange(
+            plain, exchange = self._exchange(
                 (image / length).astype(np.float32), terms, units * scales[:, None], added, removed
             )
-        return plain / max(float(np.linalg.norm(plain.sum(axis=0))), EPSILON), said  # an exchange may be short
+        return plain / max(float(np.linalg.norm(plain.sum(axis=0))), EPSILON), exchange  # it may be short
 
     def head_fit(self, image: Vectors, removed: Sequence[str]) -> Floats:
         """How well each head, with what is removed before it, fits an image (D,): (heads + 1,), the empty one last."""
@@ -239,19 +251,19 @@ class Composer:
 
     def _exchange(
         self, image: Vectors, terms: Sequence[Term], weighted: Floats, added: Sequence[int], removed: Sequence[int]
-    ) -> tuple[Floats, tuple[float, ...]]:
-        """The parts (n, D) where `removed` terms make place for `added` ones, and how common the exchange is.
+    ) -> tuple[Floats, Exchange]:
+        """The parts (n, D) where `removed` terms make place for `added` ones.
 
         `weighted` are the parts of a plain sum.
         """
         parts = weighted.copy()
         taken = [str(terms[at][0]) for at in removed]
         fit = self.head_fit(image, taken)
-        shares, said = [], []
+        shares, common = [], []
         for at in added:
             put = str(terms[at][0])
             heads = self.likely_heads(fit, put)
-            said += [(self._said(heads, put), self._said(heads, text)) for text in taken]
+            common += [(self._mean_count(heads, put), self._mean_count(heads, text)) for text in taken]
             phrase, alone = self.complete(heads, put)
             shares.append(alone)
             if phrase is not None:
@@ -262,11 +274,11 @@ class Composer:
         images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
         parts[images] *= (1 - things) * config.swap_image_weight + things * config.thing_image_weight
         parts[list(removed)] *= (1 - things) * config.swap_removal + things * config.thing_removal
-        single = all(len(tokenise(str(terms[at][0]))) == 1 for at in (*added, *removed))  # only words are counted
-        return parts, tuple(np.mean(said, axis=0).tolist()) if single else ()
+        put, taken_out = np.mean(common, axis=0).tolist()
+        return parts, Exchange(put, taken_out, things)
 
-    def _said(self, heads: dict[int, float], text: str) -> float:
-        """The mean logarithm of how often captions say a text before these heads."""
+    def _mean_count(self, heads: dict[int, float], text: str) -> float:
+        """The mean logarithm of the counts of a text before these heads."""
         counts = self._counts(text)
         return sum(chance * float(counts[at]) for at, chance in heads.items())
 

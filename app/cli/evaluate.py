@@ -205,7 +205,7 @@ def calibration(
     Those are every other one of the split that the bundle was fitted on; of another split, half of it as well.
     """
     space, dataset, vectors = _embedded(data, split, model, calibrated=True)
-    from model.calibration import measure_calibration
+    from model.evaluation.calibration import measure_calibration
     from model.evaluation.plot import reliability_svg
 
     measured = measure_calibration(space, dataset, vectors)

@@ -27,6 +27,9 @@ class Reporter(Protocol):
     def note(self, line: str) -> None:
         """Show a line above the bar."""
 
+    def restart(self) -> None:
+        """Something else begins, with a speed of its own."""
+
 
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Reporter]:
@@ -50,8 +53,7 @@ class LineReporter:
     def update(self, done: int, total: int | None) -> None:
         """Print a line if the last one is long ago."""
         now = self._clock()
-        # Loading the model, what an earlier run had done, and a stage that is over say nothing about the speed.
-        if self._last is None or done < self._last[1]:
+        if self._last is None:  # loading the model, and what an earlier run had done, say nothing about the speed
             self._last = now, done
         last_time, last_done = self._last
         elapsed = now - last_time
@@ -68,6 +70,10 @@ class LineReporter:
     def note(self, line: str) -> None:
         """Print the line."""
         say(line)
+
+    def restart(self) -> None:
+        """Forget how fast it was."""
+        self._last = None
 
 
 def duration(seconds: float) -> str:
@@ -98,6 +104,9 @@ def _bar(what: str, unit: str) -> Iterator[Reporter]:
 
         def note(self, line: str) -> None:
             bar.console.print(escape(line), highlight=False, soft_wrap=True)
+
+        def restart(self) -> None:
+            bar.reset(task_id)
 
     columns = (TextColumn("{task.description}"), BarColumn(), CountColumn(), RateColumn())
     # Drawing takes the time of a core that embeds: a few times a second is enough.

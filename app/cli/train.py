@@ -242,6 +242,7 @@ def _reported(reporter: Reporter) -> Callable[[Progress], None]:
         if where.stage != last_stage:
             last_stage = where.stage
             reporter.note(f"Stage: {where.stage}")
+            reporter.restart()
         if where.message:
             reporter.note(where.message)
         reporter.update(where.step, where.steps)
@@ -269,10 +270,10 @@ def calibration(data: DataOption, model: BundleToChange, json: JsonOption = Fals
 
 
 def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None:
-    from model.calibration import fit_calibration
     from model.datasets import load_dataset
     from model.evaluation.protocol import embed_photographs
     from model.space import JointSpace
+    from model.training.calibration import fit_calibration
     from model.training.posthoc import fit_posthoc, store
 
     train = load_dataset(data, "train") if with_composition else None

@@ -160,7 +160,7 @@ class SearchBody(SearchParameters):
 
 _SCORE = "Cosine with the query, from -1 to 1; with `all`, the product of the chances of its operands."
 _CONFIDENCE = (
-    "The chance that people who describe the hit would mention all that the query says, in a library in which "
+    "The chance that people who describe the hit would mention all that the query puts in, in a library in which "
     "something answers the query; null when the model has no calibration."
 )
 _EXPLANATION = (

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.attributes import ATTRIBUTES
 from model.datasets import CaptionDataset
 from model.evaluation.regularities import (
-    ATTRIBUTES,
     KINDS,
     SCENES,
     Mentions,

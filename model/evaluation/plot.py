@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from model.calibration import Reliability
+from model.evaluation.calibration import Reliability
 
 _SIDE, _LEFT, _TOP, _LEGEND = 420, 60, 20, 300
-_COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8b5fbf", "#c77d1e", "#444444")
+_COLOURS = (
+    *("#1b6ca8", "#d1495b", "#3a7d44", "#8b5fbf", "#c77d1e"),
+    *("#444444", "#17a2a8", "#b5338a", "#8a8a2b", "#7a4a2b"),
+)
 
 
 def reliability_svg(measured: Mapping[str, Reliability]) -> str:

@@ -21,6 +21,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import numpy.typing as npt
 
+from model.attributes import ATTRIBUTES, VALUES
 from model.composition import Composer
 from model.content_words import content_words
 from model.datasets import CaptionDataset
@@ -29,16 +30,10 @@ from model.words import tokenise
 
 Vectors = npt.NDArray[np.float32]
 
-ATTRIBUTES: tuple[tuple[str, ...], ...] = (
-    ("black", "white", "brown", "tan", "red", "blue", "green", "yellow", "orange", "pink", "purple"),
-    ("small", "large", "big", "little"),
-)
-"""Values that may take each other's place."""
 KINDS: tuple[tuple[str, ...], ...] = (("dog", "cat"), ("man", "woman"), ("boy", "girl"))
 SCENES: tuple[tuple[str, ...], ...] = (("day", "night"), ("grass", "snow", "water", "beach"))
 NOUNS = 20
 """How many nouns are asked about: those that most images have with an attribute."""
-VALUES = frozenset(value for group in ATTRIBUTES for value in group)
 NO_NOUNS = VALUES | frozenset(["a", "an", "and", "the", "with", "in", "on", "of", "at", "to", "is", "are", "by"])
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise, product
 import numpy as np
 import numpy.typing as npt
 
+from model.attributes import VALUES
 from model.bundle import CompositionConfig
 from model.composition import Composer, LearnedComposition
 from model.content_words import FUNCTION_WORDS
@@ -17,7 +18,6 @@ from model.evaluation.regularities import (
     KINDS,
     NO_NOUNS,
     SCENES,
-    VALUES,
     Mentions,
     Swap,
     SwapScores,

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from model.attributes import VALUES
 from model.bundle import CompositionConfig
 from model.composition import SMOOTHING, LearnedComposition
 from model.content_words import FUNCTION_WORDS
 from model.datasets import CaptionDataset
-from model.evaluation.regularities import VALUES
 from model.space import JointSpace
 from model.training.looks import tell_apart
 from model.words import tokenise

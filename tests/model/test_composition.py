@@ -104,18 +104,27 @@ def test_equal_texts_are_one_term(composer: Composer, dog: np.ndarray) -> None:
 
 def test_an_exchange_says_how_common_its_phrases_are(composer: Composer, dog: np.ndarray) -> None:
     """With one likely head, the logarithms of its counts: those of *brown dog* and *black dog* in CONFIG."""
-    exchange = swap(dog, "black", "brown")
-    assert composer(exchange).said == pytest.approx((np.log(700.5), np.log(900.5)))
-    assert composer(swap(dog, "dog", "cat")).said == pytest.approx((np.log(80.5), np.log(4000.5)))
-    two = composer([*exchange, ("black", 0.5, "text"), ("red", 1.0, "text")]).said
-    assert two == pytest.approx(((np.log(700.5) + np.log(0.5)) / 2, np.log(900.5)))
+    exchanged = swap(dog, "black", "brown")
+    one = composer(exchanged).exchange
+    assert one is not None
+    assert (one.put, one.taken, one.alone) == pytest.approx((np.log(700.5), np.log(900.5), 0))
+    two = composer([*exchanged, ("black", 0.5, "text"), ("red", 1.0, "text")]).exchange
+    assert two is not None
+    assert (two.put, two.taken) == pytest.approx(((np.log(700.5) + np.log(0.5)) / 2, np.log(900.5)))
 
 
-def test_nothing_is_said_of_sums_and_of_whole_phrases(composer: Composer, dog: np.ndarray) -> None:
-    assert composer([(dog, 1.0, "image"), ("brown", 1.0, "text")]).said == ()
-    assert composer([("black", -1.0, "text"), ("dog", 1.0, "text"), ("brown", 1.0, "text")]).said == ()
-    assert composer(swap(dog, "black dog", "brown dog")).said == ()
-    assert composer(swap(dog, "black", "a brown dog")).said == ()
+@pytest.mark.parametrize(("old", "new"), [("dog", "cat"), ("black dog", "brown dog"), ("black", "a brown dog")])
+def test_things_and_whole_phrases_are_exchanged_as_they_are(
+    composer: Composer, dog: np.ndarray, old: str, new: str
+) -> None:
+    exchange = composer(swap(dog, old, new)).exchange
+    assert exchange is not None
+    assert exchange.alone == 1
+
+
+def test_other_sums_exchange_nothing(composer: Composer, dog: np.ndarray) -> None:
+    assert composer([(dog, 1.0, "image"), ("brown", 1.0, "text")]).exchange is None
+    assert composer([("black", -1.0, "text"), ("dog", 1.0, "text"), ("brown", 1.0, "text")]).exchange is None
 
 
 def test_an_exchange_by_a_small_weight_is_a_query(composer: Composer, dog: np.ndarray) -> None:

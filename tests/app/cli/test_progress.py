@@ -36,7 +36,8 @@ def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_stage_that_begins_anew_is_measured_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     reporter = LineReporter("Training", "steps", clock)
-    reporter.update(220, 220)
+    reporter.update(5, 5)
+    reporter.restart()
     clock.now += 10
     reporter.update(10, 496)
     assert capsys.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +10,24 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from model.bundle import CalibrationConfig, CalibrationCurve
+from model.chances import CalibratedTarget, QueryKind, chances, curve_name, sentence_traits
+from model.composition import Term
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, picture, refused_fields, store
 
-TRAITS: dict[str, tuple[float, ...]] = {"sentence": (1.0,), "image": (), "composed": (0.5, 0.1)}
+TRAITS: dict[QueryKind, tuple[float, ...]] = {
+    "sentence": (1.0,),
+    "image": (),
+    "words": (1.0,),
+    "attributes": (0.5, 0.1),
+    "composed": (0.7, 0.3),
+}
 """Weights of what a chance depends on besides the cosine, by kind of query."""
 CALIBRATION = CalibrationConfig(
     curves={
@@ -72,6 +82,38 @@ def test_every_hit_has_a_confidence_that_falls_with_the_score(calibrated: TestCl
             assert confidences == sorted(confidences, reverse=True)
             assert all(0 < confidence < 1 for confidence in confidences)
             assert answer["best_confidence"] == confidences[0]
+
+
+@pytest.mark.parametrize("target", ["images", "sentences"])
+def test_a_chance_goes_by_what_is_asked(
+    calibrated: TestClient, cat: str, photos: dict[str, bytes], space: JointSpace, target: CalibratedTarget
+) -> None:
+    stored = calibrated.get("/v1/sentences").json()["items"][0]
+    (vector,) = space.embed_images([Image.open(io.BytesIO(photos["cat"])).convert("RGB")])
+    image: Term = (vector, 1.0, "image")
+    attributes = space.composition([image, ("black", -1.0, "text"), ("white", 1.0, "text")]).exchange
+    things = space.composition([image, ("cat", -1.0, "text"), ("dog", 1.0, "text")]).exchange
+    assert attributes is not None
+    assert things is not None
+    asked: dict[str, tuple[QueryKind, tuple[float, ...]]] = {
+        "cat": ("sentence", (1.0,)),
+        "a black cat": ("sentence", (0.5,)),
+        f"sentence:{stored['id']}": ("sentence", sentence_traits(space, stored["text"])),
+        f"image:{cat}": ("image", ()),
+        "cat + a red car - dog": ("words", (1 / 3,)),
+        f"image:{cat} - black + white": ("attributes", (attributes.put, attributes.taken)),
+        f"image:{cat} - cat + dog": ("composed", (1.0, things.alone)),
+        f"image:{cat} + snow": ("composed", (0.0, 0.0)),
+    }
+    for q, (kind, traits) in asked.items():
+        curve = CALIBRATION.curves[curve_name(kind, target)]
+        hits = get(calibrated, q, target=target)["hits"]
+        wanted = chances(curve, [hit["score"] for hit in hits], traits)
+        assert [hit["confidence"] for hit in hits] == pytest.approx(wanted.tolist(), abs=1e-4), q
+        bound = hits[0]["confidence"] - 1e-6
+        assert [hit["id"] for hit in get(calibrated, q, target=target, min_confidence=bound)["hits"]] == [
+            hit["id"] for hit in hits if hit["confidence"] >= bound
+        ], q
 
 
 def test_min_confidence_in_every_search(calibrated: TestClient, cat: str, photos: dict[str, bytes]) -> None:

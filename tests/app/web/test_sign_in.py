@@ -148,11 +148,12 @@ def test_without_a_key_a_page_whose_name_leads_here_reads_nothing(
             assert "VISEM_ALLOWED_ORIGINS" in detail
 
 
+@pytest.mark.parametrize("published", ["127.0.0.1", "[::1]", "localhost"])
 def test_a_container_that_is_published_on_this_machine_alone_admits_its_names_only(
-    connect: Callable[..., TestClient],
+    connect: Callable[..., TestClient], published: str
 ) -> None:
     """It listens on all interfaces of its own, and requests come in at the address of one of them."""
-    client = connect(host="0.0.0.0", published_host="127.0.0.1")  # noqa: S104  # inside the container
+    client = connect(host="0.0.0.0", published_host=published)  # noqa: S104  # inside the container
     client.base_url = "http://172.18.0.2:8000"
     assert client.get("/v1/images", headers={"Host": "localhost:8000"}).status_code == 200
     assert_problem(client.get("/v1/images", headers={"Host": "evil.example"}), 421, "misdirected_request")

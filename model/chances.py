@@ -1,0 +1,114 @@
+"""From a cosine to the chance that a hit is right.
+
+    chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits))))
+
+A logistic curve for each kind of query and each target, after Platt, "Probabilistic Outputs for Support Vector
+Machines" (1999). `bend` is a rising line through a few knots, by which an isotonic regression over bins corrects the
+curve's shape (Zadrozny and Elkan, 2002). Its traits are what else of a query tells chances:
+
+    sentence    one text: the reciprocal of its known content words (*dog* lies farther from any image than a caption)
+    image       images alone: none
+    words       a sum of texts: as for a sentence, of what is added
+    attributes  an image, with one attribute for another: how common are what is put and what is taken (`Exchange`)
+    composed    any other sum of images and texts: 1 if words are exchanged, and `Exchange.alone`; else 0 and 0
+
+**What the chance means.** It is the chance that people who describe the hit would mention all that the query puts in,
+*in a library as large as the set of the fit, about 1,000 photographs, in which something answers the query*. In a
+library where nothing does, the true chances are lower, and in one full of it they are higher: a chance of 0.02 means
+"nothing here matches", and 0.5 means "look at it". Captions leave much unsaid, so the chance rather understates how
+often a person would agree. `model.evaluation.calibration` says what the curves are fitted to and measured on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from model.attributes import is_attribute
+from model.bundle import CalibrationConfig, CalibrationCurve
+from model.composition import Composition, Term
+from model.content_words import content_words
+from model.space import JointSpace
+
+Floats = npt.NDArray[np.float64]
+QueryKind = Literal["sentence", "image", "words", "attributes", "composed"]
+CalibratedTarget = Literal["images", "sentences"]
+
+
+def find_curve(config: CalibrationConfig, kind: QueryKind, target: CalibratedTarget) -> CalibrationCurve | None:
+    """The curve for such queries; for a sum of a kind that has none, that of any other sum."""
+    curve = config.curves.get(curve_name(kind, target))
+    if curve is None and kind in ("words", "attributes"):
+        curve = config.curves.get(curve_name("composed", target))
+    return curve
+
+
+def curve_name(kind: QueryKind, target: CalibratedTarget) -> str:
+    """The key of a curve in `CalibrationConfig.curves`."""
+    return f"{kind}_to_{target}"
+
+
+def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, traits: npt.ArrayLike = ()) -> Floats:
+    """Chances, from 0 to 1, of hits with these cosines (...,), for a query's traits (T,) or those of each (..., T).
+
+    Where a query has not the traits of the curve, it counts as a usual one.
+    """
+    logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + _shift(curve, traits)
+    chance: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
+    if curve.bend:
+        before, after = np.array(curve.bend).T
+        chance = np.asarray(np.interp(chance, before, after))
+    return chance
+
+
+def lowest_cosine(curve: CalibrationCurve, chance: float, traits: Sequence[float] = ()) -> float:
+    """The cosine from which on a hit has at least this chance; -inf for 0, inf for 1."""
+    if chance <= 0:
+        return -np.inf
+    if chance >= 1:
+        return np.inf
+    if curve.bend:
+        before, after = np.array(curve.bend).T
+        chance = float(np.clip(np.interp(chance, after, before), 1e-12, 1 - 1e-12))
+    logit = float(np.log(chance / (1 - chance)))
+    return (logit - curve.intercept - float(_shift(curve, traits))) / curve.slope
+
+
+def sentence_traits(space: JointSpace, text: str) -> tuple[float, ...]:
+    """The trait of a sentence: the reciprocal of the number of its content words that the model knows, at most 1."""
+    return (1 / max(1, len(content_words(text)) - len(space.unknown_words(text))),)
+
+
+def sum_traits(
+    space: JointSpace, terms: Sequence[Term], composition: Composition
+) -> tuple[QueryKind, tuple[float, ...]]:
+    """What kind of query a sum of these terms is, and its traits; none where they cannot be told."""
+    added = [operand for operand, weight, _ in terms if isinstance(operand, str) and weight > 0]
+    removed = [operand for operand, weight, _ in terms if isinstance(operand, str) and weight < 0]
+    images = any(kind == "image" for _, _, kind in terms)
+    if all(kind == "image" for _, _, kind in terms):
+        return "image", ()
+    if not images:
+        told = added and all(isinstance(operand, str) for operand, _, _ in terms)
+        return "words", sentence_traits(space, " ".join(added)) if told else ()
+    exchange = composition.exchange
+    if exchange is not None and all(is_attribute(text) for text in (*added, *removed)):
+        return "attributes", (exchange.put, exchange.taken)
+    return "composed", (0.0, 0.0) if exchange is None else (1.0, exchange.alone)
+
+
+def known_share(space: JointSpace, text: str) -> float:
+    """The share of a text's content words that the model knows, above 0; 1 where it has none."""
+    unknown = len(space.unknown_words(text))
+    total = max(len(content_words(text)), unknown)
+    return max(total - unknown, 0.5) / total if unknown else 1.0
+
+
+def _shift(curve: CalibrationCurve, traits: npt.ArrayLike) -> Floats:
+    """What traits (..., T) add to the logit: (...,)."""
+    values, weights = np.asarray(traits, dtype=np.float64), np.array(curve.weights)
+    shift: Floats = (values if values.shape[-1:] == weights.shape else np.array(curve.usual)) @ weights
+    return shift

@@ -1,0 +1,364 @@
+"""How far chances are off: hits of queries to a captioned set, and which of them are right.
+
+A hit is right if the captions of the image, or the sentence, mention all content words that the query puts in; for an
+attribute, with what it is said of before. Queries are made of the set's own captions:
+
+    sentence    every caption, and a few content words in a row out of one of each image's
+    image       every image
+    words       a few content words in a row, added up; every other time another word of the captions is taken away
+    attributes  `find_swaps`: image - black + brown, with the noun that brown is wanted of
+    composed    `find_exchanges` of kinds and scenes, and for each image a word of its captions exchanged for any
+                other, or any other added
+
+Each is judged by its first ten hits. A fit also sees as many others, drawn at random: without these, a chance would say
+nothing of what is far away, as all is where nothing matches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import CalibrationCurve
+from model.chances import CalibratedTarget, QueryKind, chances, curve_name, find_curve, sentence_traits, sum_traits
+from model.composition import Term
+from model.content_words import content_words
+from model.datasets import CaptionDataset
+from model.errors import DegenerateQueryError
+from model.evaluation.protocol import embed_captions
+from model.evaluation.regularities import (
+    KINDS,
+    SCENES,
+    Swap,
+    answerable,
+    find_exchanges,
+    find_swaps,
+    holds_phrase,
+)
+from model.space import JointSpace
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
+
+HITS = 10
+"""The first page: what chances have to be right for."""
+OTHERS = 10
+"""Hits of each query from below the first page, drawn at random, that a fit sees as well."""
+BINS = 20
+"""Bins of equal mass in which chances are compared with what happened."""
+FRAGMENT_LENGTHS = (1, 2, 3)
+"""Besides whole captions, sentences of so many content words in a row: people search like that."""
+Found = Iterator[tuple[QueryKind, CalibratedTarget, "Hits"]]
+_SEED = 0
+_MAX_SWAPS = 5_000
+_MAX_EXCHANGES = 1_000
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How chances compare with what happened: one row a bin, lowest first."""
+
+    error: float
+    hits: int
+    chance: tuple[float, ...]
+    share_right: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Hits of all queries of one kind: cosine, traits of the query (n, T), right or not, the half, and the page.
+
+    All others have the shape (n,); `half` is 0 for fitting and 1 for measuring.
+    """
+
+    cosine: Floats
+    traits: Floats
+    right: npt.NDArray[np.bool_]
+    half: Rows
+    on_first_page: npt.NDArray[np.bool_]
+
+    @property
+    def fitting(self) -> Hits:
+        """Those that curves are fitted to."""
+        return self._only(self.half == 0)
+
+    @property
+    def measuring(self) -> Hits:
+        """Those that errors are measured on: of the first page alone."""
+        return self._only((self.half == 1) & self.on_first_page)
+
+    def _only(self, rows: npt.NDArray[np.bool_]) -> Hits:
+        return Hits(self.cosine[rows], self.traits[rows], self.right[rows], self.half[rows], self.on_first_page[rows])
+
+
+def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> dict[str, Reliability]:
+    """How far the bundle's chances are off, for each kind of query, on the half of the photographs kept out of its fit.
+
+    Empty for a bundle without a calibration.
+    """
+    config = space.config.calibration
+    if config is None:
+        return {}
+    measured = {}
+    for kind, target, hits in collect_hits(space, dataset, image_vectors):
+        curve = find_curve(config, kind, target)
+        if curve is not None and len(hits.measuring.right):
+            measured[curve_name(kind, target)] = measure_curve(curve, hits.measuring)
+    return measured
+
+
+def measure_curve(curve: CalibrationCurve, hits: Hits) -> Reliability:
+    """How far the chances of a curve are off."""
+    return reliability(chances(curve, hits.cosine, hits.traits), hits.right)
+
+
+def reliability(chance: npt.ArrayLike, right: npt.ArrayLike) -> Reliability:
+    """The expected calibration error, over bins of equal mass: the mean distance of chance and share, by weight."""
+    estimated, actual = np.asarray(chance, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    order = np.argsort(estimated, kind="stable")
+    bins = [rows for rows in np.array_split(order, BINS) if len(rows)]
+    expected = tuple(float(estimated[rows].mean()) for rows in bins)
+    happened = tuple(float(actual[rows].mean()) for rows in bins)
+    weights = [len(rows) / len(order) for rows in bins]
+    error = sum(weight * abs(a - b) for weight, a, b in zip(weights, expected, happened, strict=True))
+    return Reliability(error, len(order), expected, happened)
+
+
+def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> Found:
+    """Hits of every kind of query to the photographs and the captions of a set, with what is right.
+
+    Each query has up to HITS first ones, and OTHERS from below where there are as many. `image_vectors` (n, D) are
+    those of the dataset's photographs, in its order. A kind without queries is left out.
+    """
+    said = _Said(dataset)
+    captions = embed_captions(space, said.captions, space.config.text.sentence_encoder)
+    searching = _Searching(image_vectors, captions)
+    yield from _sentence_hits(space, said, captions, searching)
+    yield from _image_hits(said, image_vectors, searching)
+    sums = [*_attribute_sums(space, dataset), *_composed_sums(space, dataset, said), *_word_sums(space, said)]
+    yield from _sum_hits(space, said, sums, image_vectors, searching)
+
+
+class _Said:
+    """What the captions of a set say: all of them in a row, whose they are, and their content words."""
+
+    def __init__(self, dataset: CaptionDataset) -> None:
+        self.captions = [caption for item in dataset.items for caption in item.captions]
+        self.owner = np.repeat(np.arange(len(dataset.items)), [len(item.captions) for item in dataset.items])
+        self.by_caption = [content_words(caption) for caption in self.captions]
+        self.by_image = [
+            frozenset[str]().union(*(content_words(caption) for caption in item.captions)) for item in dataset.items
+        ]
+
+
+class _Searching:
+    """The photographs and the captions of a set, to be searched by many queries at once."""
+
+    def __init__(self, images: Vectors, captions: Vectors) -> None:
+        self._items: dict[CalibratedTarget, Vectors] = {"images": images, "sentences": captions}
+        self._random = np.random.default_rng(_SEED)
+
+    def __call__(
+        self,
+        target: CalibratedTarget,
+        queries: Vectors,
+        traits: Floats,
+        about: Rows,
+        right: Callable[[int, int], bool],
+        forbidden: Sequence[int | None] = (),
+    ) -> Hits:
+        """The hits of queries (q, D) with traits (q, T).
+
+        `about` (q,): the photograph that each is about, which decides its half. `right` tells of a query and an item
+        whether it answers; `forbidden`: the item that each must not find.
+        """
+        scores = (queries @ self._items[target].T).astype(np.float64)
+        for row, item in enumerate(forbidden):
+            if item is not None:
+                scores[row, item] = -np.inf
+        ranked = np.argsort(-scores, axis=1, kind="stable")
+        found = ranked[:, :HITS]
+        if ranked.shape[1] >= HITS + OTHERS:
+            below = self._random.integers(HITS, ranked.shape[1], size=(len(ranked), OTHERS))
+            found = np.concatenate([found, np.take_along_axis(ranked, below, axis=1)], axis=1)
+        cosine = np.take_along_axis(scores, found, axis=1)
+        real = np.isfinite(cosine).ravel()  # what must not be found comes last
+        count = found.shape[1]
+        return Hits(
+            cosine=cosine.ravel()[real],
+            traits=np.repeat(traits, count, axis=0)[real],
+            right=np.array([[right(query, item) for item in row] for query, row in enumerate(found)], bool).ravel()[
+                real
+            ],
+            half=np.repeat(about % 2, count)[real],
+            on_first_page=np.tile(np.arange(count) < HITS, len(cosine))[real],
+        )
+
+
+def _sentence_hits(space: JointSpace, said: _Said, captions: Vectors, searching: _Searching) -> Found:
+    fragments, fragment_owner = _fragments(said)
+    texts, owner = [*said.captions, *fragments], np.concatenate([said.owner, fragment_owner])
+    vectors = np.concatenate([captions, embed_captions(space, fragments, space.config.text.sentence_encoder)])
+    known = np.flatnonzero(vectors.any(axis=1))
+    if not len(known):
+        return
+    vectors, owner, words = vectors[known], owner[known], [content_words(texts[row]) for row in known]
+    traits = np.array([sentence_traits(space, texts[row]) for row in known])
+
+    def image_right(query: int, item: int) -> bool:
+        return words[query] <= said.by_image[item]
+
+    def sentence_right(query: int, item: int) -> bool:
+        return bool(said.owner[item] == owner[query]) or words[query] <= said.by_caption[item]
+
+    yield "sentence", "images", searching("images", vectors, traits, owner, image_right)
+    itself = [int(row) if row < len(captions) else None for row in known]
+    yield "sentence", "sentences", searching("sentences", vectors, traits, owner, sentence_right, itself)
+
+
+def _image_hits(said: _Said, vectors: Vectors, searching: _Searching) -> Found:
+    rows, none = np.arange(len(vectors)), np.empty((len(vectors), 0))
+    own = [np.flatnonzero(said.owner == row).tolist() for row in rows]
+
+    def sentence_right(query: int, item: int) -> bool:
+        return said.by_caption[item] <= said.by_image[query]
+
+    def image_right(query: int, item: int) -> bool:
+        return any(sentence_right(item, sentence) for sentence in own[query])
+
+    yield "image", "sentences", searching("sentences", vectors, none, rows, sentence_right)
+    yield "image", "images", searching("images", vectors, none, rows, image_right, rows.tolist())
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """A query: words with their weights, and the photograph that it is about, or, for words alone, was made of.
+
+    It is answered by what mentions all words of `put`, or as `swap` says.
+    """
+
+    about: int
+    texts: tuple[tuple[str, float], ...]
+    put: frozenset[str] = frozenset()
+    swap: Swap | None = None
+    with_image: bool = True
+
+    def terms(self, images: Vectors) -> list[Term]:
+        """As the rule of arithmetic takes them."""
+        image: list[Term] = [(images[self.about], 1.0, "image")] if self.with_image else []
+        return image + [(text, weight, "text") for text, weight in self.texts]
+
+    def answered_by_image(self, said: _Said, item: int) -> bool:
+        """Whether a photograph is right."""
+        return self.put <= said.by_image[item] if self.swap is None else item in self.swap.targets
+
+    def answered_by_caption(self, said: _Said, item: int) -> bool:
+        """Whether a sentence is right."""
+        if self.swap is not None:
+            return holds_phrase(said.captions[item], self.swap.new, self.swap.noun)
+        return self.put <= said.by_caption[item]
+
+
+def _attribute_sums(space: JointSpace, dataset: CaptionDataset) -> list[_Sum]:
+    swaps = _thinned(answerable(space, find_swaps(dataset)), _MAX_SWAPS)
+    return [_Sum(swap.image, ((swap.old, -1.0), (swap.new, 1.0)), swap=swap) for swap in swaps]
+
+
+def _composed_sums(space: JointSpace, dataset: CaptionDataset, said: _Said) -> list[_Sum]:
+    exchanges = _thinned(answerable(space, find_exchanges(dataset, (*KINDS, *SCENES))), _MAX_EXCHANGES)
+    sums = [_Sum(swap.image, ((swap.old, -1.0), (swap.new, 1.0)), content_words(swap.new)) for swap in exchanges]
+    draw = _WordDraw(space, said)
+    for image, words in enumerate(said.by_image):
+        if (new := draw.other(words)) is None:
+            continue
+        sums.append(_Sum(image, ((new, 1.0),), frozenset([new])))
+        if own := sorted(words & draw.known):
+            sums.append(_Sum(image, ((draw.one_of(own), -1.0), (new, 1.0)), frozenset([new])))
+    return sums
+
+
+def _word_sums(space: JointSpace, said: _Said) -> list[_Sum]:
+    draw = _WordDraw(space, said)
+    sums = []
+    for text, image in zip(*_fragments(said), strict=True):
+        put = content_words(text)
+        if len(put) < 2 or not put <= draw.known:
+            continue
+        texts = [(word, 1.0) for word in sorted(put)]
+        if image % 4 > 1 and (other := draw.other(said.by_image[image])):
+            texts.append((other, -1.0))
+        sums.append(_Sum(int(image), tuple(texts), put, with_image=False))
+    return sums
+
+
+class _WordDraw:
+    """Draws words that the captions of a set say and the model knows, as often as they do."""
+
+    def __init__(self, space: JointSpace, said: _Said) -> None:
+        counts = Counter(word for words in said.by_caption for word in words)
+        words = sorted(word for word in counts if not space.unknown_words(word))
+        self.known = frozenset(words)
+        self._words = np.array(words)
+        self._shares = np.array([counts[word] for word in words]) / max(1, sum(counts[word] for word in words))
+        self._random = np.random.default_rng(_SEED)
+
+    def other(self, but: frozenset[str]) -> str | None:
+        """Any word but these; None where ten draws gave none."""
+        drawn = self._random.choice(self._words, size=10, p=self._shares).tolist() if len(self._words) else []
+        return next((word for word in drawn if word not in but), None)
+
+    def one_of(self, words: Sequence[str]) -> str:
+        """One of these."""
+        return words[int(self._random.integers(len(words)))]
+
+
+def _sum_hits(space: JointSpace, said: _Said, sums: Sequence[_Sum], images: Vectors, searching: _Searching) -> Found:
+    by_kind: defaultdict[QueryKind, list[tuple[_Sum, Vectors, tuple[float, ...]]]] = defaultdict(list)
+    for one in sums:
+        terms = one.terms(images)
+        try:
+            composition = space.composition(terms)
+        except DegenerateQueryError:
+            continue
+        kind, traits = sum_traits(space, terms, composition)
+        by_kind[kind].append((one, composition.vector, traits))
+    for kind, asked in by_kind.items():
+        queries = [one for one, _, _ in asked]
+        vectors = np.stack([vector for _, vector, _ in asked])
+        known: Floats = np.array([traits for _, _, traits in asked])
+        about = np.array([one.about for one in queries])
+        itself = [one.about if one.with_image else None for one in queries]
+
+        def image_right(query: int, item: int, queries: Sequence[_Sum] = queries) -> bool:
+            return queries[query].answered_by_image(said, item)
+
+        def sentence_right(query: int, item: int, queries: Sequence[_Sum] = queries) -> bool:
+            return queries[query].answered_by_caption(said, item)
+
+        yield kind, "images", searching("images", vectors, known, about, image_right, itself)
+        yield kind, "sentences", searching("sentences", vectors, known, about, sentence_right)
+
+
+def _fragments(said: _Said) -> tuple[list[str], Rows]:
+    """For every photograph a few content words in a row out of one of its captions, one text for each length."""
+    random = np.random.default_rng(_SEED)
+    texts, owners = [], []
+    for image in range(len(said.by_image)):
+        captions = np.flatnonzero(said.owner == image)
+        words = [word for word in said.captions[int(random.choice(captions))].lower().split() if content_words(word)]
+        for length in FRAGMENT_LENGTHS:
+            if len(words) >= length:
+                start = int(random.integers(len(words) - length + 1))
+                texts.append(" ".join(words[start : start + length]))
+                owners.append(image)
+    return texts, np.array(owners, dtype=np.int64)
+
+
+def _thinned(swaps: list[Swap], most: int) -> list[Swap]:
+    """Every so many-th, so that no more are left than `most`."""
+    return swaps[:: -(-len(swaps) // most) or 1]
