@@ -29,12 +29,16 @@ UPLOADED = "image"
 
 @dataclass(frozen=True)
 class Operand:
-    """One term of a sum: what it is called, its words or its vector (D,), and its signed weight."""
+    """One term of a sum: what it is called, its words or its vector (D,), and its signed weight.
+
+    `text`: the words of a stored sentence, whose value is its vector.
+    """
 
     name: str
     value: Vector | str
     weight: float
     kind: Kind
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,9 @@ class Asking:
                 case Text(text):
                     operands.append(Operand(str(term.operand), text, term.weight, "text"))
                 case Reference(kind) as reference:
-                    vector, _ = self._stored(reference)
+                    vector, stored = self._stored(reference)
                     operands.append(
-                        Operand(str(reference), vector, term.weight, "image" if kind == "image" else "text")
+                        Operand(str(reference), vector, term.weight, "image" if kind == "image" else "text", stored)
                     )
         # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
         scale = max(abs(operand.weight) for operand in operands)
@@ -123,8 +127,7 @@ class Asking:
             if isinstance(operand.value, str):
                 alone.append(self._of_sentence(operand, operand.value))
             else:
-                kind: QueryKind = "image" if operand.kind == "image" else "sentence"
-                alone.append(Question(kind, (operand,), operand.value[np.newaxis, :]))
+                alone.append(self._of_record(operand, operand.value))
         return alone
 
     def chance(self, question: Question, target: Target, score: float | Vector) -> NDArray[np.float64] | None:
@@ -162,13 +165,16 @@ class Asking:
                 return self._of_sentence(Operand(str(term.operand), text, 1.0, "text"), text)
             case Reference(kind) as reference:
                 vector, stored = self._stored(reference)
-                traits = () if stored is None else sentence_traits(self._space, stored)
-                named = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text")
-                return Question("image" if kind == "image" else "sentence", (named,), vector[None, :], traits)
+                named = Operand(str(reference), vector, 1.0, "image" if kind == "image" else "text", stored)
+                return self._of_record(named, vector)
 
     def _of_sentence(self, operand: Operand, text: str) -> Question:
         vector, traits = self._sentence(text), sentence_traits(self._space, text)
         return Question("sentence", (operand,), vector[np.newaxis, :], traits, known_share(self._space, text))
+
+    def _of_record(self, operand: Operand, vector: Vector) -> Question:
+        traits = () if operand.text is None else sentence_traits(self._space, operand.text)
+        return Question("image" if operand.kind == "image" else "sentence", (operand,), vector[np.newaxis, :], traits)
 
     def _check_known(self, term: Term) -> None:
         """Refuse an operand without a known word. Where only some are unknown, the answer reports them."""

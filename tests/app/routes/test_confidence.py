@@ -116,6 +116,19 @@ def test_a_chance_goes_by_what_is_asked(
         ], q
 
 
+def test_all_asks_for_a_stored_sentence_by_its_own_words(calibrated: TestClient, space: JointSpace) -> None:
+    stored = calibrated.get("/v1/sentences").json()["items"][0]
+    curve = CALIBRATION.curves["sentence_to_images"]
+    hits = get(calibrated, f"sentence:{stored['id']} + cat", all=True, explain=True)["hits"]
+    assert hits
+    for hit in hits:
+        whole, word = (one["contribution"] for one in hit["explanation"])
+        wanted = min(
+            chances(curve, whole, sentence_traits(space, stored["text"])), chances(curve, word, (1.0,)), key=float
+        )
+        assert hit["confidence"] == pytest.approx(float(wanted), abs=1e-4)
+
+
 def test_min_confidence_in_every_search(calibrated: TestClient, cat: str, photos: dict[str, bytes]) -> None:
     everything = get(calibrated, "a black cat", k=100)["hits"]
     bound = everything[len(everything) // 2]["confidence"] - 1e-9
