@@ -46,10 +46,11 @@ class Question:
     """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
 
     `traits` are what its chances depend on besides a score (`model.chances`), empty where they are not known.
-    `known` is the share of the content words that the model knows: a hit is right for as much of the query at best.
+    `known` is the share of the content words put in that the model knows: a hit is right for as much of the query at
+    best. `kind` is None for what has no chance: a sum of texts that puts nothing in.
     """
 
-    kind: QueryKind
+    kind: QueryKind | None
     operands: tuple[Operand, ...]
     parts: Vector
     traits: tuple[float, ...] = ()
@@ -116,9 +117,10 @@ class Asking:
         scale = max(abs(operand.weight) for operand in operands)
         terms: list[ComposedTerm] = [(one.value, one.weight / scale, one.kind) for one in operands]
         composition = self._space.composition(terms)
-        asked, traits = sum_traits(self._space, terms, composition)
-        known = known_share(self._space, " ".join(expression.texts))
-        return Question(asked, tuple(operands), composition.parts, traits, known)
+        texts = [one.value if isinstance(one.value, str) else one.text for one in operands]
+        asked, traits = sum_traits(self._space, terms, composition, texts)
+        put = [one.value for one in operands if isinstance(one.value, str) and one.weight > 0]
+        return Question(asked, tuple(operands), composition.parts, traits, known_share(self._space, " ".join(put)))
 
     def apart(self, question: Question) -> list[Question]:
         """Each operand as a question of its own, for an intersection; a negative weight asks for what is not so."""
@@ -154,9 +156,9 @@ class Asking:
             "fit them: visem train calibration --data DIR --model BUNDLE",
         )
 
-    def _curve(self, kind: QueryKind, target: Target) -> CalibrationCurve | None:
+    def _curve(self, kind: QueryKind | None, target: Target) -> CalibrationCurve | None:
         calibration = self._space.config.calibration
-        return None if calibration is None else find_curve(calibration, kind, target)
+        return None if calibration is None or kind is None else find_curve(calibration, kind, target)
 
     def _alone(self, term: Term) -> Question:
         """A single operand: a sentence for the sentence encoder, or a stored record."""

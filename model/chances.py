@@ -7,10 +7,11 @@ Machines" (1999). `bend` is a rising line through a few knots, by which an isoto
 curve's shape (Zadrozny and Elkan, 2002). Its traits are what else of a query tells chances:
 
     sentence    one text: the reciprocal of its known content words (*dog* lies farther from any image than a caption)
-    image       images alone: none
-    words       a sum of texts: as for a sentence, of what is added
+    image       images, with nothing put in: none
+    words       a sum of texts: as for a sentence, of all that is put in
     attributes  an image, with one attribute for another: how common are what is put and what is taken (`Exchange`)
-    composed    any other sum of images and texts: 1 if words are exchanged, and `Exchange.alone`; else 0 and 0
+    composed    any other sum of images and texts: the same reciprocal, the cosine with the images' part of the sum,
+                and 1 and `Exchange.alone` if words are exchanged, else 0 and 0
 
 **What the chance means.** It is the chance that people who describe the hit would mention all that the query puts in,
 *in a library as large as the set of the fit, about 1,000 photographs, in which something answers the query*. In a
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from model.attributes import is_attribute
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.composition import Composition, Term
+from model.composition import EPSILON, Composition, Term
 from model.content_words import content_words
 from model.space import JointSpace
 
@@ -39,10 +40,13 @@ CalibratedTarget = Literal["images", "sentences"]
 
 
 def find_curve(config: CalibrationConfig, kind: QueryKind, target: CalibratedTarget) -> CalibrationCurve | None:
-    """The curve for such queries; for a sum of a kind that has none, that of any other sum."""
+    """The curve for such queries. For a sum of a kind that has none, that of any other sum, as a usual one of these."""
     curve = config.curves.get(curve_name(kind, target))
     if curve is None and kind in ("words", "attributes"):
         curve = config.curves.get(curve_name("composed", target))
+        if curve is not None:  # its traits are others
+            shift = float(_shift(curve, ()))
+            curve = curve.model_copy(update={"intercept": curve.intercept + shift, "weights": (), "usual": ()})
     return curve
 
 
@@ -83,21 +87,28 @@ def sentence_traits(space: JointSpace, text: str) -> tuple[float, ...]:
 
 
 def sum_traits(
-    space: JointSpace, terms: Sequence[Term], composition: Composition
-) -> tuple[QueryKind, tuple[float, ...]]:
-    """What kind of query a sum of these terms is, and its traits; none where they cannot be told."""
-    added = [operand for operand, weight, _ in terms if isinstance(operand, str) and weight > 0]
-    removed = [operand for operand, weight, _ in terms if isinstance(operand, str) and weight < 0]
-    images = any(kind == "image" for _, _, kind in terms)
-    if all(kind == "image" for _, _, kind in terms):
-        return "image", ()
+    space: JointSpace, terms: Sequence[Term], composition: Composition, texts: Sequence[str | None]
+) -> tuple[QueryKind | None, tuple[float, ...]]:
+    """What kind of query a sum of n terms is, and its traits: none where they cannot be told, no kind without a chance.
+
+    `texts` (n,): the words of each term, those of a stored sentence too; None where there are none to be had.
+    """
+    images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
+    said = [(texts[at], weight, isinstance(terms[at][0], str)) for at, weight in composition.merged if at not in images]
+    put = [text for text, weight, _ in said if weight > 0]
+    if not put:
+        return ("image" if images else None), ()
+    known = [text for text in put if text is not None]
+    traits = sentence_traits(space, " ".join(known)) if len(known) == len(put) else ()
     if not images:
-        told = added and all(isinstance(operand, str) for operand, _, _ in terms)
-        return "words", sentence_traits(space, " ".join(added)) if told else ()
+        return "words", traits
     exchange = composition.exchange
-    if exchange is not None and all(is_attribute(text) for text in (*added, *removed)):
+    if exchange is not None and all(typed and is_attribute(str(text)) for text, _, typed in said):
         return "attributes", (exchange.put, exchange.taken)
-    return "composed", (0.0, 0.0) if exchange is None else (1.0, exchange.alone)
+    part = composition.parts[images].sum(axis=0)
+    kept = float(part @ composition.vector) / max(float(np.linalg.norm(part)), EPSILON)
+    exchanged = (0.0, 0.0) if exchange is None else (1.0, exchange.alone)
+    return "composed", (*traits, kept, *exchanged) if traits else ()
 
 
 def known_share(space: JointSpace, text: str) -> float:

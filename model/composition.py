@@ -117,6 +117,8 @@ class Composition:
 
     parts: Vectors
     """What each contributes: float32 (n, D), rows that add up to the unit vector of the whole."""
+    merged: tuple[tuple[int, float], ...]
+    """Terms that differ: the place of each, and its weight with that of its equals. What cancels out is left out."""
     exchange: Exchange | None = None
     """None where no words are exchanged on an image."""
 
@@ -167,23 +169,22 @@ class Composer:
         Each term is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
         and those of the embedding.
         """
-        spelled = [
+        # What is both added and taken is no exchange: equal texts are one term, of which each has its share.
+        keys = [
             tuple(self._vocabulary.numbers(operand)) if isinstance(operand, str) else at
             for at, (operand, _, _) in enumerate(terms)
         ]
         totals: defaultdict[tuple[int, ...] | int, float] = defaultdict(float)
-        for key, (_, weight, _) in zip(spelled, terms, strict=True):
+        for key, (_, weight, _) in zip(keys, terms, strict=True):
             totals[key] += weight
-        # What is both added and taken is no exchange: equal texts are one term, of which each has its share.
-        kept = [key for key, weight in totals.items() if abs(weight) > EPSILON]
-        first = [terms[spelled.index(key)] for key in kept]
-        merged: list[Term] = [(operand, totals[key], kind) for key, (operand, _, kind) in zip(kept, first, strict=True)]
-        whole, exchange = self._sum(merged)
+        kept = [key for key, total in totals.items() if abs(total) > EPSILON]
+        merged = [(keys.index(key), totals[key]) for key in kept]
+        whole, exchange = self._sum([(terms[at][0], total, terms[at][2]) for at, total in merged])
         parts: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
-        for row, (key, (_, weight, _)) in enumerate(zip(spelled, terms, strict=True)):
+        for row, (key, (_, weight, _)) in enumerate(zip(keys, terms, strict=True)):
             if key in kept:
                 parts[row] = whole[kept.index(key)] * (weight / totals[key])
-        return Composition(parts, exchange)
+        return Composition(parts, tuple(merged), exchange)
 
     def _sum(self, terms: Sequence[Term]) -> tuple[Floats, Exchange | None]:
         """The parts (n, D) of terms whose texts all differ, and the exchange that they are."""

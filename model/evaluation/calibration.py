@@ -1,17 +1,17 @@
 """How far chances are off: hits of queries to a captioned set, and which of them are right.
 
 A hit is right if the captions of the image, or the sentence, mention all content words that the query puts in; for an
-attribute, with what it is said of before. Queries are made of the set's own captions:
+attribute, right before the noun that it is wanted of. Queries are made of the set's own captions:
 
     sentence    every caption, and a few content words in a row out of one of each image's
     image       every image
     words       a few content words in a row, added up; every other time another word of the captions is taken away
-    attributes  `find_swaps`: image - black + brown, with the noun that brown is wanted of
-    composed    `find_exchanges` of kinds and scenes, and for each image a word of its captions exchanged for any
-                other, or any other added
+    attributes  `find_swaps`: image - black + brown
+    composed    `find_exchanges` of kinds and scenes; and for each image: another word, also weighed, two words, or a
+                few in a row from elsewhere, added, and a word of its captions exchanged for one or two
 
-Each is judged by its first ten hits. A fit also sees as many others, drawn at random: without these, a chance would say
-nothing of what is far away, as all is where nothing matches.
+Each is judged by its first ten hits. A fit also sees ten others, drawn at random, where the set is large enough:
+without these, a chance would say nothing of what is far away, as all is where nothing matches.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from model.evaluation.regularities import (
     holds_phrase,
 )
 from model.space import JointSpace
+from model.words import tokenise
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -57,6 +58,7 @@ Found = Iterator[tuple[QueryKind, CalibratedTarget, "Hits"]]
 _SEED = 0
 _MAX_SWAPS = 5_000
 _MAX_EXCHANGES = 1_000
+_WEIGHTS = (0.3, 0.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class _Said:
         self.captions = [caption for item in dataset.items for caption in item.captions]
         self.owner = np.repeat(np.arange(len(dataset.items)), [len(item.captions) for item in dataset.items])
         self.by_caption = [content_words(caption) for caption in self.captions]
+        self.spelled = [[word for word in tokenise(caption) if content_words(word)] for caption in self.captions]
         self.by_image = [
             frozenset[str]().union(*(content_words(caption) for caption in item.captions)) for item in dataset.items
         ]
@@ -265,6 +268,8 @@ class _Sum:
 
 
 def _attribute_sums(space: JointSpace, dataset: CaptionDataset) -> list[_Sum]:
+    if not space.composer.heads:  # nothing is exchanged
+        return []
     swaps = _thinned(answerable(space, find_swaps(dataset)), _MAX_SWAPS)
     return [_Sum(swap.image, ((swap.old, -1.0), (swap.new, 1.0)), swap=swap) for swap in swaps]
 
@@ -273,12 +278,20 @@ def _composed_sums(space: JointSpace, dataset: CaptionDataset, said: _Said) -> l
     exchanges = _thinned(answerable(space, find_exchanges(dataset, (*KINDS, *SCENES))), _MAX_EXCHANGES)
     sums = [_Sum(swap.image, ((swap.old, -1.0), (swap.new, 1.0)), content_words(swap.new)) for swap in exchanges]
     draw = _WordDraw(space, said)
+    phrases = [phrase for phrase, _ in zip(*_fragments(said), strict=True) if len(phrase.split()) > 1]
     for image, words in enumerate(said.by_image):
-        if (new := draw.other(words)) is None:
+        one, other = draw.other(words), draw.other(words)
+        if one is None or other is None:
             continue
-        sums.append(_Sum(image, ((new, 1.0),), frozenset([new])))
-        if own := sorted(words & draw.known):
-            sums.append(_Sum(image, ((draw.one_of(own), -1.0), (new, 1.0)), frozenset([new])))
+        weighed = (one, float(draw.random.choice(_WEIGHTS)))
+        phrase = (phrases[int(draw.random.integers(len(phrases)))], 1.0) if phrases else weighed
+        added = [[(one, 1.0)], [weighed], [(one, 1.0), (other, 1.0)], [phrase]]
+        if own := draw.own(image):
+            added += [[(own, -1.0), (one, 1.0)], [(own, -1.0), (one, 1.0), (other, 1.0)]]
+        for texts in added:
+            put = content_words(" ".join(text for text, weight in texts if weight > 0))
+            if not space.unknown_words(" ".join(text for text, _ in texts)):
+                sums.append(_Sum(image, tuple(texts), put))
     return sums
 
 
@@ -286,35 +299,38 @@ def _word_sums(space: JointSpace, said: _Said) -> list[_Sum]:
     draw = _WordDraw(space, said)
     sums = []
     for text, image in zip(*_fragments(said), strict=True):
-        put = content_words(text)
-        if len(put) < 2 or not put <= draw.known:
+        words = tokenise(text)
+        if len(words) < 2 or space.unknown_words(text):
             continue
-        texts = [(word, 1.0) for word in sorted(put)]
+        texts = [(word, 1.0) for word in words]
         if image % 4 > 1 and (other := draw.other(said.by_image[image])):
             texts.append((other, -1.0))
-        sums.append(_Sum(int(image), tuple(texts), put, with_image=False))
+        sums.append(_Sum(int(image), tuple(texts), content_words(text), with_image=False))
     return sums
 
 
 class _WordDraw:
-    """Draws words that the captions of a set say and the model knows, as often as they do."""
+    """Draws content words that the captions of a set say and the model knows, as often as they do."""
 
     def __init__(self, space: JointSpace, said: _Said) -> None:
-        counts = Counter(word for words in said.by_caption for word in words)
+        counts = Counter(word for words in said.spelled for word in words)
         words = sorted(word for word in counts if not space.unknown_words(word))
-        self.known = frozenset(words)
+        self.random = np.random.default_rng(_SEED)
+        self._said = said
+        self._known = frozenset(words)
         self._words = np.array(words)
         self._shares = np.array([counts[word] for word in words]) / max(1, sum(counts[word] for word in words))
-        self._random = np.random.default_rng(_SEED)
 
     def other(self, but: frozenset[str]) -> str | None:
-        """Any word but these; None where ten draws gave none."""
-        drawn = self._random.choice(self._words, size=10, p=self._shares).tolist() if len(self._words) else []
-        return next((word for word in drawn if word not in but), None)
+        """Any word but these, which are as `content_words` has them; None where ten draws gave none."""
+        drawn = self.random.choice(self._words, size=10, p=self._shares).tolist() if len(self._words) else []
+        return next((word for word in drawn if content_words(word).isdisjoint(but)), None)
 
-    def one_of(self, words: Sequence[str]) -> str:
-        """One of these."""
-        return words[int(self._random.integers(len(words)))]
+    def own(self, image: int) -> str | None:
+        """A word of the captions of an image; None where none is known."""
+        captions = np.flatnonzero(self._said.owner == image)
+        words = [word for caption in captions for word in self._said.spelled[caption] if word in self._known]
+        return words[int(self.random.integers(len(words)))] if words else None
 
 
 def _sum_hits(space: JointSpace, said: _Said, sums: Sequence[_Sum], images: Vectors, searching: _Searching) -> Found:
@@ -325,8 +341,10 @@ def _sum_hits(space: JointSpace, said: _Said, sums: Sequence[_Sum], images: Vect
             composition = space.composition(terms)
         except DegenerateQueryError:
             continue
-        kind, traits = sum_traits(space, terms, composition)
-        by_kind[kind].append((one, composition.vector, traits))
+        texts = [None] * one.with_image + [text for text, _ in one.texts]
+        kind, traits = sum_traits(space, terms, composition, texts)
+        if kind is not None:
+            by_kind[kind].append((one, composition.vector, traits))
     for kind, asked in by_kind.items():
         queries = [one for one, _, _ in asked]
         vectors = np.stack([vector for _, vector, _ in asked])

@@ -17,8 +17,8 @@ Vectors = npt.NDArray[np.float32]
 
 KNOTS = 12
 """Bins by which the shape of a curve is corrected."""
-RIDGE = 1e-5
-"""Keeps a trait that never changes, or two that change together, from taking over the intercept."""
+RIDGE = 1.0
+"""Keeps the weights of traits small where few hits, or traits that hardly change, say nothing of them."""
 _LEAST_HITS = 100
 _FLAT = 1e-6
 _TINY = 1e-6
@@ -50,7 +50,7 @@ def _fit(hits: Hits) -> CalibrationCurve:
     """The maximum likelihood, by Newton's method, with Platt's smoothed targets: no chance becomes 0 or 1."""
     usual = hits.traits.mean(axis=0)
     features = np.column_stack([hits.cosine, np.ones_like(hits.cosine), hits.traits - usual])
-    ridge = np.array([_TINY, _TINY, *np.full(len(usual), RIDGE * len(features))])
+    ridge = np.array([_TINY, _TINY, *np.full(len(usual), RIDGE)])
     positives = int(hits.right.sum())
     negatives = len(hits.right) - positives
     target = np.where(hits.right, (positives + 1) / (positives + 2), 1 / (negatives + 2))

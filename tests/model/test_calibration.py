@@ -78,7 +78,8 @@ def test_right_is_what_says_nothing_else(space: JointSpace, dataset: CaptionData
     for name in ("words_to_images", "attributes_to_images", "composed_to_images"):
         assert hits[name].right.any(), name
         assert not hits[name].right.all(), name
-        assert hits[name].traits.shape == (len(hits[name].right), 1 if name == "words_to_images" else 2)
+        traits = {"words_to_images": 1, "attributes_to_images": 2, "composed_to_images": 4}[name]
+        assert hits[name].traits.shape == (len(hits[name].right), traits)
 
 
 def test_captions_of_which_no_word_is_known_give_no_query_of_words(space: JointSpace, images: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.bundle import CalibrationConfig, CalibrationCurve, CompositionConfig
-from model.chances import chances, find_curve, lowest_cosine, sentence_traits, sum_traits
+from model.chances import QueryKind, chances, find_curve, lowest_cosine, sentence_traits, sum_traits
 from model.composition import LearnedComposition, Term
 from model.space import JointSpace
 
@@ -51,10 +51,13 @@ def test_the_lowest_cosine_is_the_inverse(curve: CalibrationCurve, traits: tuple
     assert lowest_cosine(CURVE, 1.0) == np.inf
 
 
-def test_a_sum_of_a_kind_without_a_curve_has_that_of_any_other() -> None:
-    config = CalibrationConfig(curves={"composed_to_images": CURVE}, errors={}, fitted_on="made")
-    assert find_curve(config, "attributes", "images") is CURVE
-    assert find_curve(config, "words", "images") is CURVE
+def test_a_sum_of_a_kind_without_a_curve_is_a_usual_one_of_the_others() -> None:
+    composed = CalibrationCurve(slope=10, intercept=-4, weights=(2.0, -1.0), usual=(0.4, 0.2))
+    config = CalibrationConfig(curves={"composed_to_images": composed}, errors={}, fitted_on="made")
+    for kind in ("attributes", "words"):
+        curve = find_curve(config, kind, "images")
+        assert curve is not None
+        assert chances(curve, 0.3, (6.0, 7.0)) == pytest.approx(float(chances(composed, 0.3, composed.usual)))
     assert find_curve(config, "sentence", "images") is None
     assert find_curve(config, "attributes", "sentences") is None
 
@@ -74,15 +77,32 @@ def test_kinds_of_sums(space: JointSpace) -> None:
     image: Term = (photo, 1.0, "image")
     stored: Term = (sentence, 1.0, "text")
     black: Term = ("black", -1.0, "text")
-    for terms, wanted in (
-        ([image, image], ("image", ())),
-        ([("dog", 1.0, "text"), ("red car", 1.0, "text"), black], ("words", (1 / 3,))),
-        ([stored, ("dog", 1.0, "text")], ("words", ())),
-        ([("dog", 1.0, "text"), stored, black], ("words", ())),
-        ([image, black, ("brown", 1.0, "text")], ("attributes", pytest.approx((np.log(7.5), np.log(9.5))))),
-        ([image, ("dog", -1.0, "text"), ("cat", 1.0, "text")], ("composed", (1.0, 1.0))),
-        ([image, black, ("a brown dog", 1.0, "text")], ("composed", (1.0, 1.0))),
-        ([image, ("snow", 1.0, "text")], ("composed", (0.0, 0.0))),
-        ([image, black], ("composed", (0.0, 0.0))),
+    brown: Term = ("brown", 1.0, "text")
+    dog: Term = ("dog", 1.0, "text")
+    snow: Term = ("snow", 1.0, "text")
+
+    def of(*terms: Term, stored_text: str | None = "a dog on grass") -> tuple[QueryKind | None, tuple[float, ...]]:
+        texts = [
+            operand if isinstance(operand, str) else stored_text if kind == "text" else None
+            for operand, _, kind in terms
+        ]
+        return sum_traits(ruled, terms, ruled.composition(terms), texts)
+
+    assert of(image, image) == of(image, black) == of(image, snow, ("Snow", -1.0, "text")) == ("image", ())
+    assert of(("dog", -1.0, "text")) == (None, ())
+    assert of(dog, ("red car", 1.0, "text"), black) == ("words", (1 / 3,))
+    assert of(dog, snow, ("cat", 1.0, "text"), ("cat", -1.0, "text")) == ("words", (1 / 2,))
+    assert of(stored, snow) == ("words", (1 / 3,))
+    assert of(stored, snow, stored_text=None) == ("words", ())
+    assert of(image, black, brown) == ("attributes", pytest.approx((np.log(7.5), np.log(9.5))))
+    assert of(image, stored, snow, stored_text=None) == ("composed", ())
+    for terms, words, exchanged in (
+        ([image, snow], 1, (0.0, 0.0)),
+        ([image, snow, dog], 2, (0.0, 0.0)),
+        ([image, ("dog", -1.0, "text"), ("cat", 1.0, "text")], 1, (1.0, 1.0)),
+        ([image, black, ("a brown dog", 1.0, "text")], 2, (1.0, 1.0)),
+        ([image, black, brown, stored], 3, (1.0, 0.0)),
     ):
-        assert sum_traits(ruled, terms, ruled.composition(terms)) == wanted  # type: ignore[arg-type]
+        kind, (brevity, kept, *others) = of(*terms)
+        assert (kind, brevity, tuple(others)) == ("composed", 1 / words, pytest.approx(exchanged))
+        assert kept == pytest.approx(float(ruled.compose(terms) @ photo), abs=1e-5)

@@ -26,13 +26,13 @@ TRAITS: dict[QueryKind, tuple[float, ...]] = {
     "image": (),
     "words": (1.0,),
     "attributes": (0.5, 0.1),
-    "composed": (0.7, 0.3),
+    "composed": (0.2, -0.4, 0.7, 0.3),
 }
 """Weights of what a chance depends on besides the cosine, by kind of query."""
 CALIBRATION = CalibrationConfig(
     curves={
         f"{kind}_to_{target}": CalibrationCurve(
-            slope=12, intercept=-4, weights=TRAITS[kind], usual=(0.5,) * len(TRAITS[kind])
+            slope=12, intercept=-4, weights=TRAITS[kind], usual=(0.37,) * len(TRAITS[kind])
         )
         for kind in TRAITS
         for target in ("images", "sentences")
@@ -92,9 +92,10 @@ def test_a_chance_goes_by_what_is_asked(
     (vector,) = space.embed_images([Image.open(io.BytesIO(photos["cat"])).convert("RGB")])
     image: Term = (vector, 1.0, "image")
     attributes = space.composition([image, ("black", -1.0, "text"), ("white", 1.0, "text")]).exchange
-    things = space.composition([image, ("cat", -1.0, "text"), ("dog", 1.0, "text")]).exchange
+    things = space.composition([image, ("cat", -1.0, "text"), ("dog", 1.0, "text")])
+    snow = space.composition([image, ("white snow", 1.0, "text")])
     assert attributes is not None
-    assert things is not None
+    assert things.exchange is not None
     asked: dict[str, tuple[QueryKind, tuple[float, ...]]] = {
         "cat": ("sentence", (1.0,)),
         "a black cat": ("sentence", (0.5,)),
@@ -102,8 +103,9 @@ def test_a_chance_goes_by_what_is_asked(
         f"image:{cat}": ("image", ()),
         "cat + a red car - dog": ("words", (1 / 3,)),
         f"image:{cat} - black + white": ("attributes", (attributes.put, attributes.taken)),
-        f"image:{cat} - cat + dog": ("composed", (1.0, things.alone)),
-        f"image:{cat} + snow": ("composed", (0.0, 0.0)),
+        f"image:{cat} - cat": ("image", ()),
+        f"image:{cat} - cat + dog": ("composed", (1.0, things.vector @ vector, 1.0, things.exchange.alone)),
+        f"image:{cat} + white snow": ("composed", (0.5, snow.vector @ vector, 0.0, 0.0)),
     }
     for q, (kind, traits) in asked.items():
         curve = CALIBRATION.curves[curve_name(kind, target)]
@@ -149,6 +151,17 @@ def test_nothing_matches_can_be_said(calibrated: TestClient) -> None:
     assert answer["hits"] == []
     assert answer["best_confidence"] == pytest.approx(best)
     assert get(calibrated, "a man on a beach", min_confidence=1)["hits"] == []
+
+
+def test_what_puts_nothing_in_has_no_confidence(calibrated: TestClient) -> None:
+    assert {hit["confidence"] for hit in get(calibrated, "- cat")["hits"]} == {None}
+    response = calibrated.get("/v1/search", params={"q": "- cat", "min_confidence": "0.1"})
+    assert_problem(response, 501, "calibration_missing")
+
+
+def test_unknown_words_that_are_taken_away_leave_the_confidence(calibrated: TestClient) -> None:
+    plain, unknown = (get(calibrated, f"dog - {taken}")["hits"] for taken in ("red", "red xqztw"))
+    assert [hit["confidence"] for hit in unknown] == pytest.approx([hit["confidence"] for hit in plain])
 
 
 def test_unknown_words_lower_the_confidence(calibrated: TestClient) -> None:
