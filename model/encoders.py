@@ -247,7 +247,8 @@ class KindNames(nn.Module):
         self._grounded = grounded
         self._kinds: list[int] = []
         self._words: list[tuple[int, ...]] = []
-        self._with_word: dict[int, list[int]] = {}
+        self._with_word: dict[int, set[int]] = {}
+        self._starting_with: dict[int, list[int]] = {}
         self.register_buffer("names", torch.zeros(0, dimension), persistent=False)
 
     def learn_names(self, names: Sequence[tuple[int, Sequence[int]]], bags: Tensor) -> None:
@@ -255,8 +256,9 @@ class KindNames(nn.Module):
         self._kinds = [kind for kind, _ in names]
         self._words = [tuple(numbers) for _, numbers in names]
         for name, words in enumerate(self._words):
-            for word in set(words):
-                self._with_word.setdefault(word, []).append(name)
+            self._starting_with.setdefault(words[0], []).append(name)
+            for word in words:
+                self._with_word.setdefault(word, set()).add(name)
         self.names = bags
 
     def forward(self, sentences: Tensor, bags: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
@@ -280,15 +282,14 @@ class KindNames(nn.Module):
 
     def _meant(self, words: Sequence[int]) -> list[int]:
         """The names that a text of these words may mean, in their order."""
-        strange = {word for word in words if word >= self._grounded}
-
-        def fits(name: tuple[int, ...]) -> bool:
-            size = len(name)
-            stands = any(tuple(words[at : at + size]) == name for at in range(len(words) - size + 1))
-            return stands or (bool(strange) and strange.issubset(name))
-
-        near = {name for word in words for name in self._with_word.get(word, ())}
-        return sorted(name for name in near if fits(self._words[name]))
+        strange = [word for word in words if word >= self._grounded]
+        meant = set.intersection(*(self._with_word.get(word, set()) for word in strange)) if strange else set()
+        for at, word in enumerate(words):
+            for name in self._starting_with.get(word, ()):
+                whole = self._words[name]
+                if tuple(words[at : at + len(whole)]) == whole:
+                    meant.add(name)
+        return sorted(meant)
 
 
 def keep_half_precision(modules: nn.Module) -> None:
