@@ -138,9 +138,18 @@ class Asking:
         return None if curve is None else question.known * chances(curve, score, question.traits)
 
     def lowest_score(self, question: Question, options: SearchOptions) -> float | None:
-        """The lowest score that the options allow. Problem calibration_missing where a chance cannot be told."""
+        """The lowest score that the options allow.
+
+        Problem calibration_missing where a chance cannot be told, invalid_request where nothing is looked for.
+        """
         if options.min_confidence is None:
             return options.min_score
+        if question.kind is None:
+            raise Problem(
+                "invalid_request",
+                "min_confidence needs something to look for, and this query only takes away. Add a term without a "
+                "minus, or do without min_confidence.",
+            )
         curve = self._curve(question.kind, options.target)
         if curve is None:
             raise self.no_calibration("min_confidence")
