@@ -262,10 +262,10 @@ class Composer:
         fit = self.head_fit(image, taken)
         shares, common = [], []
         for at in added:
-            put = str(terms[at][0])
-            heads = self.likely_heads(fit, put)
-            common += [(self._mean_count(heads, put), self._mean_count(heads, text)) for text in taken]
-            phrase, alone = self.complete(heads, put)
+            text = str(terms[at][0])
+            heads = self.likely_heads(fit, text)
+            common += [(self._mean_count(heads, text), self._mean_count(heads, other)) for other in taken]
+            phrase, alone = self.complete(heads, text)
             shares.append(alone)
             if phrase is not None:
                 mixed = (1 - alone) * phrase + alone * weighted[at] / terms[at][1]

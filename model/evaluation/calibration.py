@@ -155,8 +155,25 @@ class _Said:
         self.by_caption = [content_words(caption) for caption in self.captions]
         self.spelled = [[word for word in tokenise(caption) if content_words(word)] for caption in self.captions]
         self.by_image = [
-            frozenset[str]().union(*(content_words(caption) for caption in item.captions)) for item in dataset.items
+            frozenset[str]().union(*(self.by_caption[caption] for caption in np.flatnonzero(self.owner == image)))
+            for image in range(len(dataset.items))
         ]
+        self.fragments = self._draw_fragments()
+
+    def _draw_fragments(self) -> list[tuple[str, int]]:
+        """For every photograph a few content words in a row out of one of its captions, one text for each length."""
+        random = np.random.default_rng(_SEED)
+        fragments = []
+        for image in range(len(self.by_image)):
+            captions = np.flatnonzero(self.owner == image)
+            words = [
+                word for word in self.captions[int(random.choice(captions))].lower().split() if content_words(word)
+            ]
+            for length in FRAGMENT_LENGTHS:
+                if len(words) >= length:
+                    start = int(random.integers(len(words) - length + 1))
+                    fragments.append((" ".join(words[start : start + length]), image))
+        return fragments
 
 
 class _Searching:
@@ -195,17 +212,15 @@ class _Searching:
         return Hits(
             cosine=cosine.ravel()[real],
             traits=np.repeat(traits, count, axis=0)[real],
-            right=np.array([[right(query, item) for item in row] for query, row in enumerate(found)], bool).ravel()[
-                real
-            ],
+            right=np.array([right(query, item) for query, row in enumerate(found) for item in row], bool)[real],
             half=np.repeat(about % 2, count)[real],
             on_first_page=np.tile(np.arange(count) < HITS, len(cosine))[real],
         )
 
 
 def _sentence_hits(space: JointSpace, said: _Said, captions: Vectors, searching: _Searching) -> Found:
-    fragments, fragment_owner = _fragments(said)
-    texts, owner = [*said.captions, *fragments], np.concatenate([said.owner, fragment_owner])
+    fragments = [text for text, _ in said.fragments]
+    texts, owner = [*said.captions, *fragments], np.array([*said.owner, *(image for _, image in said.fragments)])
     vectors = np.concatenate([captions, embed_captions(space, fragments, space.config.text.sentence_encoder)])
     known = np.flatnonzero(vectors.any(axis=1))
     if not len(known):
@@ -278,7 +293,7 @@ def _composed_sums(space: JointSpace, dataset: CaptionDataset, said: _Said) -> l
     exchanges = _thinned(answerable(space, find_exchanges(dataset, (*KINDS, *SCENES))), _MAX_EXCHANGES)
     sums = [_Sum(swap.image, ((swap.old, -1.0), (swap.new, 1.0)), content_words(swap.new)) for swap in exchanges]
     draw = _WordDraw(space, said)
-    phrases = [phrase for phrase, _ in zip(*_fragments(said), strict=True) if len(phrase.split()) > 1]
+    phrases = [phrase for phrase, _ in said.fragments if len(phrase.split()) > 1]
     for image, words in enumerate(said.by_image):
         one, other = draw.other(words), draw.other(words)
         if one is None or other is None:
@@ -298,14 +313,14 @@ def _composed_sums(space: JointSpace, dataset: CaptionDataset, said: _Said) -> l
 def _word_sums(space: JointSpace, said: _Said) -> list[_Sum]:
     draw = _WordDraw(space, said)
     sums = []
-    for text, image in zip(*_fragments(said), strict=True):
+    for text, image in said.fragments:
         words = tokenise(text)
         if len(words) < 2 or space.unknown_words(text):
             continue
         texts = [(word, 1.0) for word in words]
         if image % 4 > 1 and (other := draw.other(said.by_image[image])):
             texts.append((other, -1.0))
-        sums.append(_Sum(int(image), tuple(texts), content_words(text), with_image=False))
+        sums.append(_Sum(image, tuple(texts), content_words(text), with_image=False))
     return sums
 
 
@@ -360,21 +375,6 @@ def _sum_hits(space: JointSpace, said: _Said, sums: Sequence[_Sum], images: Vect
 
         yield kind, "images", searching("images", vectors, known, about, image_right, itself)
         yield kind, "sentences", searching("sentences", vectors, known, about, sentence_right)
-
-
-def _fragments(said: _Said) -> tuple[list[str], Rows]:
-    """For every photograph a few content words in a row out of one of its captions, one text for each length."""
-    random = np.random.default_rng(_SEED)
-    texts, owners = [], []
-    for image in range(len(said.by_image)):
-        captions = np.flatnonzero(said.owner == image)
-        words = [word for word in said.captions[int(random.choice(captions))].lower().split() if content_words(word)]
-        for length in FRAGMENT_LENGTHS:
-            if len(words) >= length:
-                start = int(random.integers(len(words) - length + 1))
-                texts.append(" ".join(words[start : start + length]))
-                owners.append(image)
-    return texts, np.array(owners, dtype=np.int64)
 
 
 def _thinned(swaps: list[Swap], most: int) -> list[Swap]:

@@ -65,12 +65,12 @@ def test_a_thing_needs_no_completion(space: JointSpace, composer: Composer, dog:
 
 
 def test_parts_add_up_to_a_unit_vector_whatever_their_order(composer: Composer, dog: np.ndarray) -> None:
-    terms = [*swap(dog, "black", "brown"), ("snow", 0.5, "text")]
-    parts = composer(terms).parts  # type: ignore[arg-type]
+    terms: list[Term] = [*swap(dog, "black", "brown"), ("snow", 0.5, "text")]
+    parts = composer(terms).parts
     assert parts.shape == (4, len(dog))
     assert np.linalg.norm(parts.sum(axis=0)) == pytest.approx(1, abs=1e-5)
     order = [2, 0, 3, 1]
-    turned = composer([terms[at] for at in order]).parts  # type: ignore[misc]
+    turned = composer([terms[at] for at in order]).parts
     np.testing.assert_allclose(turned, parts[order], atol=1e-6)
 
 
@@ -133,9 +133,11 @@ def test_an_exchange_by_a_small_weight_is_a_query(composer: Composer, dog: np.nd
 
 
 def test_a_sum_without_direction_is_an_error(composer: Composer, dog: np.ndarray) -> None:
-    for terms in ([], [(dog, 1.0, "image"), (dog, -1.0, "image")], [("dog", 1.0, "text"), ("dog", -1.0, "text")]):
+    images: list[Term] = [(dog, 1.0, "image"), (dog, -1.0, "image")]
+    words: list[Term] = [("dog", 1.0, "text"), ("dog", -1.0, "text")]
+    for terms in ([], images, words):
         with pytest.raises(DegenerateQueryError):
-            composer(terms)  # type: ignore[arg-type]
+            composer(terms)
 
 
 def test_an_unknown_operand_is_an_error(composer: Composer, dog: np.ndarray) -> None:

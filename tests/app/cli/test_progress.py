@@ -70,5 +70,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         reporter.update(0, 1000)
         reporter.note("Rejected [b]x.jpg: no picture")
         reporter.update(1000, 1000)
+        reporter.restart()
+        reporter.update(3, 7)
     assert "Rejected [b]x.jpg: no picture" in terminal.getvalue()
-    assert "1,000 of 1,000 images" in terminal.getvalue()
+    assert "3 of 7 images" in terminal.getvalue()
