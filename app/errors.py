@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.asking import UnknownOperandError
 from app.batching import BatcherClosed
 from app.problems import PROBLEMS, Problem
-from app.query import QueryError
+from app.search.expression import QueryError
+from app.search.question import UnknownOperandError
 from index import LibraryError, RecordNotFound
 from model.errors import ModelError, NoKnownWordsError
 

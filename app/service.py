@@ -12,18 +12,15 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from app import captioning
-from app.asking import Asking, Question
 from app.batching import Observer
 from app.cache import Vector
 from app.concepts import name_concepts
 from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
-from app.intersection import intersect
 from app.mapping import Map, draw_map
 from app.marks import Marks
 from app.metadata import check_metadata, merge_patch
 from app.problems import Problem
-from app.query import Expression, Reference, parse
 from app.results import (
     CaptionMode,
     CaptionOptions,
@@ -36,6 +33,9 @@ from app.results import (
     SearchResult,
     SentenceResult,
 )
+from app.search.expression import Expression, Reference, parse
+from app.search.intersection import intersect
+from app.search.question import Asking, Question
 from app.settings import Settings
 from app.stored_captions import StoredCaptions
 from index import (
@@ -57,7 +57,7 @@ from model.space import JointSpace
 class Service:
     """A joint space and a library at work. Made by `open`, ended by `close`; a context manager.
 
-    Errors are those of the parts: Problem (app), QueryError (app.query), ModelError (model), LibraryError
+    Errors are those of the parts: Problem (app), QueryError (app.search.expression), ModelError (model), LibraryError
     (index); each has a stable `code` and a message for people.
     """
 

@@ -13,10 +13,10 @@ from app.deps import ServiceDep
 from app.health import Readiness
 from app.metrics import CONTENT_TYPE, Metrics
 from app.problems import PROBLEMS, Problem, ProblemKind
-from app.query import MAX_TERMS
 from app.schemas.about import CaptionInfo, Health, Info, LimitsInfo, ProblemDescription, SpaceInfo
 from app.schemas.base import MAX_TEXT_LENGTH
 from app.schemas.search import MAX_K
+from app.search.expression import MAX_TERMS
 from app.version import version
 
 router = APIRouter(tags=["about"])

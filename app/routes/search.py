@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from app import convert
 from app.deps import FILTER_PARAMETER, FILTER_PREFIX, FiltersDep, ServiceDep, read_filters
-from app.query import parse
 from app.schemas.search import ImageSearchForm, SearchAnswer, SearchBody, SearchQuery
+from app.search.expression import parse
 from app.uploads import Form, file_schema, form_body, only_file, read_form, validate
 
 router = APIRouter(prefix="/v1/search", tags=["search"])

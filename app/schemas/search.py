@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, model_validator
 
 from app.concepts import split_concepts
-from app.query import MAX_TERMS, MAX_WEIGHT, MIN_WEIGHT, Expression, Reference, Term, Text
 from app.results import SearchOptions
 from app.schemas.base import (
     EXAMPLE_ID,
@@ -20,6 +19,7 @@ from app.schemas.base import (
     PlainText,
 )
 from app.schemas.records import Image, Sentence
+from app.search.expression import MAX_TERMS, MAX_WEIGHT, MIN_WEIGHT, Expression, Reference, Term, Text
 from index import Target
 
 MAX_K = 200

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from app.query import Expression, Reference, Term, Text
+from app.search.expression import Expression, Reference, Term, Text
 from app.service import Service
 from app.web.thumbnails import thumbnail_url
 from app.web.view import View

@@ -13,8 +13,8 @@ from app.deps import ServiceDep
 from app.errors import as_problem
 from app.files import CACHE_CONTROL
 from app.problems import Problem
-from app.query import Expression, QueryError, Reference, Term, Text
 from app.results import CaptionOptions, Captions, SearchOptions
+from app.search.expression import Expression, QueryError, Reference, Term, Text
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, recall, remember, rows
 from app.web.rendering import render

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from app.batching import BatcherClosed
 from app.errors import ProblemResponse, as_problem, from_status, invalid_fields
 from app.problems import Problem
-from app.query import QueryError
+from app.search.expression import QueryError
 from index.errors import (
     CatalogCorrupted,
     InvalidCursor,

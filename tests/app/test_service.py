@@ -13,8 +13,8 @@ from app.batching import BatcherClosed
 from app.concepts import CONCEPTS
 from app.ingest import IncomingFile
 from app.problems import Problem
-from app.query import QueryError, parse
 from app.results import CaptionOptions, SearchOptions
+from app.search.expression import QueryError, parse
 from app.service import Service
 from app.settings import Settings
 from index import Hit, Library, LibraryClosed, Page, RecordNotFound

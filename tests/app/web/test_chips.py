@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
-from app.query import parse
+from app.search.expression import parse
 from app.service import Service
 from app.web import chips
 from app.web.view import View

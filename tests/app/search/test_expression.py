@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.query import (
+from app.search.expression import (
     MAX_LENGTH,
     MAX_TERMS,
     MAX_WEIGHT,

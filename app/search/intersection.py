@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.asking import Asking, Question
 from app.cache import Vector
 from app.results import Contribution, FoundHit, SearchOptions
+from app.search.question import Asking, Question
 from index import Hit, InvalidCursor, Page
 
 DEPTH = 400

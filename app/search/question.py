@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from app.cache import Vector
 from app.problems import Problem
-from app.query import Expression, Reference, Term, Text
 from app.results import Contribution, SearchOptions
+from app.search.expression import Expression, Reference, Term, Text
 from index import Target
 from model.bundle import CalibrationCurve
 from model.chances import QueryKind, chances, find_curve, known_share, lowest_cosine, sentence_traits, sum_traits

@@ -1,0 +1,1 @@
+"""Searching: from an expression or an image to hits. Knows no HTTP."""
