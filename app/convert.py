@@ -11,6 +11,7 @@ from app.cache import Vector
 from app.ingest import IngestResult
 from app.mapping import Map
 from app.schemas import about, captions, changes, embeddings, maps, records, search
+from app.search.results import FoundHit, SearchResult
 from index import ImageRecord, IndexStats, LibraryStats, SentenceRecord
 
 _DECIMALS = 8
@@ -50,7 +51,7 @@ def sentence_status(result: results.SentenceResult) -> changes.SentenceStatus:
     )
 
 
-def hit(found: results.FoundHit) -> search.ImageHit | search.SentenceHit:
+def hit(found: FoundHit) -> search.ImageHit | search.SentenceHit:
     """One hit of a search."""
     explanation = None
     if found.explanation is not None:
@@ -64,7 +65,7 @@ def hit(found: results.FoundHit) -> search.ImageHit | search.SentenceHit:
     return search.SentenceHit(**_sentence_fields(found.record), **common)
 
 
-def search_answer(result: results.SearchResult) -> search.SearchAnswer:
+def search_answer(result: SearchResult) -> search.SearchAnswer:
     """A page of hits."""
     return search.SearchAnswer(
         query=result.expression,

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from app.batching import BatcherClosed
 from app.problems import PROBLEMS, Problem
 from app.search.expression import QueryError
-from app.search.question import UnknownOperandError
+from app.search.operands import UnknownOperandError
 from index import LibraryError, RecordNotFound
 from model.errors import ModelError, NoKnownWordsError
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from app import captioning
 from app.batching import Observer
 from app.cache import Vector
@@ -25,17 +23,13 @@ from app.results import (
     CaptionMode,
     CaptionOptions,
     Captions,
-    Contribution,
     Embedding,
-    FoundHit,
     RetrievedCaption,
-    SearchOptions,
-    SearchResult,
     SentenceResult,
 )
-from app.search.expression import Expression, Reference, parse
-from app.search.intersection import intersect
-from app.search.question import Asking, Question
+from app.search.engine import SearchEngine
+from app.search.expression import Expression
+from app.search.results import SearchOptions, SearchResult
 from app.settings import Settings
 from app.stored_captions import StoredCaptions
 from index import (
@@ -45,7 +39,6 @@ from index import (
     LibraryStats,
     NewSentence,
     Page,
-    RecordNotFound,
     SentenceRecord,
     Space,
     Target,
@@ -67,7 +60,7 @@ class Service:
         self.settings = settings
         self._embedder = Embedder(space, settings)
         self.limits = self._embedder.limits
-        self._asking = Asking(space, self._embedder.sentence, self._stored)
+        self._engine = SearchEngine(space, library, self._embedder)
         self._metadata_lock = threading.Lock()
         self.marks = Marks(library.root / "deleting")
         self.captioner = captioning.load_captioner(space)
@@ -223,55 +216,8 @@ class Service:
         *,
         image: bytes | None = None,
     ) -> SearchResult:
-        """Find what is nearest to an expression, to an image (its bytes), or to the sum of both.
-
-        Images and sentences that the query names are left out unless `options.include_query_items`.
-        QueryError, ImageError, TextError, DegenerateQueryError, RecordNotFound, InvalidCursor, InvalidFilter.
-        """
-        options = options or SearchOptions()
-        expression = parse(query) if isinstance(query, str) else query
-        if options.concepts and options.target == "sentences":
-            raise Problem("invalid_request", "Only images have concepts. Leave out concept, or search for images.")
-        question = self.question(expression, image)
-        excluded: Sequence[str] = ()
-        if expression is not None and not options.include_query_items:
-            excluded = expression.references("image" if options.target == "images" else "sentence")
-
-        def find(vector: Vector, k: int, cursor: str | None = None, min_score: float | None = None) -> Page[Hit]:
-            return self.library.search(
-                vector,
-                k,
-                options.target,
-                cursor=cursor,
-                filters=dict(options.filters),
-                exclude=list(dict.fromkeys(excluded)),
-                min_score=min_score,
-                concepts=options.concepts,
-            )
-
-        if options.all:
-            both = intersect(self._asking, question, options, find, partial(self._with_vectors, options.target))
-            hits, next_cursor, best = both.hits, both.next_cursor, both.best_confidence
-        else:
-            page = find(question.vector, options.k, options.cursor, self._asking.lowest_score(question, options))
-            hits, next_cursor = self._found(question, options, page.items), page.next_cursor
-            best = hits[0].confidence if hits else None
-            if not hits and options.cursor is None:
-                nearest = self._found(question, options, find(question.vector, 1).items)
-                best = nearest[0].confidence if nearest else None
-        texts = expression.texts if expression is not None else ()
-        return SearchResult(
-            expression=None if expression is None else str(expression),
-            target=options.target,
-            hits=hits,
-            next_cursor=next_cursor,
-            unknown_words=self._unknown_words(texts),
-            best_confidence=best if options.cursor is None else None,
-        )
-
-    def question(self, expression: Expression | None, image: bytes | None = None) -> Question:
-        """What an expression, an image, or both ask for; errors as `search`."""
-        return self._asking.question(expression, None if image is None else self._embedder.image(image))
+        """Find what is nearest to an expression, to an image (its bytes), or to both; as `SearchEngine.search`."""
+        return self._engine.search(query, options, image)
 
     def map(self, words: Sequence[str], limit: int) -> Map:
         """Images of the library (a sample of them beyond `limit`) and words in a plane. TextError for a word."""
@@ -339,39 +285,6 @@ class Service:
     def _image_vector(self, image_id: str) -> Vector:
         vector: Vector = self.library.image_vectors([image_id])[0]
         return vector
-
-    def _stored(self, reference: Reference) -> tuple[Vector, str | None]:
-        """The vector of a record that a query names, and the text of a sentence; RecordNotFound."""
-        if reference.kind == "image":
-            return self._image_vector(reference.id), None
-        vector: Vector = self.library.sentence_vectors([reference.id])[0]
-        return vector, self.library.get_sentence(reference.id).text
-
-    def _found(self, question: Question, options: SearchOptions, hits: Sequence[Hit]) -> list[FoundHit]:
-        """Hits with their chances, and with what each operand added where that is wanted."""
-        explanations: list[tuple[Contribution, ...] | None] = [None] * len(hits)
-        if options.explain:
-            hits, vectors = self._with_vectors(options.target, hits)
-            explanations = [question.contributions(vector) for vector in vectors]
-        scores = np.array([hit.score for hit in hits])
-        chances = self._asking.chance(question, options.target, scores)
-        return [
-            FoundHit(hit.record, hit.score, None if chances is None else float(chances[at]), explanations[at])
-            for at, hit in enumerate(hits)
-        ]
-
-    def _with_vectors(self, target: Target, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Vector]:
-        """Hits and their vectors (n, D), without those that were deleted since they were found."""
-        read = self.library.image_vectors if target == "images" else self.library.sentence_vectors
-        while True:
-            try:
-                return hits, read([hit.record.id for hit in hits])
-            except RecordNotFound as gone:
-                hits = [hit for hit in hits if hit.record.id != gone.id]
-
-    def _unknown_words(self, texts: Iterable[str]) -> tuple[str, ...]:
-        words = (word for text in texts for word in self.space.unknown_words(text))
-        return tuple(dict.fromkeys(words))
 
 
 def library_space(space: JointSpace) -> Space:

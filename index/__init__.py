@@ -4,6 +4,7 @@ Everything public is re-exported here; `Library` is what other packages call.
 """
 
 from index.content import render_thumbnail
+from index.cursors import RankedCursor, fingerprint
 from index.errors import (
     CatalogCorrupted,
     CatalogUnsupported,
@@ -67,6 +68,7 @@ __all__ = [
     "NewImage",
     "NewSentence",
     "Page",
+    "RankedCursor",
     "RecordNotFound",
     "ReindexConflict",
     "SentenceRecord",
@@ -74,5 +76,6 @@ __all__ = [
     "SpaceMismatch",
     "StorageFailed",
     "Target",
+    "fingerprint",
     "render_thumbnail",
 ]

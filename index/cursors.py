@@ -15,8 +15,10 @@ from typing import Any
 
 from index.errors import InvalidCursor
 
-_LIST = struct.Struct("<c16sq")
-_SEARCH = struct.Struct("<c16sqfI")
+_HEAD = struct.Struct("<c16s")
+_LIST = struct.Struct("<q")
+_SEARCH = struct.Struct("<qfI")
+_RANKED = struct.Struct("<d")
 
 
 def fingerprint(*parts: bytes | str) -> bytes:
@@ -37,12 +39,12 @@ class ListCursor:
 
     def encode(self, query: bytes) -> str:
         """Return the cursor as URL-safe text, tied to the fingerprint of its query."""
-        return _to_text(_LIST.pack(b"L", query, self.key))
+        return _to_text(b"L", query, _LIST.pack(self.key))
 
     @staticmethod
     def decode(text: str, query: bytes) -> ListCursor:
         """Read a cursor; InvalidCursor unless it was made for this query."""
-        (key,) = _from_text(text, _LIST, b"L", query)
+        (key,) = _unpack(_LIST, _from_text(text, b"L", query))
         return ListCursor(key)
 
 
@@ -56,27 +58,55 @@ class SearchCursor:
 
     def encode(self, query: bytes) -> str:
         """Return the cursor as URL-safe text, tied to the fingerprint of its query."""
-        return _to_text(_SEARCH.pack(b"S", query, self.key, self.score, min(self.rank, 2**32 - 1)))
+        return _to_text(b"S", query, _SEARCH.pack(self.key, self.score, min(self.rank, 2**32 - 1)))
 
     @staticmethod
     def decode(text: str, query: bytes) -> SearchCursor:
         """Read a cursor; InvalidCursor unless it was made for this query."""
-        key, score, rank = _from_text(text, _SEARCH, b"S", query)
+        key, score, rank = _unpack(_SEARCH, _from_text(text, b"S", query))
         if score != score:  # NaN: nothing would come before or after it
             raise InvalidCursor
         return SearchCursor(key, score, rank)
 
 
-def _to_text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+@dataclass(frozen=True)
+class RankedCursor:
+    """The last record on a page of what the caller ranked by scores of its own, ties in the order of ids."""
+
+    score: float
+    id: str
+
+    def encode(self, query: bytes) -> str:
+        """Return the cursor as URL-safe text, tied to the fingerprint of its query."""
+        return _to_text(b"R", query, _RANKED.pack(self.score) + self.id.encode())
+
+    @staticmethod
+    def decode(text: str, query: bytes) -> RankedCursor:
+        """Read a cursor; InvalidCursor unless it was made for this query."""
+        position = _from_text(text, b"R", query)
+        (score,) = _unpack(_RANKED, position[: _RANKED.size])
+        if score != score:  # NaN, as above
+            raise InvalidCursor
+        return RankedCursor(score, position[_RANKED.size :].decode(errors="replace"))
 
 
-def _from_text(text: str, layout: struct.Struct, kind: bytes, query: bytes) -> tuple[Any, ...]:
+def _to_text(kind: bytes, query: bytes, position: bytes) -> str:
+    return base64.urlsafe_b64encode(_HEAD.pack(kind, query) + position).rstrip(b"=").decode()
+
+
+def _from_text(text: str, kind: bytes, query: bytes) -> bytes:
+    """The position in a cursor of this kind and query; InvalidCursor for any other."""
     try:
         data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        found_kind, found_query, *position = layout.unpack(data)
-    except (ValueError, binascii.Error, struct.error) as error:
+    except (ValueError, binascii.Error) as error:
         raise InvalidCursor from error
-    if found_kind != kind or found_query != query:
+    if data[: _HEAD.size] != _HEAD.pack(kind, query):
         raise InvalidCursor
-    return tuple(position)
+    return data[_HEAD.size :]
+
+
+def _unpack(layout: struct.Struct, position: bytes) -> tuple[Any, ...]:
+    try:
+        return layout.unpack(position)
+    except struct.error as error:
+        raise InvalidCursor from error

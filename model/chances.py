@@ -22,7 +22,7 @@ often a person would agree. `model.evaluation.calibration` says what the curves 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,7 +32,6 @@ from model.attributes import is_attribute
 from model.bundle import CalibrationConfig, CalibrationCurve
 from model.composition import EPSILON, Composition, Term
 from model.content_words import content_words
-from model.space import JointSpace
 
 Floats = npt.NDArray[np.float64]
 QueryKind = Literal["sentence", "image", "words", "attributes", "composed"]
@@ -81,29 +80,34 @@ def lowest_cosine(curve: CalibrationCurve, chance: float, traits: Sequence[float
     return (logit - curve.intercept - float(_shift(curve, traits))) / curve.slope
 
 
-def sentence_traits(space: JointSpace, text: str) -> tuple[float, ...]:
-    """The trait of a sentence: the reciprocal of the number of its content words that the model knows, at most 1."""
-    return (1 / max(1, len(content_words(text)) - len(space.unknown_words(text))),)
+def sentence_traits(text: str, unknown: Collection[str]) -> tuple[float, ...]:
+    """The trait of a sentence: the reciprocal of the number of its content words that the model knows, at most 1.
+
+    `unknown`: the words that it does not know (`JointSpace.unknown_words`), here and below.
+    """
+    return (1 / max(1, len(content_words(text)) - len(set(unknown))),)
 
 
 def sum_traits(
-    space: JointSpace, terms: Sequence[Term], composition: Composition, texts: Sequence[str | None]
+    terms: Sequence[Term], composition: Composition, texts: Sequence[str | None], unknown: Sequence[Collection[str]]
 ) -> tuple[QueryKind | None, tuple[float, ...]]:
     """What kind of query a sum of n terms is, and its traits: none where they cannot be told, no kind without a chance.
 
-    `texts` (n,): the words of each term, those of a stored sentence too; None where there are none to be had.
+    `texts` (n,): the words of each term, those of a stored sentence too; None where there are none to be had. `unknown`
+    (n,): those of them that the model does not know.
     """
     images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
-    said = [(texts[at], weight, isinstance(terms[at][0], str)) for at, weight in composition.merged if at not in images]
-    put = [text for text, weight, _ in said if weight > 0]
+    said = [(at, weight) for at, weight in composition.merged if at not in images]
+    put = [at for at, weight in said if weight > 0]
     if not put:
         return ("image" if images else None), ()
-    known = [text for text in put if text is not None]
-    traits = sentence_traits(space, " ".join(known)) if len(known) == len(put) else ()
+    known = [text for at in put if (text := texts[at]) is not None]
+    words = [word for at in put for word in unknown[at]]
+    traits = sentence_traits(" ".join(known), words) if len(known) == len(put) else ()
     if not images:
         return "words", traits
     exchange = composition.exchange
-    if exchange is not None and all(typed and is_attribute(str(text)) for text, _, typed in said):
+    if exchange is not None and all(isinstance(terms[at][0], str) and is_attribute(str(texts[at])) for at, _ in said):
         return "attributes", (exchange.put, exchange.taken)
     part = composition.parts[images].sum(axis=0)
     kept = float(part @ composition.vector) / max(float(np.linalg.norm(part)), EPSILON)
@@ -111,11 +115,11 @@ def sum_traits(
     return "composed", (*traits, kept, *exchanged) if traits else ()
 
 
-def known_share(space: JointSpace, text: str) -> float:
+def known_share(text: str, unknown: Collection[str]) -> float:
     """The share of a text's content words that the model knows, above 0; 1 where it has none."""
-    unknown = len(space.unknown_words(text))
-    total = max(len(content_words(text)), unknown)
-    return max(total - unknown, 0.5) / total if unknown else 1.0
+    missing = len(set(unknown))
+    total = max(len(content_words(text)), missing)
+    return max(total - missing, 0.5) / total if missing else 1.0
 
 
 def _shift(curve: CalibrationCurve, traits: npt.ArrayLike) -> Floats:

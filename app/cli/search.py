@@ -23,7 +23,7 @@ from app.cli.output import print_json, print_rows, printable, say, shown, write
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.results import FoundHit, SearchResult
+    from app.search.results import FoundHit, SearchResult
     from app.service import Service
 
 
@@ -85,7 +85,7 @@ def search(
     content = None if image is None else read_file(image, settings.max_image_bytes)
     with open_service(settings) as service:
         from app.concepts import split_concepts
-        from app.results import SearchOptions
+        from app.search.results import SearchOptions
 
         options = SearchOptions(
             target=target,

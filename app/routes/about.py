@@ -16,7 +16,7 @@ from app.problems import PROBLEMS, Problem, ProblemKind
 from app.schemas.about import CaptionInfo, Health, Info, LimitsInfo, ProblemDescription, SpaceInfo
 from app.schemas.base import MAX_TEXT_LENGTH
 from app.schemas.search import MAX_K
-from app.search.expression import MAX_TERMS
+from app.search.expression import MAX_OPERANDS
 from app.version import version
 
 router = APIRouter(tags=["about"])
@@ -45,7 +45,7 @@ def info(service: ServiceDep) -> Info:
             max_files=settings.max_files,
             max_texts=settings.max_texts,
             max_text_length=MAX_TEXT_LENGTH,
-            max_terms=MAX_TERMS,
+            max_terms=MAX_OPERANDS,
             max_k=MAX_K,
         ),
         captions=CaptionInfo(default_mode="retrieve", modes=["retrieve"]),

@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, model_validator
 
 from app.concepts import split_concepts
-from app.results import SearchOptions
 from app.schemas.base import (
     EXAMPLE_ID,
     MAX_CURSOR_LENGTH,
@@ -19,7 +18,8 @@ from app.schemas.base import (
     PlainText,
 )
 from app.schemas.records import Image, Sentence
-from app.search.expression import MAX_TERMS, MAX_WEIGHT, MIN_WEIGHT, Expression, Reference, Term, Text
+from app.search.expression import MAX_OPERANDS, MAX_WEIGHT, MIN_WEIGHT, Expression, Operand, Reference, Text
+from app.search.results import SearchOptions
 from index import Target
 
 MAX_K = 200
@@ -65,7 +65,7 @@ class SearchParameters(Input):
     )
 
     def options(self, filters: dict[str, str]) -> SearchOptions:
-        """These parameters for `Service.search`."""
+        """These parameters as the search engine takes them."""
         return SearchOptions(
             target=self.target,
             k=self.k,
@@ -123,16 +123,16 @@ class SearchTerm(Input):
         given = [value for value in (self.text, self.image_id, self.sentence_id) if value is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of text, image_id and sentence_id")
-        self.term()
+        self.operand()
         return self
 
-    def term(self) -> Term:
-        """This term of an expression; ValueError for an impossible id or weight."""
+    def operand(self) -> Operand:
+        """This term as an operand of an expression; ValueError for an impossible id or weight."""
         if self.text is not None:
-            return Term(Text(self.text), self.weight)
+            return Operand(Text(self.text), self.weight)
         if self.image_id is not None:
-            return Term(Reference("image", self.image_id), self.weight)
-        return Term(Reference("sentence", str(self.sentence_id)), self.weight)
+            return Operand(Reference("image", self.image_id), self.weight)
+        return Operand(Reference("sentence", str(self.sentence_id)), self.weight)
 
 
 class SearchBody(SearchParameters):
@@ -140,7 +140,7 @@ class SearchBody(SearchParameters):
 
     terms: list[SearchTerm] = Field(
         min_length=1,
-        max_length=MAX_TERMS,
+        max_length=MAX_OPERANDS,
         description="What to add up.",
         examples=[
             [{"image_id": EXAMPLE_ID}, {"text": "blue", "weight": -1}, {"text": "red"}],
@@ -155,7 +155,7 @@ class SearchBody(SearchParameters):
 
     def expression(self) -> Expression:
         """The sum as an expression."""
-        return Expression(tuple(term.term() for term in self.terms))
+        return Expression(tuple(term.operand() for term in self.terms))
 
 
 _SCORE = "Cosine with the query, from -1 to 1; with `all`, the product of the chances of its operands."

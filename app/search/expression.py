@@ -1,9 +1,9 @@
 """The expression grammar of a search: `blue car - blue + red`.
 
-    expression = [sign] term { sign term }
+    expression = [sign] operand { sign operand }
     sign       = "+" | "-" | U+2212 | U+2013              standing between spaces
-    term       = [ number "*" ] operand                   the "*" stands between spaces, too
-    operand    = "image:" ID | "sentence:" ID | text
+    operand    = [ number "*" ] value                     the "*" stands between spaces, too
+    value      = "image:" ID | "sentence:" ID | text
     text       = { word | phrase }                        joined by single spaces
     phrase     = '"' anything, with \\" for a quote and \\\\ for a backslash '"'
 
@@ -22,12 +22,12 @@ from typing import Literal, NamedTuple
 MAX_LENGTH = 1_000
 """Most characters of an expression, as given and as printed."""
 
-MAX_TERMS = 32
-"""Most terms of an expression."""
+MAX_OPERANDS = 32
+"""Most operands of an expression."""
 
 MIN_WEIGHT = 0.001
 MAX_WEIGHT = 1_000.0
-"""The range of the absolute weight of a term. Within it Python prints floats without an exponent."""
+"""The range of the absolute weight of an operand. Within it Python prints floats without an exponent."""
 
 _SIGNS = {"+": 1.0, "-": -1.0, "\N{MINUS SIGN}": -1.0, "\N{EN DASH}": -1.0}
 _TIMES = "*"
@@ -56,7 +56,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True)
 class Text:
-    """An operand of words. White space is normalised to single spaces; ValueError when nothing is left."""
+    """A value of words. White space is normalised to single spaces; ValueError when nothing is left."""
 
     text: str
 
@@ -75,7 +75,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Reference:
-    """An operand which names a stored image or sentence by its id; ValueError for what cannot be an id."""
+    """A value that names a stored image or sentence by its id; ValueError for what cannot be an id."""
 
     kind: Literal["image", "sentence"]
     id: str
@@ -88,17 +88,17 @@ class Reference:
         return f"{self.kind}:{self.id}"
 
 
-Operand = Text | Reference
+Value = Text | Reference
 
 
 @dataclass(frozen=True)
-class Term:
-    """An operand with its signed weight; ValueError for a weight of zero or out of range.
+class Operand:
+    """A text or a reference with its signed weight; ValueError for a weight of zero or out of range.
 
     `column` is where its source begins, 1-based, for errors that are found later.
     """
 
-    operand: Operand
+    value: Value
     weight: float = 1.0
     column: int = field(default=1, compare=False)
 
@@ -112,43 +112,43 @@ class Term:
         """The canonical form without the sign: `2 * red`, or `red` when the weight is one."""
         magnitude = abs(self.weight)
         if magnitude == 1.0:
-            return str(self.operand)
+            return str(self.value)
         number = repr(magnitude).removesuffix(".0")
-        return f"{number} {_TIMES} {self.operand}"
+        return f"{number} {_TIMES} {self.value}"
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A weighted sum of one to `MAX_TERMS` operands; ValueError for none or more."""
+    """A weighted sum of one to `MAX_OPERANDS` operands; ValueError for none or more."""
 
-    terms: tuple[Term, ...]
+    operands: tuple[Operand, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.terms) <= MAX_TERMS:
-            raise ValueError(f"an expression has 1 to {MAX_TERMS} terms")
+        if not 1 <= len(self.operands) <= MAX_OPERANDS:
+            raise ValueError(f"an expression has 1 to {MAX_OPERANDS} terms")
 
     @property
     def sentence(self) -> str | None:
         """The text of an expression which is one plain text and no arithmetic, else None."""
-        only = self.terms[0]
-        if len(self.terms) == 1 and isinstance(only.operand, Text) and only.weight > 0:
-            return only.operand.text
+        only = self.operands[0]
+        if len(self.operands) == 1 and isinstance(only.value, Text) and only.weight > 0:
+            return only.value.text
         return None
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Every text operand, in order."""
-        return tuple(term.operand.text for term in self.terms if isinstance(term.operand, Text))
+        """Every text among the operands, in order."""
+        return tuple(one.value.text for one in self.operands if isinstance(one.value, Text))
 
     def references(self, kind: Literal["image", "sentence"]) -> tuple[str, ...]:
         """The ids of every named image or sentence, in order."""
-        operands = (term.operand for term in self.terms)
-        return tuple(op.id for op in operands if isinstance(op, Reference) and op.kind == kind)
+        values = (one.value for one in self.operands)
+        return tuple(value.id for value in values if isinstance(value, Reference) and value.kind == kind)
 
     def __str__(self) -> str:
-        first, *rest = self.terms
+        first, *rest = self.operands
         parts = [first.unsigned if first.weight > 0 else f"- {first.unsigned}"]
-        parts += [f"{'+' if term.weight > 0 else '-'} {term.unsigned}" for term in rest]
+        parts += [f"{'+' if one.weight > 0 else '-'} {one.unsigned}" for one in rest]
         return " ".join(parts)
 
 
@@ -168,7 +168,7 @@ def parse(source: str) -> Expression:
     sign = 1.0
     if tokens[0].kind == "sign":
         sign = _SIGNS[tokens[0].text]
-    terms: list[Term] = []
+    operands: list[Operand] = []
     position = 1 if tokens[0].kind == "sign" else 0
     while True:
         end = position
@@ -176,14 +176,14 @@ def parse(source: str) -> Expression:
             end += 1
         if end == position:
             raise _missing_operand(tokens, position)
-        if len(terms) == MAX_TERMS:
-            raise QueryError(f"The query has more than {MAX_TERMS} terms. Leave some out.", tokens[position].column)
-        terms.append(_term(sign, tokens[position:end]))
+        if len(operands) == MAX_OPERANDS:
+            raise QueryError(f"The query has more than {MAX_OPERANDS} terms. Leave some out.", tokens[position].column)
+        operands.append(_operand(sign, tokens[position:end]))
         if end == len(tokens):
             break
         sign = _SIGNS[tokens[end].text]
         position = end + 1
-    expression = Expression(tuple(terms))
+    expression = Expression(tuple(operands))
     if len(str(expression)) > MAX_LENGTH:  # escapes may lengthen it, and what we print must be readable
         raise QueryError(f"The query is longer than {MAX_LENGTH:,} characters. Shorten it.", MAX_LENGTH + 1)
     return expression
@@ -225,7 +225,7 @@ def _skip_space(source: str, position: int) -> int:
     return space.end() if space else position
 
 
-def _term(sign: float, tokens: list[_Token]) -> Term:
+def _operand(sign: float, tokens: list[_Token]) -> Operand:
     weight = 1.0
     if len(tokens) >= 2 and tokens[1].kind == "times":
         weight = _weight(tokens[0])
@@ -238,7 +238,7 @@ def _term(sign: float, tokens: list[_Token]) -> Term:
                 'A weight is one number before the *, as in: 2 * red. Put a * meant literally in "quotes".',
                 token.column,
             )
-    return Term(_operand(tokens), sign * weight, tokens[0].column)
+    return Operand(_value(tokens), sign * weight, tokens[0].column)
 
 
 def _weight(token: _Token) -> float:
@@ -250,7 +250,7 @@ def _weight(token: _Token) -> float:
     return weight
 
 
-def _operand(tokens: list[_Token]) -> Operand:
+def _value(tokens: list[_Token]) -> Value:
     for token in tokens:
         reference = _REFERENCE.fullmatch(token.text) if token.kind == "word" else None
         if reference is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from app.search.expression import Expression, Reference, Term, Text
+from app.search.expression import Expression, Operand, Reference, Text
 from app.service import Service
 from app.web.thumbnails import thumbnail_url
 from app.web.view import View
@@ -58,37 +58,36 @@ def chips(
                 thumbnail=f"/pictures/{view.picture}" if held else None,
             )
         )
-    terms = expression.terms if expression is not None else ()
-    found += [_chip(view, terms, index, unknown, service) for index in range(len(terms))]
+    operands = _operands(expression)
+    found += [_chip(view, operands, index, unknown, service) for index in range(len(operands))]
     return found
 
 
 def references(expression: Expression | None) -> str:
     """The stored photographs and sentences of an expression, as an expression; empty when there are none."""
-    return _joined(term for term in _terms(expression) if isinstance(term.operand, Reference))
+    return _joined(one for one in _operands(expression) if isinstance(one.value, Reference))
 
 
 def text(expression: Expression | None) -> str:
     """The rest, which is what stands in the box."""
-    return _joined(term for term in _terms(expression) if isinstance(term.operand, Text))
+    return _joined(one for one in _operands(expression) if isinstance(one.value, Text))
 
 
-def _chip(view: View, terms: tuple[Term, ...], index: int, unknown: Sequence[str], service: Service) -> Chip:
-    term = terms[index]
+def _chip(view: View, operands: tuple[Operand, ...], index: int, unknown: Sequence[str], service: Service) -> Chip:
+    operand = operands[index]
 
-    def url(changed: Term | None) -> str:
-        rest = (*terms[:index], *([changed] if changed else []), *terms[index + 1 :])
+    def url(changed: Operand | None) -> str:
+        rest = (*operands[:index], *([changed] if changed else []), *operands[index + 1 :])
         return replace(view, q=_joined(rest)).url()
 
-    def reweighed(weight: float) -> Term:
-        return replace(term, weight=-weight if term.weight < 0 else weight)
+    def reweighed(weight: float) -> Operand:
+        return replace(operand, weight=-weight if operand.weight < 0 else weight)
 
-    magnitudes = sorted({*WEIGHTS, abs(term.weight)})
-    operand = term.operand
+    magnitudes = sorted({*WEIGHTS, abs(operand.weight)})
     kind: Literal["text", "image", "sentence"]
     thumbnail = page = None
     is_unknown = False
-    match operand:
+    match operand.value:
         case Text(words):
             kind, label = "text", words
             is_unknown = any(word in unknown for word in words.lower().split())
@@ -101,12 +100,12 @@ def _chip(view: View, terms: tuple[Term, ...], index: int, unknown: Sequence[str
     return Chip(
         kind=kind,
         label=label if len(label) <= _MAX_LABEL else label[: _MAX_LABEL - 1] + "…",
-        negative=term.weight < 0,
+        negative=operand.weight < 0,
         unknown=is_unknown,
         remove=url(None),
-        flip=url(replace(term, weight=-term.weight)),
+        flip=url(replace(operand, weight=-operand.weight)),
         weights=tuple(
-            Choice(f"{magnitude:g}×", url(reweighed(magnitude)), magnitude == abs(term.weight))
+            Choice(f"{magnitude:g}×", url(reweighed(magnitude)), magnitude == abs(operand.weight))
             for magnitude in magnitudes
         ),
         thumbnail=thumbnail,
@@ -114,12 +113,12 @@ def _chip(view: View, terms: tuple[Term, ...], index: int, unknown: Sequence[str
     )
 
 
-def _terms(expression: Expression | None) -> tuple[Term, ...]:
-    return expression.terms if expression is not None else ()
+def _operands(expression: Expression | None) -> tuple[Operand, ...]:
+    return expression.operands if expression is not None else ()
 
 
-def _joined(terms: Iterable[Term]) -> str:
-    remaining = tuple(terms)
+def _joined(operands: Iterable[Operand]) -> str:
+    remaining = tuple(operands)
     return str(Expression(remaining)) if remaining else ""
 
 

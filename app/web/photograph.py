@@ -13,8 +13,9 @@ from app.deps import ServiceDep
 from app.errors import as_problem
 from app.files import CACHE_CONTROL
 from app.problems import Problem
-from app.results import CaptionOptions, Captions, SearchOptions
-from app.search.expression import Expression, QueryError, Reference, Term, Text
+from app.results import CaptionOptions, Captions
+from app.search.expression import Expression, Operand, QueryError, Reference, Text
+from app.search.results import SearchOptions
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, recall, remember, rows
 from app.web.rendering import render
@@ -91,12 +92,12 @@ def captions(request: Request, image_id: str, service: ServiceDep, structure: st
 def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", plus: str = "") -> Response:
     """The nearest photographs to this one, minus some words and plus others."""
     service.get_image(image_id)  # RecordNotFound, also for what cannot be an id
-    terms = [Term(Reference("image", image_id))]
+    operands = [Operand(Reference("image", image_id))]
     if minus.strip():
-        terms.append(Term(Text(minus), -1.0))
+        operands.append(Operand(Text(minus), -1.0))
     if plus.strip():
-        terms.append(Term(Text(plus), 1.0))
-    expression = Expression(tuple(terms))
+        operands.append(Operand(Text(plus), 1.0))
+    expression = Expression(tuple(operands))
     problem: Problem | None = None
     tiles: list[Tile] = []
     unknown: tuple[str, ...] = ()
@@ -113,7 +114,7 @@ def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", 
         tiles=tiles,
         unknown=unknown,
         problem=problem,
-        composed=len(terms) > 1,
+        composed=len(operands) > 1,
         search_url=View(q=str(expression)).url(),
     )
 

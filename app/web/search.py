@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.deps import ServiceDep
 from app.errors import as_problem
 from app.problems import Problem
-from app.results import SearchOptions, SearchResult
 from app.search.expression import Expression, QueryError, parse
+from app.search.results import SearchOptions, SearchResult
 from app.service import Service
 from app.uploads import Form, only_file, read_form
 from app.web import chips

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from app.results import FoundHit
+from app.search.results import FoundHit
 from app.web.thumbnails import thumbnail_url
 from index import ImageRecord, SentenceRecord
 

@@ -226,7 +226,7 @@ def _sentence_hits(space: JointSpace, said: _Said, captions: Vectors, searching:
     if not len(known):
         return
     vectors, owner, words = vectors[known], owner[known], [content_words(texts[row]) for row in known]
-    traits = np.array([sentence_traits(space, texts[row]) for row in known])
+    traits = np.array([sentence_traits(texts[row], space.unknown_words(texts[row])) for row in known])
 
     def image_right(query: int, item: int) -> bool:
         return words[query] <= said.by_image[item]
@@ -357,7 +357,8 @@ def _sum_hits(space: JointSpace, said: _Said, sums: Sequence[_Sum], images: Vect
         except DegenerateQueryError:
             continue
         texts = [None] * one.with_image + [text for text, _ in one.texts]
-        kind, traits = sum_traits(space, terms, composition, texts)
+        unknown = [() if text is None else space.unknown_words(text) for text in texts]
+        kind, traits = sum_traits(terms, composition, texts, unknown)
         if kind is not None:
             by_kind[kind].append((one, composition.vector, traits))
     for kind, asked in by_kind.items():

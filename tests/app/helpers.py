@@ -12,6 +12,9 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from PIL import Image
 
+from app.ingest import IncomingFile
+from app.service import Service
+
 ADDRESS = "http://127.0.0.1:8000"
 """Where test clients find the service: at an address of this machine, so that what guards it is tested, too."""
 
@@ -41,6 +44,13 @@ def store(client: TestClient, name: str, data: bytes, **fields: str) -> str:
     assert response.status_code == 200, response.text
     image_id: str = response.json()["results"][0]["image"]["id"]
     return image_id
+
+
+def add_picture(service: Service, seed: int) -> str:
+    """Store the picture of a seed without HTTP, and return the id of its image."""
+    (result,) = service.ingest([IncomingFile(f"{seed}.jpg", picture(seed))])
+    assert result.record is not None
+    return result.record.id
 
 
 def huge_png(side: int = 30_000) -> bytes:

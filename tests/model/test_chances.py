@@ -63,9 +63,8 @@ def test_a_sum_of_a_kind_without_a_curve_is_a_usual_one_of_the_others() -> None:
 
 
 def test_the_trait_of_a_sentence_is_its_known_content(space: JointSpace) -> None:
-    assert sentence_traits(space, "a dog on the beach") == (1 / 2,)
-    assert sentence_traits(space, "a dog and a zzyzx") == (1.0,)
-    assert sentence_traits(space, "the") == (1.0,)
+    for text, trait in (("a dog on the beach", 1 / 2), ("a dog and a zzyzx", 1.0), ("the", 1.0)):
+        assert sentence_traits(text, space.unknown_words(text)) == (trait,)
 
 
 def test_kinds_of_sums(space: JointSpace) -> None:
@@ -86,7 +85,8 @@ def test_kinds_of_sums(space: JointSpace) -> None:
             operand if isinstance(operand, str) else stored_text if kind == "text" else None
             for operand, _, kind in terms
         ]
-        return sum_traits(ruled, terms, ruled.composition(terms), texts)
+        unknown = [() if text is None else space.unknown_words(text) for text in texts]
+        return sum_traits(terms, ruled.composition(terms), texts, unknown)
 
     assert of(image, image) == of(image, black) == of(image, snow, ("Snow", -1.0, "text")) == ("image", ())
     assert of(("dog", -1.0, "text")) == (None, ())

@@ -99,7 +99,7 @@ def test_a_chance_goes_by_what_is_asked(
     asked: dict[str, tuple[QueryKind, tuple[float, ...]]] = {
         "cat": ("sentence", (1.0,)),
         "a black cat": ("sentence", (0.5,)),
-        f"sentence:{stored['id']}": ("sentence", sentence_traits(space, stored["text"])),
+        f"sentence:{stored['id']}": ("sentence", sentence_traits(stored["text"], space.unknown_words(stored["text"]))),
         f"image:{cat}": ("image", ()),
         "cat + a red car - dog": ("words", (1 / 3,)),
         f"image:{cat} - black + white": ("attributes", (attributes.put, attributes.taken)),
@@ -126,7 +126,9 @@ def test_all_asks_for_a_stored_sentence_by_its_own_words(calibrated: TestClient,
     for hit in hits:
         whole, word = (one["contribution"] for one in hit["explanation"])
         wanted = min(
-            chances(curve, whole, sentence_traits(space, stored["text"])), chances(curve, word, (1.0,)), key=float
+            chances(curve, whole, sentence_traits(stored["text"], space.unknown_words(stored["text"]))),
+            chances(curve, word, (1.0,)),
+            key=float,
         )
         assert hit["confidence"] == pytest.approx(float(wanted), abs=1e-4)
 

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from app.search.expression import (
     MAX_LENGTH,
-    MAX_TERMS,
+    MAX_OPERANDS,
     MAX_WEIGHT,
     MIN_WEIGHT,
     Expression,
+    Operand,
     QueryError,
     Reference,
-    Term,
     Text,
     parse,
 )
 
 
 def terms(source: str) -> list[tuple[float, str]]:
-    return [(term.weight, str(term.operand)) for term in parse(source).terms]
+    return [(one.weight, str(one.value)) for one in parse(source).operands]
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_errors_survive_copies() -> None:
 
 
 def test_limits() -> None:
-    assert len(parse(" + ".join(["x"] * MAX_TERMS)).terms) == MAX_TERMS
+    assert len(parse(" + ".join(["x"] * MAX_OPERANDS)).operands) == MAX_OPERANDS
     with pytest.raises(QueryError, match="more than 32 terms") as caught:
-        parse(" + ".join(["x"] * (MAX_TERMS + 1)))
-    assert caught.value.column == 4 * MAX_TERMS + 1
+        parse(" + ".join(["x"] * (MAX_OPERANDS + 1)))
+    assert caught.value.column == 4 * MAX_OPERANDS + 1
     parse("x" * MAX_LENGTH)
     with pytest.raises(QueryError, match="longer than 1,000") as caught:
         parse("x" * (MAX_LENGTH + 1))
@@ -129,12 +129,12 @@ def test_what_escapes_would_make_too_long_is_refused() -> None:
         lambda: Text("  "),
         lambda: Reference("image", "a b"),
         lambda: Reference("image", ""),
-        lambda: Term(Text("a"), 0.0),
-        lambda: Term(Text("a"), float("nan")),
-        lambda: Term(Text("a"), float("inf")),
-        lambda: Term(Text("a"), MAX_WEIGHT * 1.01),
+        lambda: Operand(Text("a"), 0.0),
+        lambda: Operand(Text("a"), float("nan")),
+        lambda: Operand(Text("a"), float("inf")),
+        lambda: Operand(Text("a"), MAX_WEIGHT * 1.01),
         lambda: Expression(()),
-        lambda: Expression((Term(Text("a")),) * (MAX_TERMS + 1)),
+        lambda: Expression((Operand(Text("a")),) * (MAX_OPERANDS + 1)),
     ],
 )
 def test_impossible_values_cannot_be_made(make: object) -> None:
@@ -182,8 +182,8 @@ REFERENCES = st.builds(
     Reference, st.sampled_from(["image", "sentence"]), st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
 )
 WEIGHTS = st.floats(MIN_WEIGHT, MAX_WEIGHT).flatmap(lambda weight: st.sampled_from([weight, -weight]))
-TERMS = st.builds(Term, st.one_of(TEXTS, REFERENCES), st.one_of(st.sampled_from([1.0, -1.0, 2.0]), WEIGHTS))
-EXPRESSIONS = st.lists(TERMS, min_size=1, max_size=6).map(lambda items: Expression(tuple(items)))
+OPERANDS = st.builds(Operand, st.one_of(TEXTS, REFERENCES), st.one_of(st.sampled_from([1.0, -1.0, 2.0]), WEIGHTS))
+EXPRESSIONS = st.lists(OPERANDS, min_size=1, max_size=6).map(lambda items: Expression(tuple(items)))
 
 
 @given(EXPRESSIONS)
