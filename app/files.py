@@ -2,25 +2,87 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from index import Content, ImageFile
 
 CACHE_CONTROL = "private, max-age=31536000, immutable"
 
 
-def immutable_file(request: Request, path: Path, *, etag: str, media_type: str, filename: str) -> Response:
-    """A file, or 304 when the client has it, or the ranges it asks for.
+class ContentResponse(FileResponse):
+    """A file that is open already, or the ranges of it that the client asks for; closed when it is sent.
+
+    Starlette's response does ranges, conditions and headers. It would open a path when it is about to send, and by
+    then the image may be deleted; here it reads from what is open.
+    """
+
+    def __init__(self, content: Content, *, headers: dict[str, str], media_type: str, filename: str) -> None:
+        self._content = content
+        super().__init__(
+            os.devnull,  # never opened: see `_open_file`
+            headers=headers,
+            media_type=media_type,
+            filename=filename,
+            stat_result=_stat_result(content),
+            content_disposition_type="inline",
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and close it whatever happens."""
+        # A server that sends files by their path would open it itself.
+        extensions = {key: value for key, value in scope.get("extensions", {}).items() if "pathsend" not in key}
+        try:
+            await super().__call__({**scope, "extensions": extensions}, receive, send)
+        finally:
+            self._content.close()
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[Any]:  # instead of anyio.open_file(self.path)
+        yield _Reader(self._content)
+
+
+class _Reader:
+    """Reads one chunk after another, away from the event loop."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._position = 0
+
+    async def seek(self, position: int) -> None:
+        self._position = position
+
+    async def read(self, size: int) -> bytes:
+        start, end = self._position, self._position + size
+        data = await anyio.to_thread.run_sync(self._content.read, start, end)
+        self._position += len(data)
+        return data
+
+
+def _stat_result(content: Content) -> os.stat_result:
+    """What Starlette wants to know of a file: that it is one, its size, and when it was written."""
+    time = content.modified
+    return os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, content.size, time, time, time))
+
+
+def immutable_file(request: Request, file: ImageFile, *, etag: str, filename: str) -> Response:
+    """A file that is open, or 304 when the client has it, or the ranges it asks for. Closes the file.
 
     `etag` is the strong entity tag without quotes. The name becomes RFC 6266's `filename` or `filename*`.
     """
     headers = _headers(etag)
     if _has(request, headers):
+        file.close()
         return Response(status_code=304, headers=headers)
-    return FileResponse(
-        path, headers=headers, media_type=media_type, filename=filename, content_disposition_type="inline"
-    )
+    return ContentResponse(file.content, headers=headers, media_type=file.media_type, filename=filename)
 
 
 def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str) -> Response:

@@ -136,7 +136,9 @@ class Ingestion:
             item.known = known.get(item.sha256)
             if item.known is not None:
                 self._marks.take(item.known.id)  # now, as the deletion may be due before the chunk is stored
-            else:
+                if not self._library.has_files(item.known):
+                    item.known = None  # adding it once more brings back what got lost
+            if item.known is None:
                 if item.sha256 not in started:
                     started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder.limits)
                 item.preparing = started[item.sha256]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -34,6 +33,7 @@ from app.settings import Settings
 from app.stored_captions import StoredCaptions
 from index import (
     Hit,
+    ImageFile,
     ImageRecord,
     Library,
     LibraryStats,
@@ -62,9 +62,9 @@ class Service:
         self.limits = self._embedder.limits
         self._engine = SearchEngine(space, library, self._embedder)
         self._metadata_lock = threading.Lock()
-        self.marks = Marks(library.root / "deleting")
+        self.marks = Marks(settings.library / "deleting")
         self.captioner = captioning.load_captioner(space)
-        self.captions_stored = StoredCaptions(library)
+        self.captions_stored = StoredCaptions(library, settings.library / "forgetting")
         self.captions_kept = captioning.CaptionKeeper(library, self.captions_stored, self.captioner)
 
     @classmethod
@@ -149,13 +149,13 @@ class Service:
         """Delete an image: its record, vector, files and captions; RecordNotFound."""
         self.captions_stored.delete_image(image_id)
 
-    def image_content(self, image_id: str) -> tuple[ImageRecord, Path]:
-        """The record and the original file of an image, as it was uploaded; RecordNotFound."""
-        return self.library.get_image(image_id), self.library.content_path(image_id)
+    def image_content(self, image_id: str) -> ImageFile:
+        """The original file of an image, as it was uploaded, open; RecordNotFound, ContentMissing."""
+        return self.library.open_file(image_id, "content")
 
-    def image_thumbnail(self, image_id: str) -> tuple[ImageRecord, Path]:
-        """The record and the JPEG thumbnail of an image; RecordNotFound."""
-        return self.library.get_image(image_id), self.library.thumbnail_path(image_id)
+    def image_thumbnail(self, image_id: str) -> ImageFile:
+        """The JPEG thumbnail of an image, open; RecordNotFound, ContentMissing."""
+        return self.library.open_file(image_id, "thumbnail")
 
     def jpeg(self, image: bytes, side: int) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError.

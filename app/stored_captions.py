@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +35,12 @@ def link(image_id: str) -> str:
 class StoredCaptions:
     """The captions among the sentences of a library. Thread-safe."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, forgetting: Path) -> None:
+        """`forgetting` is the folder for the marks of images whose captions are to go."""
         self._library = library
         self._lock = threading.Lock()  # links are read, changed and written back
         # Images that are being deleted, until their captions are gone, too: survives failures and kills.
-        self._forgetting = Marks(library.root / "forgetting")
+        self._forgetting = Marks(forgetting)
 
     def of(self, image_id: str) -> list[SentenceRecord]:
         """The stored captions of an image, in the order of their adding."""

@@ -3,7 +3,6 @@
 Everything public is re-exported here; `Library` is what other packages call.
 """
 
-from index.content import render_thumbnail
 from index.cursors import RankedCursor, fingerprint
 from index.errors import (
     CatalogCorrupted,
@@ -24,12 +23,16 @@ from index.errors import (
     StorageFailed,
 )
 from index.library import Library
+from index.thumbnails import render_thumbnail
 from index.types import (
     Added,
     Concept,
     Concepts,
+    Content,
+    ContentKind,
     Filters,
     Hit,
+    ImageFile,
     ImageRecord,
     IndexStats,
     LibraryStats,
@@ -48,9 +51,12 @@ __all__ = [
     "CatalogUnsupported",
     "Concept",
     "Concepts",
+    "Content",
+    "ContentKind",
     "ContentMissing",
     "Filters",
     "Hit",
+    "ImageFile",
     "ImageRecord",
     "IndexStats",
     "InvalidCursor",

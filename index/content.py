@@ -1,50 +1,60 @@
-"""Content-addressed files: the images as they were given, and a thumbnail of each.
+"""A content store in a directory: the images as they were given, and a thumbnail of each.
 
     content/ab/abcd…        the bytes, named by their SHA-256
     thumbnails/ab/abcd….jpg
     incoming/               half-written files; a rename moves them into place
 
-A file is on the disk (fsync of the file, then of its directory) before `put` returns, so that a record
+A file is on the disk (fsync of the file, then of its directory) before `put_many` returns, so that a record
 written afterwards can never name a file that a power cut takes away. Paths are derived from validated digests
 only.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
-
 from index.errors import StorageFailed
 from index.files import older, remove_unfinished, sync_directory, write_all
+from index.interfaces import ContentStat
+from index.types import ContentKind
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def render_thumbnail(image: Image.Image, size: int = 320) -> bytes:
-    """Return `image` as JPEG, its longer side scaled down to `size` pixels, or as it is if smaller.
+class DirectoryContent:
+    """A file that is open; see `Content` for what each method promises. Thread-safe."""
 
-    WebP would be an eighth smaller, but takes five times as long to write: a tenth of the time of an ingestion.
-    """
-    thumbnail = image.convert("RGB")  # a copy: the caller's image stays as it is
-    thumbnail.thumbnail((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    thumbnail.save(buffer, format="JPEG", quality=82)
-    return buffer.getvalue()
+    def __init__(self, path: Path) -> None:
+        """Open the file; FileNotFoundError, also if it is empty: no image is."""
+        self.path = path
+        self._file = path.open("rb", buffering=0)
+        status = os.fstat(self._file.fileno())
+        self.size = status.st_size
+        self.modified = status.st_mtime
+        if not self.size:
+            self._file.close()
+            raise FileNotFoundError(f"{path} is empty")
+
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        """Return the bytes from `start` up to `end`, or up to the end of the file."""
+        position, last = start, self.size if end is None else min(end, self.size)
+        parts: list[bytes] = []
+        with _reporting(self.path):
+            while position < last and (part := os.pread(self._file.fileno(), last - position, position)):
+                parts.append(part)
+                position += len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Close the file. Closing twice does no harm."""
+        self._file.close()
 
 
-def digest(data: bytes) -> str:
-    """Return the SHA-256 of `data` as 64 lower-case hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-class FileContentStore:
+class DirectoryContentStore:
     """The content files below one directory. Safe for several threads and processes at once."""
 
     def __init__(self, root: Path) -> None:
@@ -58,41 +68,39 @@ class FileContentStore:
                 directory.mkdir(parents=True, exist_ok=True)
             sync_directory(root)
 
-    def path(self, sha256: str) -> Path:
-        """Return where the content with this digest is, or would be."""
-        return self._content / _checked(sha256)[:2] / sha256
+    def open(self, sha256: str, kind: ContentKind) -> DirectoryContent:
+        """Open a file; FileNotFoundError if there is none, or an empty one."""
+        path = self._path(sha256, kind)
+        with _reporting(self._root, passing=FileNotFoundError):
+            return DirectoryContent(path)
 
-    def thumbnail_path(self, sha256: str) -> Path:
-        """Return where the thumbnail of the content with this digest is, or would be."""
-        return self._thumbnails / _checked(sha256)[:2] / f"{sha256}.jpg"
+    def stat(self, sha256: str, kind: ContentKind) -> ContentStat | None:
+        """Return what is known of a file without opening it; None if there is none, or an empty one."""
+        path = self._path(sha256, kind)
+        with _reporting(self._root):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                return None
+        return ContentStat(status.st_size, status.st_mtime) if status.st_size else None
 
-    def put(self, data: bytes) -> str:
-        """Store `data` and return its SHA-256."""
-        sha256 = digest(data)
-        self._write({self.path(sha256): data})
-        return sha256
+    def location(self, sha256: str, kind: ContentKind) -> str:
+        """Return the path of a file, for people."""
+        return str(self._path(sha256, kind))
 
     def put_many(self, items: Mapping[str, tuple[bytes, bytes]]) -> None:
         """Store content and thumbnail for each digest; a directory is synchronised once for all."""
         files: dict[Path, bytes] = {}
         for sha256, (content, thumbnail) in items.items():
-            files[self.path(sha256)] = content
-            files[self.thumbnail_path(sha256)] = thumbnail
+            files[self._path(sha256, "content")] = content
+            files[self._path(sha256, "thumbnail")] = thumbnail
         self._write(files)
-
-    def put_thumbnail(self, sha256: str, thumbnail: bytes) -> None:
-        """Store the thumbnail of the content with this digest."""
-        self._write({self.thumbnail_path(sha256): thumbnail})
-
-    def read(self, sha256: str) -> bytes:
-        """Return the content with this digest; FileNotFoundError if there is none."""
-        return self.path(sha256).read_bytes()
 
     def delete(self, sha256: str) -> None:
         """Remove content and thumbnail with this digest, if they are there."""
         with _reporting(self._root):
-            self.path(sha256).unlink(missing_ok=True)
-            self.thumbnail_path(sha256).unlink(missing_ok=True)
+            self._path(sha256, "content").unlink(missing_ok=True)
+            self._path(sha256, "thumbnail").unlink(missing_ok=True)
 
     def stored_before(self, timestamp: float) -> Iterator[str]:
         """Yield the digests of which a file was last written before `timestamp` (seconds since the epoch).
@@ -105,17 +113,20 @@ class FileContentStore:
                 if _SHA256.fullmatch(sha256) and older(path, timestamp):
                     yield sha256
 
-    def has(self, sha256: str) -> bool:
-        """Tell whether both content and thumbnail are there."""
-        return self.path(sha256).exists() and self.thumbnail_path(sha256).exists()
-
     def is_empty(self) -> bool:
         """Tell whether there is no content at all."""
         return next(_files(self._content), None) is None
 
-    def sweep_incoming(self, timestamp: float) -> None:
+    def sweep_unfinished(self, timestamp: float) -> None:
         """Remove half-written files that were last written before `timestamp`: their writers died."""
         remove_unfinished(self._incoming, timestamp)
+
+    def _path(self, sha256: str, kind: ContentKind) -> Path:
+        if not _SHA256.fullmatch(sha256):
+            raise ValueError(f"Not a SHA-256 in lower-case hexadecimal: {sha256!r}")
+        if kind == "content":
+            return self._content / sha256[:2] / sha256
+        return self._thumbnails / sha256[:2] / f"{sha256}.jpg"
 
     def _write(self, files: Mapping[Path, bytes]) -> None:
         """Write the files that are not there yet. All of them are on the disk when this returns."""
@@ -145,16 +156,13 @@ def _files(top: Path) -> Iterator[Path]:
             yield from directory.iterdir()
 
 
-def _checked(sha256: str) -> str:
-    if not _SHA256.fullmatch(sha256):
-        raise ValueError(f"Not a SHA-256 in lower-case hexadecimal: {sha256!r}")
-    return sha256
-
-
 @contextmanager
-def _reporting(root: Path) -> Iterator[None]:
+def _reporting(root: Path, passing: type[OSError] | tuple[()] = ()) -> Iterator[None]:
+    """Turn what the disk refuses into StorageFailed, but for errors of the class `passing`."""
     try:
         yield
+    except passing:
+        raise
     except OSError as error:
         path = Path(error.filename) if isinstance(error.filename, str) else root
         raise StorageFailed(path, error.strerror or str(error)) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from index.concepts import checked_concepts
-from index.content import digest
 from index.encoding import unit_vector
 from index.errors import InvalidText
 from index.interfaces import Draft
@@ -23,7 +24,7 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
     encode_metadata(image.metadata)
     name = image.filename
     return Draft(
-        name=digest(image.content),
+        name=hashlib.sha256(image.content).hexdigest(),
         columns={
             "filename": None if name is None else name.encode("utf-8", "replace").decode(),
             "media_type": image.media_type,

@@ -12,7 +12,7 @@
      ├─ LibraryNotFound       library_not_found     no library in this directory
      ├─ LibraryClosed         library_closed        used after close()
      ├─ LibraryBusy           library_busy          another process held the write lock for too long
-     ├─ ContentMissing        content_missing       a record's file is gone from the disk
+     ├─ ContentMissing        content_missing       a record's file is gone
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
      └─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
@@ -134,16 +134,16 @@ class LibraryBusy(LibraryError):
 
 
 class ContentMissing(LibraryError):
-    """The file of a record is gone from the disk."""
+    """The file of a record is gone from where it is kept."""
 
     code = "content_missing"
 
-    def __init__(self, id: str, path: Path) -> None:
+    def __init__(self, id: str, location: str) -> None:
         super().__init__(
-            f"The file {path} of the image {id} is missing. Restore it from a backup, or delete the image."
+            f"The file {location} of the image {id} is missing. "
+            "Restore it from a backup, add the image again, or delete it."
         )
         self.id = id
-        self.path = path
 
 
 class StorageFailed(LibraryError):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +21,8 @@ import numpy.typing as npt
 from index.types import (
     Added,
     Concepts,
+    Content,
+    ContentKind,
     Filters,
     ImageRecord,
     Keys,
@@ -237,32 +238,44 @@ class VectorIndex(Protocol):
         """Return the index as bytes, for a snapshot."""
 
 
+@dataclass(frozen=True)
+class ContentStat:
+    """What a content store knows of a file: its bytes, and when it was written, in seconds since the epoch."""
+
+    size: int
+    modified: float
+
+
 class ContentStore(Protocol):
-    """Files named by the SHA-256 of their content, and a thumbnail of each."""
+    """Two files, content and thumbnail, for each SHA-256 of a content. Thread-safe, and safe between processes.
 
-    def path(self, sha256: str) -> Path:
-        """Return where the content is, or would be."""
+    Files are never changed. An empty one counts as missing: no image is empty. Methods raise ValueError for what is
+    no SHA-256 in lower-case hexadecimal, and StorageFailed.
+    """
 
-    def thumbnail_path(self, sha256: str) -> Path:
-        """Return where the thumbnail is, or would be."""
+    def open(self, sha256: str, kind: ContentKind) -> Content:
+        """Open a file; FileNotFoundError. Deleting it afterwards takes nothing from whoever has it open."""
+
+    def stat(self, sha256: str, kind: ContentKind) -> ContentStat | None:
+        """Return what is known of a file without reading it; None if it is missing."""
+
+    def location(self, sha256: str, kind: ContentKind) -> str:
+        """Return where a file is, or would be, in words for people: a path or a URL without secrets."""
 
     def put_many(self, items: Mapping[str, tuple[bytes, bytes]]) -> None:
-        """Store content and thumbnail for each digest; durable on return."""
-
-    def has(self, sha256: str) -> bool:
-        """Tell whether both content and thumbnail are there."""
-
-    def read(self, sha256: str) -> bytes:
-        """Return the content; FileNotFoundError."""
+        """Store content and thumbnail for each digest; durable on return. Repairs files of another size."""
 
     def delete(self, sha256: str) -> None:
         """Remove content and thumbnail, if they are there."""
 
     def stored_before(self, timestamp: float) -> Iterator[str]:
-        """Yield the digests last written before `timestamp` (since the epoch); some may come twice."""
+        """Yield the digests last written before `timestamp` (since the epoch); some may come twice.
 
-    def sweep_incoming(self, timestamp: float) -> None:
-        """Remove unfinished files last written before `timestamp`."""
+        Whatever `put_many` was given counts as written by that call, even if it was there already.
+        """
+
+    def sweep_unfinished(self, timestamp: float) -> None:
+        """Remove what writers that died before `timestamp` left unfinished."""
 
     def is_empty(self) -> bool:
         """Tell whether there is no content at all."""

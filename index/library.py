@@ -13,7 +13,7 @@ follow the catalog's log.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -21,10 +21,10 @@ from typing import Any, Self, cast
 import numpy.typing as npt
 from sqlalchemy import URL
 
-from index import maintenance
+from index import maintenance, thumbnails
 from index.catalog import open_catalog
 from index.concepts import checked_words
-from index.content import FileContentStore
+from index.content import DirectoryContentStore
 from index.cursors import ListCursor, fingerprint
 from index.drafts import checked_text, image_draft, sentence_draft
 from index.encoding import unit_vector
@@ -37,7 +37,9 @@ from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.searching import Query, search_page
 from index.types import (
     Added,
+    ContentKind,
     Hit,
+    ImageFile,
     ImageRecord,
     LibraryStats,
     Metadata,
@@ -63,7 +65,6 @@ class Library:
 
     def __init__(self, root: Path, catalog: Catalog, content: ContentStore, exact_up_to: int) -> None:
         """Put a library together from its parts; `Library.open` is the usual way to get one."""
-        self._root = root
         self._catalog = catalog
         self._content = content
         self._state = catalog.state()
@@ -115,7 +116,7 @@ class Library:
         if space is None and catalog_url is None and not path.exists():
             raise LibraryNotFound(root)
         url = catalog_url or URL.create("sqlite", database=str(path))
-        content = FileContentStore(root)
+        content = DirectoryContentStore(root)
         catalog = open_catalog(url, space, may_create=content.is_empty)
         try:
             maintenance.sweep(catalog, content)
@@ -123,11 +124,6 @@ class Library:
         except BaseException:
             catalog.close()
             raise
-
-    @property
-    def root(self) -> Path:
-        """The directory of the library."""
-        return self._root
 
     @property
     def space(self) -> Space:
@@ -170,12 +166,12 @@ class Library:
 
             unknown = set(self._catalog.images.unknown(list(files)))
             # Adding an image again also brings back files that got lost.
-            store([name for name in files if name in unknown or not self._content.has(name)])
+            store([name for name in files if name in unknown or not self._is_whole(name, files[name])])
             added = self._catalog.images.add(
                 drafts,
                 space,
                 # Somebody may have deleted the same image, or swept its files, since.
-                before_insert=lambda names: store([name for name in names if not self._content.has(name)]),
+                before_insert=lambda names: store([name for name in names if not self._is_whole(name, files[name])]),
             )
             self._indexes["images"].added(len(added))
             return added
@@ -204,6 +200,11 @@ class Library:
             stripped = {text: checked_text(text) for text in texts}
             found = self._catalog.sentences.find(list(stripped.values()))
             return {text: found[exact] for text, exact in stripped.items() if exact in found}
+
+    def has_files(self, record: ImageRecord) -> bool:
+        """Tell whether content and thumbnail of an image are there; adding the image again brings lost ones back."""
+        with self._gate.enter():
+            return maintenance.is_whole(self._content, record.sha256, record.size)
 
     def get_image(self, id: str) -> ImageRecord:
         """Return one image; RecordNotFound."""
@@ -283,19 +284,26 @@ class Library:
         with self._gate.enter():
             return self._catalog.sentences.vectors(ids, self._state.space)
 
-    def content_path(self, id: str) -> Path:
-        """Return the file with the bytes of an image as they were added; RecordNotFound, ContentMissing."""
-        return self._existing(id, self._content.path)
+    def open_file(self, id: str, kind: ContentKind) -> ImageFile:
+        """Open the content of an image, as it was added, or its thumbnail; RecordNotFound, ContentMissing.
 
-    def thumbnail_path(self, id: str) -> Path:
-        """Return the file with the thumbnail (JPEG) of an image; RecordNotFound, ContentMissing."""
-        return self._existing(id, self._content.thumbnail_path)
+        What is open can be read to its end, whoever deletes the image meanwhile.
+        """
+        with self._gate.enter():
+            record = self._catalog.images.get(id)
+            try:
+                content = self._content.open(record.sha256, kind)
+            except FileNotFoundError as error:
+                self._catalog.images.get(id)  # or was it deleted just now?
+                raise ContentMissing(id, self._content.location(record.sha256, kind)) from error
+            return ImageFile(record, record.media_type if kind == "content" else thumbnails.MEDIA_TYPE, content)
 
     def thumbnail(self, sha256: str) -> bytes | None:
         """Return the thumbnail (JPEG) of the content with this digest, None if there is none; asks no catalog."""
         with self._gate.enter():
             try:
-                return self._content.thumbnail_path(sha256).read_bytes()
+                with closing(self._content.open(sha256, "thumbnail")) as content:
+                    return content.read()
             except (FileNotFoundError, ValueError):  # ValueError: it is no digest
                 return None
 
@@ -345,7 +353,6 @@ class Library:
         with self._gate.enter():
             state = self._catalog.state()
             return LibraryStats(
-                root=self._root,
                 library_id=state.library_id,
                 space=state.space,
                 generation=state.generation,
@@ -421,13 +428,9 @@ class Library:
             total=collection.count(wanted, words),
         )
 
-    def _existing(self, id: str, locate: Callable[[str], Path]) -> Path:
-        with self._gate.enter():
-            path = locate(self._catalog.images.get(id).sha256)
-            if not path.exists():
-                self._catalog.images.get(id)  # or was it deleted just now?
-                raise ContentMissing(id, path)
-            return path
+    def _is_whole(self, sha256: str, files: tuple[bytes, bytes]) -> bool:
+        content, _ = files
+        return maintenance.is_whole(self._content, sha256, len(content))
 
     def _collection(self, target: Target) -> Collection[Any]:
         """Return a collection by name; ValueError."""

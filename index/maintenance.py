@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
-from index.content import digest
 from index.errors import LibraryError, RecordNotFound
 from index.interfaces import Catalog, ContentStore
-from index.types import ImageRecord
+from index.thumbnails import is_damaged
+from index.types import ContentKind, ImageRecord
 
 ORPHAN_GRACE = 3600.0
 """Seconds after which a file that no record names has no writer any more that might yet name it."""
@@ -24,7 +26,7 @@ def sweep(catalog: Catalog, content: ContentStore, grace: float = ORPHAN_GRACE) 
     Files are written before their records, so a young one may belong to a record that is about to be written.
     """
     before = time.time() - grace
-    content.sweep_incoming(before)
+    content.sweep_unfinished(before)
     names = list(dict.fromkeys(content.stored_before(before)))
     orphans = catalog.images.unknown(names)
     if orphans:
@@ -52,7 +54,7 @@ def try_remove(catalog: Catalog, content: ContentStore, names: Sequence[str]) ->
 
 
 def content_problems(catalog: Catalog, content: ContentStore, deep: bool) -> list[str]:
-    """Return the images whose files are missing or of the wrong size; with `deep`, or content."""
+    """Return the images whose files are missing or of the wrong size; `deep` reads them all."""
     found: list[str] = []
     before: int | None = None
     while page := catalog.images.page(before, _BATCH, {}):
@@ -64,17 +66,35 @@ def content_problems(catalog: Catalog, content: ContentStore, deep: bool) -> lis
     return found
 
 
+def is_whole(content: ContentStore, sha256: str, size: int) -> bool:
+    """Tell whether both files of an image with `size` bytes are there, as far as their sizes show."""
+    stored = content.stat(sha256, "content")
+    return stored is not None and stored.size == size and content.stat(sha256, "thumbnail") is not None
+
+
 def _problem(content: ContentStore, record: ImageRecord, deep: bool) -> str | None:
-    path, thumbnail = content.path(record.sha256), content.thumbnail_path(record.sha256)
+    where = content.location(record.sha256, "content")
+    stored = content.stat(record.sha256, "content")
+    if stored is None:
+        return f"lacks its content {where}"
+    if stored.size != record.size:
+        return f"has {stored.size} bytes of content in {where} instead of {record.size}"
+    thumbnail = content.location(record.sha256, "thumbnail")
+    if content.stat(record.sha256, "thumbnail") is None:
+        return f"lacks its thumbnail {thumbnail}"
     try:
-        size = path.stat().st_size
-        if size != record.size:
-            return f"has {size} bytes of content in {path} instead of {record.size}"
-        if deep and digest(content.read(record.sha256)) != record.sha256:
-            return f"has other content in {path} than was stored"
+        if deep and hashlib.sha256(_bytes(content, record, "content")).hexdigest() != record.sha256:
+            return f"has other content in {where} than was stored"
+        if deep and is_damaged(_bytes(content, record, "thumbnail")):
+            return f"has a damaged thumbnail {thumbnail}"
     except FileNotFoundError:
-        return f"lacks its content {path}"
-    return None if thumbnail.exists() else f"lacks its thumbnail {thumbnail}"
+        return f"lacks its content {where} or its thumbnail {thumbnail}"
+    return None
+
+
+def _bytes(content: ContentStore, record: ImageRecord, kind: ContentKind) -> bytes:
+    with closing(content.open(record.sha256, kind)) as opened:
+        return opened.read()
 
 
 def _exists(catalog: Catalog, record: ImageRecord) -> bool:

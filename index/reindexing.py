@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,14 @@ class Reindexing:
     def _bytes(self, record: ImageRecord) -> bytes | None:
         """Return the content of an image; None if the image was deleted meanwhile."""
         try:
-            return self._content.read(record.sha256)
+            with closing(self._content.open(record.sha256, "content")) as content:
+                return content.read()
         except FileNotFoundError as error:
             try:
                 self._catalog.images.get(record.id)
             except RecordNotFound:
                 return None
-            raise ContentMissing(record.id, self._content.path(record.sha256)) from error
+            raise ContentMissing(record.id, self._content.location(record.sha256, "content")) from error
 
     def _tell(self) -> None:
         total = self._catalog.images.count({}) + self._catalog.sentences.count({})

@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Target = Literal["images", "sentences"]
 """Which of the two collections of a library is meant."""
+
+ContentKind = Literal["content", "thumbnail"]
+"""Which of the two files of an image is meant: the bytes as they were given, or the small JPEG."""
 
 Metadata = dict[str, Any]
 """A JSON object: what a user says about a record."""
@@ -116,6 +120,49 @@ class Added(Generic[R]):
     created: bool
 
 
+class Content(Protocol):
+    """A file that is open: it can be read to its end, even if it is deleted meanwhile. Thread-safe."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has; never 0."""
+
+    @property
+    def modified(self) -> float:
+        """When it was written, in seconds since the epoch."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is, if it is a file of this machine: to show, or for tools that want a path."""
+
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        """Return the bytes from `start` up to `end`, or up to the end of the file. StorageFailed."""
+
+    def close(self) -> None:
+        """Give up what it takes to read. Closing twice does no harm."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One of the two files of an image, open until `close`; a context manager."""
+
+    record: ImageRecord
+    media_type: str
+    content: Content
+
+    def close(self) -> None:
+        """Close the file. Closing twice does no harm."""
+        self.content.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 @dataclass(frozen=True)
 class Hit:
     """One result of a search; `score` is a cosine, from -1 to 1."""
@@ -150,7 +197,6 @@ class IndexStats:
 class LibraryStats:
     """What a library holds. Sizes are in bytes; `generation` counts how often it was re-embedded."""
 
-    root: Path
     library_id: str
     space: Space
     generation: int

@@ -104,7 +104,7 @@ class Addition:
             self._summarise(time.monotonic() - started)
 
     def _find(self) -> Iterator[Path]:
-        return find_pictures(self._paths, without=self._service.library.root)
+        return find_pictures(self._paths, without=self._service.settings.library)
 
     def _files(self) -> Iterator[IncomingFile]:
         from app.ingest import IncomingFile
@@ -112,7 +112,7 @@ class Addition:
         def unreadable(folder: Path, error: OSError) -> None:
             self._reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")
 
-        for path in find_pictures(self._paths, without=self._service.library.root, on_error=unreadable):
+        for path in find_pictures(self._paths, without=self._service.settings.library, on_error=unreadable):
             try:
                 data = read_file(path, self._service.settings.max_image_bytes)
             except FileRejected as error:

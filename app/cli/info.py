@@ -93,7 +93,7 @@ def _library(settings: Settings, problems: list[str], *, check: bool, deep: bool
         return None
     space = {"id": stats.space.id, "name": stats.space.name, "dimension": stats.space.dimension}
     return {
-        "path": shown(stats.root.absolute()),
+        "path": shown(settings.library.absolute()),
         "id": stats.library_id,
         "space": space,
         "images": stats.images,

@@ -65,8 +65,9 @@ def _save(service: Service, drawn: Map, output: Path) -> None:
 
     def thumbnail(image_id: str) -> bytes | None:
         try:
-            return service.image_thumbnail(image_id)[1].read_bytes()
-        except (ContentMissing, RecordNotFound, FileNotFoundError):  # deleted at this moment
+            with service.image_thumbnail(image_id) as file:
+                return file.content.read()
+        except (ContentMissing, RecordNotFound):  # deleted at this moment
             return None
 
     paint(drawn.points, thumbnail).save(output)

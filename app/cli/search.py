@@ -121,7 +121,8 @@ def _path(service: Service, hit: FoundHit) -> str | None:
     from index import ContentMissing, RecordNotFound
 
     try:
-        return shown(service.image_content(hit.record.id)[1])
+        with service.image_content(hit.record.id) as file:
+            return None if file.content.path is None else shown(file.content.path)
     except (ContentMissing, RecordNotFound):  # deleted at this moment, or damaged: `visem info --check` tells
         return None
 

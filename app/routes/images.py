@@ -37,8 +37,6 @@ ConceptQuery = Annotated[
     ),
 ]
 
-THUMBNAIL_TYPE = "image/jpeg"
-
 _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
     200: {
         "description": "The file. Its bytes never change; ETag and ranges are supported.",
@@ -154,9 +152,10 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
 @router.get("/{image_id}/content", summary="The file of an image", response_class=Response, responses=_FILE_RESPONSES)
 def get_content(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
     """The file as it was uploaded, byte for byte, with the media type which its content has."""
-    record, path = service.image_content(image_id)
+    file = service.image_content(image_id)
+    record = file.record
     name = record.filename or f"{record.id}.{record.media_type.partition('/')[2]}"
-    return immutable_file(request, path, etag=record.sha256, media_type=record.media_type, filename=name)
+    return immutable_file(request, file, etag=record.sha256, filename=name)
 
 
 @router.get(
@@ -167,7 +166,7 @@ def get_content(image_id: ImageId, request: Request, service: ServiceDep) -> Res
 )
 def get_thumbnail(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
     """A small upright JPEG version of the image, without its metadata."""
-    record, path = service.image_thumbnail(image_id)
+    file = service.image_thumbnail(image_id)
+    record = file.record
     name = f"{PurePath(record.filename or record.id).stem}.jpg"
-    etag = f"{record.sha256}-thumbnail"
-    return immutable_file(request, path, etag=etag, media_type=THUMBNAIL_TYPE, filename=name)
+    return immutable_file(request, file, etag=f"{record.sha256}-thumbnail", filename=name)

@@ -59,8 +59,9 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
 @router.get("/view")
 def converted(image_id: str, service: ServiceDep) -> Response:
     """The photograph as a JPEG, for formats which browsers do not show."""
-    _, path = service.image_content(image_id)
-    jpeg = service.jpeg(path.read_bytes(), _VIEW_SIDE)
+    with service.image_content(image_id) as file:
+        data = file.content.read()
+    jpeg = service.jpeg(data, _VIEW_SIDE)
     return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
 
 

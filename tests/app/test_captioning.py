@@ -161,7 +161,7 @@ def test_captions_that_cannot_be_removed_go_later(
     service.close()
     with open_service(space=service.space) as reopened:
         assert reopened.library.stats().sentences == 0
-        assert list((reopened.library.root / "forgetting").iterdir()) == []
+        assert list((reopened.settings.library / "forgetting").iterdir()) == []
 
 
 def test_an_image_that_cannot_be_deleted_keeps_its_captions(captioned: tuple[Service, str, SentenceRecord]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from app.ingest import IncomingFile
 from app.problems import Problem
 from app.service import Service
-from index import LibraryClosed
+from index import ContentMissing, LibraryClosed
 from tests.app.helpers import picture
 
 
@@ -51,6 +51,20 @@ def test_the_stream_is_read_lazily(open_service: Callable[..., Service]) -> None
     assert service.get_image(first.record.id) == first.record
     assert service.list_images().total <= 4
     assert [result.status for result in service.ingest(incoming(200))] == ["created"], "it goes on working"
+
+
+def test_a_lost_file_comes_back_with_the_photograph(service: Service) -> None:
+    (first,) = service.ingest(incoming(1), {"n": 1})
+    assert first.record is not None
+    for lost in (service.image_content, service.image_thumbnail):
+        with lost(first.record.id) as file:
+            assert file.content.path is not None
+            file.content.path.unlink()
+        with pytest.raises(ContentMissing, match="add the image again"):
+            lost(first.record.id)
+        (again,) = service.ingest(incoming(1), {"n": 2})
+        assert (again.status, again.record) == ("duplicate", first.record)
+        assert service.library.check(deep=True) == []
 
 
 def test_known_files_are_neither_decoded_nor_embedded_again(service: Service) -> None:

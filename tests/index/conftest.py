@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from index import Library, NewImage, NewSentence, Space
+from index import ContentKind, Library, NewImage, NewSentence, Space
 
 DIMENSION = 32
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("worker.py")
+
+
+def thumbnail_of(content: bytes) -> bytes:
+    """A real JPEG, as small as can be, that belongs to a content."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, format="JPEG", comment=content)
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +68,7 @@ def image(vector: Callable[[int], np.ndarray]) -> Callable[..., NewImage]:
         defaults = {"vector": vector(number), "filename": f"{number}.png", "metadata": {"number": number}}
         return NewImage(
             content=content,
-            thumbnail=b"thumbnail of " + content,
+            thumbnail=thumbnail_of(content),
             media_type="image/png",
             width=640,
             height=480,
@@ -78,6 +87,18 @@ def sentence(vector: Callable[[int], np.ndarray]) -> Callable[..., NewSentence]:
         return NewSentence(**{**defaults, **fields})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def path_of() -> Callable[[Library, str, ContentKind], Path]:
+    """Where a library in a folder keeps one of the two files of an image."""
+
+    def find(library: Library, id: str, kind: ContentKind = "content") -> Path:
+        with library.open_file(id, kind) as file:
+            assert file.content.path is not None
+            return file.content.path
+
+    return find
 
 
 @pytest.fixture(scope="session")

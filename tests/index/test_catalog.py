@@ -13,6 +13,8 @@ from index import Library, LibraryError, NewImage, NewSentence, Space
 from index.catalog import open_catalog
 from index.database import Database
 
+PathOf = Callable[..., Path]
+
 Image = Callable[..., NewImage]
 
 
@@ -160,17 +162,17 @@ def test_filtered_pages_read_no_more_than_their_rows(library: Library, image: Im
 
 
 def test_check_names_each_kind_of_damage(
-    root: Path, space: Space, image: Image, sentence: Callable[..., NewSentence]
+    root: Path, space: Space, image: Image, sentence: Callable[..., NewSentence], path_of: PathOf
 ) -> None:
     with Library.open(root, space) as library:
         ids = [one.record.id for one in library.add_images([image(n) for n in range(8)])]
         library.add_sentences([sentence(1)])
-        library.content_path(ids[0]).unlink()
-        library.thumbnail_path(ids[1]).unlink()
-        library.content_path(ids[2]).write_bytes(b"longer than it should be")
-        library.content_path(ids[3]).write_bytes(b"CONTENT 3")
+        path_of(library, ids[0]).unlink()
+        path_of(library, ids[1], "thumbnail").unlink()
+        path_of(library, ids[2]).write_bytes(b"longer than it should be")
+        path_of(library, ids[3]).write_bytes(b"CONTENT 3")
         with pytest.raises(index.ContentMissing, match="Restore it"):
-            library.content_path(ids[0])
+            path_of(library, ids[0])
     execute(root, "UPDATE images SET vector = x'0102' WHERE id = ?", ids[4])
     execute(root, "UPDATE images SET metadata = '{' WHERE id = ?", ids[5])
     execute(root, "UPDATE images_labels SET value = '77' WHERE value = '6'")

@@ -15,12 +15,14 @@ import pytest
 
 from index import Library, NewImage, Space
 
+PathOf = Callable[..., Path]
+
 Worker = Callable[..., list[str]]
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7])
 def test_acknowledged_images_survive_a_kill(
-    root: Path, space: Space, start_worker: Callable[..., object], acknowledged: int
+    root: Path, space: Space, start_worker: Callable[..., object], acknowledged: int, path_of: PathOf
 ) -> None:
     worker = start_worker(root, "add", 0, 100_000, 5)
     assert worker.stdout is not None
@@ -35,7 +37,7 @@ def test_acknowledged_images_survive_a_kill(
         assert len(ids) >= 5 * acknowledged
         for number, id in enumerate(ids):
             assert library.get_image(id).metadata == {"number": number}
-            assert library.content_path(id).read_bytes() == f"content {number}".encode()
+            assert path_of(library, id).read_bytes() == f"content {number}".encode()
         query = np.random.default_rng(len(ids) - 1).normal(size=space.dimension)
         assert library.search(query, 1, "images").items[0].record.id == ids[-1]
 
@@ -54,13 +56,17 @@ def test_a_killed_process_does_not_lock_the_library(
 
 
 def test_what_another_process_adds_and_deletes_shows_in_the_next_search(
-    library: Library, run_worker: Worker, image: Callable[..., NewImage], vector: Callable[[int], np.ndarray]
+    root: Path,
+    library: Library,
+    run_worker: Worker,
+    image: Callable[..., NewImage],
+    vector: Callable[[int], np.ndarray],
 ) -> None:
     first, second = (one.record for one in library.add_images([image(1), image(2)]))
     assert library.search(vector(1), 2, "images").items[0].record == first
-    (added,) = run_worker(library.root, "add", 3, 4, 1)
+    (added,) = run_worker(root, "add", 3, 4, 1)
     assert library.search(vector(3), 1, "images").items[0].record.id == added
-    run_worker(library.root, "delete", first.id, added)
+    run_worker(root, "delete", first.id, added)
     page = library.search(vector(1), 3, "images")
     assert [hit.record for hit in page.items] == [second]
     assert page.total == 1
@@ -78,7 +84,7 @@ def test_two_processes_add_at_the_same_time(root: Path, space: Space, start_work
 
 
 def test_a_file_without_a_record_is_swept_only_when_it_is_old(
-    root: Path, space: Space, library: Library, image: Callable[..., NewImage]
+    root: Path, space: Space, library: Library, image: Callable[..., NewImage], path_of: PathOf
 ) -> None:
     kept = library.add_images([image(1)])[0].record
     old, young = root / "content/ab" / ("ab" * 32), root / "content/cd" / ("cd" * 32)
@@ -87,7 +93,7 @@ def test_a_file_without_a_record_is_swept_only_when_it_is_old(
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
     long_ago = time.time() - 7 * 24 * 3600
-    for path in (old, unfinished, library.content_path(kept.id)):
+    for path in (old, unfinished, path_of(library, kept.id)):
         os.utime(path, (long_ago, long_ago))
     Library.open(root, space).close()
     assert not old.exists()
@@ -96,9 +102,11 @@ def test_a_file_without_a_record_is_swept_only_when_it_is_old(
     assert library.check(deep=True) == []
 
 
-def test_content_is_never_swept_for_want_of_a_catalog(root: Path, space: Space, image: Callable[..., NewImage]) -> None:
+def test_content_is_never_swept_for_want_of_a_catalog(
+    root: Path, space: Space, image: Callable[..., NewImage], path_of: PathOf
+) -> None:
     with Library.open(root, space) as library:
-        path = library.content_path(library.add_images([image(1)])[0].record.id)
+        path = path_of(library, library.add_images([image(1)])[0].record.id)
     (root / "catalog.sqlite").unlink()
     long_ago = time.time() - 7 * 24 * 3600
     os.utime(path, (long_ago, long_ago))

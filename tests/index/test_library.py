@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ import pytest
 
 import index
 from index import Library, LibraryError, NewImage, NewSentence, Space
-from index.content import digest
+
+PathOf = Callable[..., Path]
 
 Image = Callable[..., NewImage]
 Sentence = Callable[..., NewSentence]
@@ -27,12 +29,12 @@ AWKWARD = [
 ]
 
 
-def test_what_is_added_is_kept(root: Path, space: Space, image: Image) -> None:
+def test_what_is_added_is_kept(root: Path, space: Space, image: Image, path_of: PathOf) -> None:
     with Library.open(root, space) as library:
         (added,) = library.add_images([image(1, metadata={"tags": ["a", {"b": None}], "n": 1.5})])
     record = added.record
     assert added.created
-    assert record.sha256 == digest(b"content 1")
+    assert record.sha256 == hashlib.sha256(b"content 1").hexdigest()
     assert (record.filename, record.media_type, record.size) == ("1.png", "image/png", 9)
     assert (record.width, record.height) == (640, 480)
     assert record.metadata == {"tags": ["a", {"b": None}], "n": 1.5}
@@ -41,9 +43,9 @@ def test_what_is_added_is_kept(root: Path, space: Space, image: Image) -> None:
     with Library.open(root, space) as library:
         assert library.get_image(record.id) == record
         assert library.find_images([record.sha256, "0" * 64]) == {record.sha256: record}
-        assert library.content_path(record.id).read_bytes() == b"content 1"
-        assert library.thumbnail_path(record.id).read_bytes() == b"thumbnail of content 1"
-        assert library.thumbnail(record.sha256) == b"thumbnail of content 1"
+        assert path_of(library, record.id).read_bytes() == b"content 1"
+        assert path_of(library, record.id, "thumbnail").read_bytes() == image(1).thumbnail
+        assert library.thumbnail(record.sha256) == image(1).thumbnail
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -78,13 +80,45 @@ def test_equal_content_is_one_image_and_the_first_stays(library: Library, image:
     assert library.count("images") == 2
 
 
-def test_adding_an_image_again_brings_lost_files_back(library: Library, image: Image) -> None:
+def test_adding_an_image_again_brings_lost_files_back(library: Library, image: Image, path_of: PathOf) -> None:
     record = library.add_images([image(1)])[0].record
-    for path in (library.content_path(record.id), library.thumbnail_path(record.id)):
+    for path in (path_of(library, record.id), path_of(library, record.id, "thumbnail")):
         path.unlink()
     assert len(library.check()) == 1
     assert library.add_images([image(1)]) == [index.Added(record, created=False)]
     assert library.check(deep=True) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "quick", "repaired"),
+    [
+        ("content", lambda data: b"", "lacks its content", True),
+        ("content", lambda data: data[:-1], "bytes of content", True),
+        ("content", lambda data: data[:-1] + b"?", None, False),
+        ("thumbnail", lambda data: b"", "lacks its thumbnail", True),
+        ("thumbnail", lambda data: data[: len(data) // 2], None, False),
+        ("thumbnail", lambda data: b"?" * len(data), None, False),
+    ],
+)
+def test_damaged_files_are_found(
+    library: Library,
+    image: Image,
+    path_of: PathOf,
+    kind: index.ContentKind,
+    damage: Callable[[bytes], bytes],
+    quick: str | None,
+    repaired: bool,
+) -> None:
+    """The sizes show some damage; what does not show in them is found by a deep check."""
+    record = library.add_images([image(1)])[0].record
+    path = path_of(library, record.id, kind)
+    path.write_bytes(damage(path.read_bytes()))
+    found = library.check()
+    assert [quick in problem for problem in found] == [True] if quick else found == []
+    assert len(library.check(deep=True)) == 1
+    assert library.has_files(record) is not repaired
+    library.add_images([image(1)])
+    assert (library.check(deep=True) == []) is repaired
 
 
 def test_equal_text_is_one_sentence(library: Library, sentence: Sentence) -> None:
@@ -193,9 +227,9 @@ def test_pages_of_a_filtered_list(library: Library, image: Image) -> None:
     assert names == [f"{number}.png" for number in (10, 8, 6, 4, 2, 0)]
 
 
-def test_deleting_is_all_or_nothing_and_takes_the_files(library: Library, image: Image) -> None:
+def test_deleting_is_all_or_nothing_and_takes_the_files(library: Library, image: Image, path_of: PathOf) -> None:
     one, two = (added.record for added in library.add_images([image(1), image(2)]))
-    paths = [library.content_path(one.id), library.thumbnail_path(one.id)]
+    paths = [path_of(library, one.id), path_of(library, one.id, "thumbnail")]
     with pytest.raises(index.RecordNotFound) as caught:
         library.delete_images([one.id, "missing"])
     assert (caught.value.kind, caught.value.id, caught.value.code) == ("image", "missing", "record_not_found")
@@ -207,10 +241,11 @@ def test_deleting_is_all_or_nothing_and_takes_the_files(library: Library, image:
     assert library.add_images([image(1)])[0].record.id != one.id
 
 
-@pytest.mark.parametrize("method", ["get_image", "delete_image", "content_path", "thumbnail_path"])
-def test_an_unknown_image_is_not_found(library: Library, method: str) -> None:
+@pytest.mark.parametrize("arguments", [("get_image",), ("delete_image",), ("open_file", "content")])
+def test_an_unknown_image_is_not_found(library: Library, arguments: tuple[str, ...]) -> None:
+    method, *more = arguments
     with pytest.raises(index.RecordNotFound, match="nowhere"):
-        getattr(library, method)("nowhere")
+        getattr(library, method)("nowhere", *more)
 
 
 @pytest.mark.parametrize("method", ["get_sentence", "delete_sentence"])
@@ -327,7 +362,7 @@ def test_statistics(root: Path, space: Space, image: Image, sentence: Sentence) 
         library.add_sentences([sentence(1)])
         stats = library.stats()
     assert (stats.images, stats.sentences, stats.content_bytes) == (3, 1, 27)
-    assert (stats.root, stats.space, stats.generation, stats.schema_version) == (root, space, 1, 2)
+    assert (stats.space, stats.generation, stats.schema_version) == (space, 1, 2)
     assert stats.image_index == index.IndexStats("exact", 3, 1.0)
     assert stats.sentence_index.size == 1
     assert stats.catalog_bytes > 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from index import Library, NewImage, Space
 
@@ -14,10 +16,12 @@ DIMENSION = 32
 
 def image(number: int) -> NewImage:
     content = f"content {number}".encode()
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1)).save(buffer, format="JPEG", comment=content)
     return NewImage(
         content=content,
         vector=np.random.default_rng(number).normal(size=DIMENSION),
-        thumbnail=b"thumbnail of " + content,
+        thumbnail=buffer.getvalue(),
         media_type="image/png",
         width=640,
         height=480,

@@ -126,7 +126,7 @@ def test_a_thumbnail_costs_no_look_up(stocked: TestClient, monkeypatch: pytest.M
     """A grid asks for dozens at once: they were most of what a search took."""
     (source, *_) = re.findall(r'src="(/thumbnails/[^"]+)"', stocked.get("/", headers=BROWSER).text)
     expected = stocked.get(f"/v1/images/{an_id(stocked)}/thumbnail").content
-    for method in ("get_image", "thumbnail_path"):
+    for method in ("get_image", "open_file"):
         monkeypatch.delattr(Library, method)
     assert stocked.get(source).content == expected
 

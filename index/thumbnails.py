@@ -1,0 +1,31 @@
+"""Thumbnails: small JPEG versions of images, made once and stored beside the content."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+MEDIA_TYPE = "image/jpeg"
+
+
+def render_thumbnail(image: Image.Image, size: int = 320) -> bytes:
+    """Return `image` as JPEG, its longer side scaled down to `size` pixels, or as it is if smaller.
+
+    WebP would be an eighth smaller, but takes five times as long to write: a tenth of the time of an ingestion.
+    """
+    thumbnail = image.convert("RGB")  # a copy: the caller's image stays as it is
+    thumbnail.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    thumbnail.save(buffer, format="JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def is_damaged(thumbnail: bytes) -> bool:
+    """Tell whether these bytes are not a whole JPEG."""
+    try:
+        with Image.open(io.BytesIO(thumbnail), formats=["JPEG"]) as image:
+            image.load()
+    except Exception:  # Pillow raises many kinds for damaged files
+        return True
+    return False
