@@ -29,8 +29,9 @@ def remove(
     """
     from app.stored_captions import StoredCaptions
 
-    with open_library(read_settings(library=library)) as opened:
-        remove_each(StoredCaptions(opened).delete_image, ids, "image", json=json)
+    settings = read_settings(library=library)
+    with open_library(settings) as opened:
+        remove_each(StoredCaptions(opened, settings.library / "forgetting").delete_image, ids, "image", json=json)
 
 
 def remove_each(delete: Callable[[str], None], ids: Sequence[str], kind: str, *, json: bool) -> None:
