@@ -134,7 +134,7 @@ class CompositionConfig(_Config):
 
 
 class CalibrationCurve(_Config):
-    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))); see `model.chances`."""
+    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))); see `model.calibration`."""
 
     slope: float = Field(gt=0)
     intercept: float

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.training.captioner import train_captioner
-from model.training.captioner_config import CaptionerTraining
+from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.train import train_captioner
 from tests.app.cli.tiny import write_bundle
 
 CAPTIONS = Path(__file__).parent / "fixtures" / "captions"

@@ -18,7 +18,7 @@ from app.cli.progress import progress
 if TYPE_CHECKING:
     from app.cli.progress import Reporter
     from model.evaluation.retrieval import RetrievalReport
-    from model.training.loop import Progress
+    from model.training.space.stage import Progress
 
 BundleToChange = Annotated[
     Path,
@@ -195,9 +195,9 @@ def _train_space(
 ) -> RetrievalReport:
     """With the settings of a preset, but for those chosen that are not None."""
     try:
-        from model.training.config import PRESETS
-        from model.training.space import train_space
-        from model.training.weights import BackboneWeightsError
+        from model.training.space.backbone_weights import BackboneWeightsError
+        from model.training.space.config import PRESETS
+        from model.training.space.train import train_space
     except ModuleNotFoundError as error:
         raise CommandError(
             "training_unavailable",
@@ -214,8 +214,8 @@ def _train_space(
 def _train_captioner(data: Path, model: Path, chosen: dict[str, object], work: Path, resume: bool) -> dict[str, Any]:
     """With the default settings, but for those chosen that are not None."""
     _check_tagger()
-    from model.training.captioner import train_captioner
-    from model.training.captioner_config import CaptionerTraining
+    from model.training.captioner.config import CaptionerTraining
+    from model.training.captioner.train import train_captioner
 
     changes = {name: value for name, value in chosen.items() if value is not None}
     settings = CaptionerTraining().model_copy(update=changes)
@@ -273,8 +273,8 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
     from model.datasets import load_dataset
     from model.evaluation.protocol import embed_photographs
     from model.space import JointSpace
-    from model.training.calibration import fit_calibration
-    from model.training.posthoc import fit_posthoc, store
+    from model.training.fitting.calibration import fit_calibration
+    from model.training.fitting.fit import fit_posthoc, store
 
     train = load_dataset(data, "train") if with_composition else None
     dev = load_dataset(data, "dev")

@@ -1,4 +1,4 @@
-"""The confidence of hits: the chance that each is right, from its score and the kind of the query (`model.chances`)."""
+"""The confidence of hits: the chance that each is right, from its score and the kind of the query (`model.calibration`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.search.question import Question
 from app.search.results import SearchOptions
 from index import Target
 from model.bundle import BundleConfig, CalibrationCurve
-from model.chances import chances, find_curve, lowest_cosine
+from model.calibration import chances, find_curve, lowest_cosine
 
 
 class Confidence:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationCurve
-from model.chances import CalibratedTarget, QueryKind, chances, curve_name, find_curve, sentence_traits, sum_traits
+from model.calibration import CalibratedTarget, QueryKind, chances, curve_name, find_curve, sentence_traits, sum_traits
 from model.composition import Term
 from model.content_words import content_words
 from model.datasets import CaptionDataset

@@ -1,1 +1,4 @@
-"""Training a joint space from captioned photographs (`visem train space`). Needs the extra `train`."""
+"""Training of bundles: `space/`, then `fitting/`, then `captioner/`; `presets/` names sets of settings.
+
+Needs the extra `train`. Serving imports nothing of it.
+"""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.chances import chances, curve_name
+from model.calibration import chances, curve_name
 from model.datasets import CaptionDataset, CaptionedImage
 from model.evaluation.calibration import (
     HITS,
@@ -18,7 +18,7 @@ from model.evaluation.calibration import (
     reliability,
 )
 from model.space import JointSpace
-from model.training.calibration import fit_calibration
+from model.training.fitting.calibration import fit_calibration
 
 SENTENCES = (
     "a black dog runs through the grass",

@@ -23,9 +23,9 @@ from model.evaluation.protocol import embed_photographs
 from model.scnlm import SPECIAL_WORDS
 from model.space import JointSpace
 from model.training import checkpoint
-from model.training.captioner import train_captioner
-from model.training.loop import Progress
-from model.training.nothing import pictures_of_nothing
+from model.training.captioner.blank_images import pictures_of_nothing
+from model.training.captioner.train import train_captioner
+from model.training.space.stage import Progress
 from tests.app.cli.tiny import write_bundle
 from tests.captioning import CAPTIONS, SMALL
 

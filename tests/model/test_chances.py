@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.bundle import CalibrationConfig, CalibrationCurve, CompositionConfig
-from model.chances import QueryKind, chances, find_curve, lowest_cosine, sentence_traits, sum_traits
+from model.calibration import QueryKind, chances, find_curve, lowest_cosine, sentence_traits, sum_traits
 from model.composition import LearnedComposition, Term
 from model.space import JointSpace
 

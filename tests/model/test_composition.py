@@ -14,8 +14,8 @@ from model.composition import Composer, LearnedComposition, Term
 from model.datasets import CaptionDataset, CaptionedImage
 from model.errors import BundleError, DegenerateQueryError, NoKnownWordsError
 from model.space import JointSpace
-from model.training.composition import count_phrases
-from model.training.phrases import learn_composition
+from model.training.fitting.composition import count_phrases
+from model.training.fitting.phrases import learn_composition
 
 CONFIG = CompositionConfig(
     heads=("dog", "shirt", "no-such-word"),

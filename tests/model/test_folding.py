@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from model.training.folding import FoldedBackbone
+from model.training.space.folding import FoldedBackbone
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vgg11"])

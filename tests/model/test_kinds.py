@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.training.kinds import COUNT, Kinds, kind_names
+from model.training.space.kinds import COUNT, Kinds, kind_names
 from model.words import Vocabulary, tokenise
 
 

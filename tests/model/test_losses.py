@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.losses import contrastive_loss, pairwise_ranking_loss
+from model.training.space.losses import contrastive_loss, pairwise_ranking_loss
 
 OWNER = torch.tensor([0, 0, 1, 2, 2, 2])
 

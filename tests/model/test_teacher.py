@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.training.teacher import CODE_DIMENSION, embed_with_teacher, quantise
+from model.training.space.distillation import CODE_DIMENSION, embed_with_teacher, quantise
 
 
 def test_related_words_lie_close_and_vectors_are_kept(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from model.bundle import ENCODERS, Bundle
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.training import checkpoint
-from model.training import space as training
-from model.training.config import PRESETS, SpaceTraining, Stage
-from model.training.data import augment
-from model.training.looks import tell_apart
-from model.training.loop import Progress
-from model.training.weights import BackboneWeightsError, load_pretrained
+from model.training.fitting.discriminants import tell_apart
+from model.training.space import train as training
+from model.training.space.backbone_weights import BackboneWeightsError, load_pretrained
+from model.training.space.config import PRESETS, SpaceTraining, Stage
+from model.training.space.data import augment
+from model.training.space.stage import Progress
 
 CAPTIONS = Path(__file__).parents[1] / "fixtures" / "captions"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.training.vocabulary import choose_words
+from model.training.space.vocabulary import choose_words
 
 
 def test_seen_words_come_first_then_names_then_frequent_words_and_things() -> None:

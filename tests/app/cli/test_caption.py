@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.bundle import Bundle
-from model.training import captioner_config
+from model.training.captioner import config as captioner_config
 from tests.app.cli.conftest import CAPTIONS, Run, write_pictures
 from tests.app.cli.tiny import write_bundle
 from tests.captioning import SMALL

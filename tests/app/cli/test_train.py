@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from model.bundle import MODEL_CARD, Bundle
-from model.training import captioner_config
-from model.training.config import PRESETS, SpaceTraining, Stage
+from model.training.captioner import config as captioner_config
+from model.training.space.config import PRESETS, SpaceTraining, Stage
 from tests.app.cli.conftest import CAPTIONS, Run
 from tests.captioning import SMALL as SMALL_CAPTIONER
 

@@ -16,7 +16,7 @@ from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.chances import CalibratedTarget, QueryKind, chances, curve_name, sentence_traits
+from model.calibration import CalibratedTarget, QueryKind, chances, curve_name, sentence_traits
 from model.composition import Term
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, picture, refused_fields, store

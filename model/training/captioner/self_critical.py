@@ -18,11 +18,11 @@ from torch import Tensor
 
 from model.evaluation.captions import Cider
 from model.scnlm import END, END_TAG, NO_TAG, RARE, START, StructureContentModel, tag_windows
-from model.training.captioner_config import CaptionerTraining
-from model.training.captioner_data import CaptionSet
-from model.training.captioner_loop import CLIP_NORM, Centres, with_noise
+from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.data import CaptionSet
+from model.training.captioner.likelihood import CLIP_NORM, Centres, with_noise
 from model.training.checkpoint import AveragedRun
-from model.training.loop import Progress, Report, rate_factor, seeded
+from model.training.space.stage import Progress, Report, rate_factor, seeded
 
 LONGEST = 18
 FORBIDDEN = float("-inf")

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from model.bundle import Preprocessing
 from model.encoders import ImageProjection, SentenceEncoders
-from model.losses import contrastive_loss, pairwise_ranking_loss
 from model.training.checkpoint import AveragedRun
-from model.training.config import SpaceTraining, Stage
-from model.training.data import TrainingSet, augment
-from model.training.folding import FoldedBackbone
-from model.training.kinds import Kinds
+from model.training.space.config import SpaceTraining, Stage
+from model.training.space.data import TrainingSet, augment
+from model.training.space.folding import FoldedBackbone
+from model.training.space.kinds import Kinds
+from model.training.space.losses import contrastive_loss, pairwise_ranking_loss
 
 WARM_UP_SHARE = 0.1
 CLIP_NORM = 2.0

@@ -32,15 +32,15 @@ from model.ranking import weighted
 from model.scnlm import StructureContentModel
 from model.space import JointSpace
 from model.structures import Structures
-from model.training.captioner_config import CaptionerTraining
-from model.training.captioner_data import CaptionSet, caption_words, read_captions
-from model.training.captioner_expectation import fit_expectation
-from model.training.captioner_loop import Centres, perplexity, train_language, unit
-from model.training.captioner_ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
-from model.training.captioner_reward import train_reward
+from model.training.captioner.blank_images import pictures_of_nothing
+from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.data import CaptionSet, caption_words, read_captions
+from model.training.captioner.expectation import fit_expectation
+from model.training.captioner.likelihood import Centres, perplexity, train_language, unit
+from model.training.captioner.ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
+from model.training.captioner.self_critical import train_reward
 from model.training.card import model_card
-from model.training.loop import Progress, Report
-from model.training.nothing import pictures_of_nothing
+from model.training.space.stage import Progress, Report
 from model.trigrams import KneserNeyTrigrams, Table, document_frequencies, pack, to_arrays
 
 Vectors = npt.NDArray[np.float32]

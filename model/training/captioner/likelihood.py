@@ -1,6 +1,6 @@
 """Likelihood training of the structure-content language model; resumable at any step.
 
-Every step seeds its own random numbers, as in `loop.py`, so that a run that was stopped takes the same steps.
+Every step seeds its own random numbers, as in `space/stage.py`, so that a run that was stopped takes the same steps.
 The gap between the sentence vectors of training and the image vectors of use is closed in three ways, each a setting:
 the image's own vector takes the place of the sentence's in a share of the cases, a random vector is added, and either
 kind is centred on its mean.
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from model.scnlm import NO_TAG, RARE, StructureContentModel
-from model.training.captioner_config import CaptionerTraining
-from model.training.captioner_data import IGNORED, CaptionSet, make_batch
+from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.data import IGNORED, CaptionSet, make_batch
 from model.training.checkpoint import AveragedRun
-from model.training.loop import Progress, Report, rate_factor, seeded
+from model.training.space.stage import Progress, Report, rate_factor, seeded
 
 CLIP_NORM = 5.0
 CHUNK_BATCHES = 20

@@ -38,17 +38,17 @@ from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
-from model.training.config import SpaceTraining
-from model.training.data import Pixels, TrainingSet, encode_captions, load_pixels
-from model.training.export import export_backbone
-from model.training.kinds import COUNT as KINDS
-from model.training.kinds import Kinds, kind_names
-from model.training.looks import LOOKS, learn_looks
-from model.training.loop import Progress, Report, TrainedParts, run_stage
-from model.training.posthoc import fit_posthoc, store
-from model.training.teacher import CODE_DIMENSION, embed_with_teacher, quantise
-from model.training.vocabulary import choose_words
-from model.training.weights import backbone_preprocessing, load_pretrained
+from model.training.fitting.discriminants import LOOKS, learn_looks
+from model.training.fitting.fit import fit_posthoc, store
+from model.training.space.backbone_weights import backbone_preprocessing, load_pretrained
+from model.training.space.config import SpaceTraining
+from model.training.space.data import Pixels, TrainingSet, encode_captions, load_pixels
+from model.training.space.distillation import CODE_DIMENSION, embed_with_teacher, quantise
+from model.training.space.export import export_backbone
+from model.training.space.kinds import COUNT as KINDS
+from model.training.space.kinds import Kinds, kind_names
+from model.training.space.stage import Progress, Report, TrainedParts, run_stage
+from model.training.space.vocabulary import choose_words
 from model.words import Vocabulary, count_words
 
 Features = npt.NDArray[np.float16]

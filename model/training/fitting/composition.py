@@ -27,7 +27,7 @@ from model.evaluation.regularities import (
     score_answers,
 )
 from model.space import JointSpace
-from model.training.phrases import learn_composition
+from model.training.fitting.phrases import learn_composition
 from model.words import tokenise
 
 Vectors = npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The curves of `model.chances`, fitted to hits of queries to a captioned set."""
+"""The curves of `model.calibration`, fitted to hits of queries to a captioned set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.chances import chances, curve_name
+from model.calibration import chances, curve_name
 from model.datasets import CaptionDataset
 from model.evaluation.calibration import Hits, collect_hits, measure_curve
 from model.space import JointSpace

@@ -14,7 +14,7 @@ from model.composition import SMOOTHING, LearnedComposition
 from model.content_words import FUNCTION_WORDS
 from model.datasets import CaptionDataset
 from model.space import JointSpace
-from model.training.looks import tell_apart
+from model.training.fitting.discriminants import tell_apart
 from model.words import tokenise
 
 Vectors = npt.NDArray[np.float32]

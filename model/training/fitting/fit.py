@@ -16,9 +16,9 @@ from model.composition import LearnedComposition
 from model.datasets import CaptionDataset
 from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_swaps
 from model.space import JointSpace
-from model.training.calibration import fit_calibration
 from model.training.card import model_card
-from model.training.composition import fit_composition
+from model.training.fitting.calibration import fit_calibration
+from model.training.fitting.composition import fit_composition
 
 Vectors = npt.NDArray[np.float32]
 

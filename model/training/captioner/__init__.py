@@ -1,0 +1,1 @@
+"""Training a captioner on a joint space (`visem train captioner`)."""

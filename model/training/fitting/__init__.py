@@ -1,0 +1,1 @@
+"""What is fitted to a trained space without changing a vector: arithmetic and calibration."""

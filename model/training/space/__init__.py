@@ -1,0 +1,1 @@
+"""Training a joint space: backbone, projection and sentence encoders (`visem train space`)."""
