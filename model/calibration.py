@@ -1,10 +1,10 @@
-"""From a cosine to the chance that a hit is right.
+"""Calibrate a cosine into a probability of relevance.
 
-    chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits))))
+    probability = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits))))
 
-A logistic curve for each kind of query and each target, after Platt, "Probabilistic Outputs for Support Vector
-Machines" (1999). `bend` is a rising line through a few knots, by which an isotonic regression over bins corrects the
-curve's shape (Zadrozny and Elkan, 2002). Its traits are what else of a query tells chances:
+There is one logistic curve for each kind of query and each target, after Platt, "Probabilistic Outputs for Support
+Vector Machines" (1999). `bend` is a rising, piecewise linear function by which an isotonic regression corrects the
+curve's shape (Zadrozny and Elkan, 2002). The traits are what else about a query predicts relevance:
 
     sentence    one text: the reciprocal of its known content words (*dog* lies farther from any image than a caption)
     image       images, with nothing put in: none
@@ -13,11 +13,11 @@ curve's shape (Zadrozny and Elkan, 2002). Its traits are what else of a query te
     composed    any other sum of images and texts: the same reciprocal, the cosine with the images' part of the sum,
                 and 1 and `Exchange.alone` if words are exchanged, else 0 and 0
 
-**What the chance means.** It is the chance that people who describe the hit would mention all that the query puts in,
-*in a library as large as the set of the fit, about 1,000 photographs, in which something answers the query*. In a
-library where nothing does, the true chances are lower, and in one full of it they are higher: a chance of 0.02 means
-"nothing here matches", and 0.5 means "look at it". Captions leave much unsaid, so the chance rather understates how
-often a person would agree. `model.evaluation.calibration` says what the curves are fitted to and measured on.
+**What the probability means.** It is the probability that people who describe the hit would mention everything that the
+query asks for, *in a library as large as the set of the fit, about 1,000 photographs, in which something answers the
+query*. In a library where nothing does, the true probability is lower; in one full of answers it is higher: 0.02 means
+"nothing here matches", and 0.5 means "look at it". Captions leave much unsaid, so it rather understates how often a
+person would agree. `model.evaluation.calibration` says what the curves are fitted to and measured on.
 """
 
 from __future__ import annotations
@@ -54,29 +54,30 @@ def curve_name(kind: QueryKind, target: CalibratedTarget) -> str:
     return f"{kind}_to_{target}"
 
 
-def chances(curve: CalibrationCurve, cosine: npt.ArrayLike, traits: npt.ArrayLike = ()) -> Floats:
-    """Chances, from 0 to 1, of hits with these cosines (...,), for a query's traits (T,) or those of each (..., T).
+def calibrate(curve: CalibrationCurve, cosine: npt.ArrayLike, traits: npt.ArrayLike = ()) -> Floats:
+    """Probabilities (...,) that hits with these cosines (...,) are relevant.
 
-    Where a query has not the traits of the curve, it counts as a usual one.
+    `traits` are those of the query (T,) or of each hit (..., T). A query without the traits of the curve counts as a
+    usual one.
     """
     logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + _shift(curve, traits)
-    chance: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
+    probability: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
     if curve.bend:
         before, after = np.array(curve.bend).T
-        chance = np.asarray(np.interp(chance, before, after))
-    return chance
+        probability = np.asarray(np.interp(probability, before, after))
+    return probability
 
 
-def lowest_cosine(curve: CalibrationCurve, chance: float, traits: Sequence[float] = ()) -> float:
-    """The cosine from which on a hit has at least this chance; -inf for 0, inf for 1."""
-    if chance <= 0:
+def lowest_cosine(curve: CalibrationCurve, probability: float, traits: Sequence[float] = ()) -> float:
+    """The cosine from which on a hit has at least this probability; -inf for 0, inf for 1."""
+    if probability <= 0:
         return -np.inf
-    if chance >= 1:
+    if probability >= 1:
         return np.inf
     if curve.bend:
         before, after = np.array(curve.bend).T
-        chance = float(np.clip(np.interp(chance, after, before), 1e-12, 1 - 1e-12))
-    logit = float(np.log(chance / (1 - chance)))
+        probability = float(np.clip(np.interp(probability, after, before), 1e-12, 1 - 1e-12))
+    logit = float(np.log(probability / (1 - probability)))
     return (logit - curve.intercept - float(_shift(curve, traits))) / curve.slope
 
 
@@ -91,7 +92,9 @@ def sentence_traits(text: str, unknown: Collection[str]) -> tuple[float, ...]:
 def sum_traits(
     terms: Sequence[Term], composition: Composition, texts: Sequence[str | None], unknown: Sequence[Collection[str]]
 ) -> tuple[QueryKind | None, tuple[float, ...]]:
-    """What kind of query a sum of n terms is, and its traits: none where they cannot be told, no kind without a chance.
+    """What kind of query a sum of n terms is, and its traits.
+
+    No traits where they cannot be told; no kind where there is no probability, as nothing is asked for.
 
     `texts` (n,): the words of each term, those of a stored sentence too; None where there are none to be had. `unknown`
     (n,): those of them that the model does not know.

@@ -12,7 +12,7 @@ from app.search.question import Question
 from app.search.results import SearchOptions
 from index import Target
 from model.bundle import BundleConfig, CalibrationCurve
-from model.calibration import chances, find_curve, lowest_cosine
+from model.calibration import calibrate, find_curve, lowest_cosine
 
 
 class Confidence:
@@ -25,7 +25,7 @@ class Confidence:
     def of(self, question: Question, target: Target, scores: NDArray[np.floating]) -> NDArray[np.float64] | None:
         """The chances (n,) that hits with these scores (n,) are right; None where the bundle does not say."""
         curve = self._curve(question, target)
-        return None if curve is None else question.known * chances(curve, scores, question.traits)
+        return None if curve is None else question.known * calibrate(curve, scores, question.traits)
 
     def lowest_score(self, question: Question, options: SearchOptions) -> float | None:
         """The lowest score that the options allow.

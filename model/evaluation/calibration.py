@@ -24,7 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationCurve
-from model.calibration import CalibratedTarget, QueryKind, chances, curve_name, find_curve, sentence_traits, sum_traits
+from model.calibration import (
+    CalibratedTarget,
+    QueryKind,
+    calibrate,
+    curve_name,
+    find_curve,
+    sentence_traits,
+    sum_traits,
+)
 from model.composition import Term
 from model.content_words import content_words
 from model.datasets import CaptionDataset
@@ -116,7 +124,7 @@ def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vector
 
 def measure_curve(curve: CalibrationCurve, hits: Hits) -> Reliability:
     """How far the chances of a curve are off."""
-    return reliability(chances(curve, hits.cosine, hits.traits), hits.right)
+    return reliability(calibrate(curve, hits.cosine, hits.traits), hits.right)
 
 
 def reliability(chance: npt.ArrayLike, right: npt.ArrayLike) -> Reliability:

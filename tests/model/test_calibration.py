@@ -1,114 +1,108 @@
-"""Calibration: which hits are looked at, what counts as right, the fit, and the error that is reported."""
+"""Chances: the curve and its inverse, and what a query tells them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from model.calibration import chances, curve_name
-from model.datasets import CaptionDataset, CaptionedImage
-from model.evaluation.calibration import (
-    HITS,
-    OTHERS,
-    Hits,
-    collect_hits,
-    measure_calibration,
-    reliability,
-)
+from model.bundle import CalibrationConfig, CalibrationCurve, CompositionConfig
+from model.calibration import QueryKind, calibrate, find_curve, lowest_cosine, sentence_traits, sum_traits
+from model.composition import LearnedComposition, Term
 from model.space import JointSpace
-from model.training.fitting.calibration import fit_calibration
 
-SENTENCES = (
-    "a black dog runs through the grass",
-    "a brown dog jumps over a log",
-    "a man in a red shirt rides a bike",
-    "a girl in a blue dress dances",
-    "two children play in the snow",
-    "a boy swims in the water",
-    "a white dog runs on the beach",
-    "a woman climbs a rock",
-    "a brown dog runs in the snow",
-    "a man in a blue shirt climbs",
-)
+CURVE = CalibrationCurve(slope=10, intercept=-4, weights=(1.5,), usual=(0.4,))
 
 
-@pytest.fixture(scope="module")
-def dataset() -> CaptionDataset:
-    items = tuple(
-        CaptionedImage(Path(f"{at}.jpg"), (text, f"there {text.split()[1]} is")) for at, text in enumerate(SENTENCES)
+def test_chances_rise_with_the_cosine_and_with_a_trait() -> None:
+    values = calibrate(CURVE, [-1, 0, 0.4, 1])
+    assert (np.diff(values) > 0).all()
+    assert ((values > 0) & (values < 1)).all()
+    assert calibrate(CURVE, 0.4, [1]) > calibrate(CURVE, 0.4, [0.2])
+
+
+def test_a_query_of_which_other_traits_or_none_are_known_is_a_usual_one() -> None:
+    assert calibrate(CURVE, 0.4) == calibrate(CURVE, 0.4, CURVE.usual) == calibrate(CURVE, 0.4, (3.0, 2.0))
+    assert lowest_cosine(CURVE, 0.4) == lowest_cosine(CURVE, 0.4, CURVE.usual)
+
+
+def test_each_hit_may_have_traits_of_its_own() -> None:
+    both = calibrate(CURVE, [0.2, 0.4], [[1.0], [0.5]])
+    assert both.tolist() == [calibrate(CURVE, 0.2, (1.0,)), calibrate(CURVE, 0.4, (0.5,))]
+
+
+def test_a_curve_of_format_version_3_means_what_it_meant() -> None:
+    old = CalibrationCurve.model_validate({"slope": 10, "intercept": -4, "brevity": 1.5})
+    assert calibrate(old, 0.4, (1 / 3,)) == pytest.approx(1 / (1 + np.exp(-(10 * 0.4 - 4 + 1.5 / 3))))
+    assert calibrate(old, 0.4) == calibrate(old, 0.4, (1.0,))
+
+
+def test_every_trait_has_a_weight() -> None:
+    with pytest.raises(ValidationError, match="1 weights for 2 traits"):
+        CalibrationCurve(slope=10, intercept=-4, weights=(1.5,), usual=(0.4, 0.2))
+
+
+@pytest.mark.parametrize("traits", [(), (1.0,), (0.1,)])
+@pytest.mark.parametrize("curve", [CURVE, CURVE.model_copy(update={"bend": ((0, 0), (0.2, 0.4), (0.7, 0.6), (1, 1))})])
+def test_the_lowest_cosine_is_the_inverse(curve: CalibrationCurve, traits: tuple[float, ...]) -> None:
+    for chance in (0.01, 0.3, 0.5, 0.9):
+        assert calibrate(curve, lowest_cosine(curve, chance, traits), traits) == pytest.approx(chance)
+    assert lowest_cosine(CURVE, 0.0) == -np.inf
+    assert lowest_cosine(CURVE, 1.0) == np.inf
+
+
+def test_a_sum_of_a_kind_without_a_curve_is_a_usual_one_of_the_others() -> None:
+    composed = CalibrationCurve(slope=10, intercept=-4, weights=(2.0, -1.0), usual=(0.4, 0.2))
+    config = CalibrationConfig(curves={"composed_to_images": composed}, errors={}, fitted_on="made")
+    for kind in ("attributes", "words"):
+        curve = find_curve(config, kind, "images")
+        assert curve is not None
+        assert calibrate(curve, 0.3, (6.0, 7.0)) == pytest.approx(float(calibrate(composed, 0.3, composed.usual)))
+    assert find_curve(config, "sentence", "images") is None
+    assert find_curve(config, "attributes", "sentences") is None
+
+
+def test_the_trait_of_a_sentence_is_its_known_content(space: JointSpace) -> None:
+    for text, trait in (("a dog on the beach", 1 / 2), ("a dog and a zzyzx", 1.0), ("the", 1.0)):
+        assert sentence_traits(text, space.unknown_words(text)) == (trait,)
+
+
+def test_kinds_of_sums(space: JointSpace) -> None:
+    config = CompositionConfig(heads=("dog",), pairs={"black": {"dog": 9}, "brown": {"dog": 7}, "cat": {"": 90}})
+    ruled = space.with_config(
+        space.config.model_copy(update={"composition": config}), LearnedComposition.none(1, space.dimension)
     )
-    return CaptionDataset("made", "dev", items)
+    photo, sentence = space.embed_texts(["a black dog runs", "a dog on grass"])
+    image: Term = (photo, 1.0, "image")
+    stored: Term = (sentence, 1.0, "text")
+    black: Term = ("black", -1.0, "text")
+    brown: Term = ("brown", 1.0, "text")
+    dog: Term = ("dog", 1.0, "text")
+    snow: Term = ("snow", 1.0, "text")
 
+    def of(*terms: Term, stored_text: str | None = "a dog on grass") -> tuple[QueryKind | None, tuple[float, ...]]:
+        texts = [
+            operand if isinstance(operand, str) else stored_text if kind == "text" else None
+            for operand, _, kind in terms
+        ]
+        unknown = [() if text is None else space.unknown_words(text) for text in texts]
+        return sum_traits(terms, ruled.composition(terms), texts, unknown)
 
-@pytest.fixture(scope="module")
-def images(space: JointSpace) -> np.ndarray:
-    """Vectors near those of the sentences, with noise."""
-    noise = np.random.default_rng(0).normal(scale=0.03, size=(len(SENTENCES), space.dimension))
-    vectors = space.embed_texts(SENTENCES) + noise
-    unit: np.ndarray = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return unit
-
-
-def collected(space: JointSpace, dataset: CaptionDataset, images: np.ndarray) -> dict[str, Hits]:
-    return {curve_name(kind, target): hits for kind, target, hits in collect_hits(space, dataset, images)}
-
-
-def test_the_error_is_none_for_true_chances_and_large_for_wrong_ones() -> None:
-    random = np.random.default_rng(0)
-    chance = random.uniform(size=40_000)
-    right = random.uniform(size=40_000) < chance
-    assert reliability(chance, right).error < 0.02
-    assert reliability(1 - chance, right).error > 0.4
-    assert reliability(np.full(100, 0.5), np.zeros(100)).error == pytest.approx(0.5)
-
-
-def test_right_is_what_says_nothing_else(space: JointSpace, dataset: CaptionDataset, images: np.ndarray) -> None:
-    hits = collected(space, dataset, images)
-    kinds = ("sentence", "image", "words", "attributes", "composed")
-    assert set(hits) == {f"{kind}_to_{target}" for kind in kinds for target in ("images", "sentences")}
-    found = hits["sentence_to_images"]
-    assert found.right.any()
-    assert not found.right.all()
-    # Every whole caption finds its own photograph on a page of ten out of ten.
-    assert found.right[: 2 * len(SENTENCES) * 10].reshape(-1, 10).any(axis=1).all()
-    assert found.on_first_page.all()  # below that page there is nothing
-    assert found.cosine[found.right].mean() > found.cosine[~found.right].mean()
-    for name in ("words_to_images", "attributes_to_images", "composed_to_images"):
-        assert hits[name].right.any(), name
-        assert not hits[name].right.all(), name
-        traits = {"words_to_images": 1, "attributes_to_images": 2, "composed_to_images": 4}[name]
-        assert hits[name].traits.shape == (len(hits[name].right), traits)
-
-
-def test_captions_of_which_no_word_is_known_give_no_query_of_words(space: JointSpace, images: np.ndarray) -> None:
-    items = tuple(CaptionedImage(Path(f"{at}.jpg"), ("zzyzx qqqzz",)) for at in range(len(images)))
-    found = collected(space, CaptionDataset("made", "dev", items), images)
-    assert set(found) == {"image_to_images", "image_to_sentences"}
-
-
-def test_a_fit_also_sees_hits_from_below_the_first_page_which_errors_are_not_measured_on(
-    space: JointSpace, dataset: CaptionDataset, images: np.ndarray
-) -> None:
-    hits = collected(space, dataset, images)["image_to_sentences"]  # of 20 sentences, ten are below
-    assert len(hits.on_first_page) == len(images) * (HITS + OTHERS)
-    assert hits.on_first_page.sum() == len(images) * HITS
-    per_query = hits.cosine.reshape(len(images), -1)
-    assert (per_query[:, :HITS].min(axis=1) >= per_query[:, HITS:].max(axis=1)).all()
-    assert (~hits.fitting.on_first_page).any()
-    assert hits.measuring.on_first_page.all()
-    assert set(hits.measuring.half) == {1}
-
-
-def test_a_fit_is_better_than_chance_and_measured_on_the_other_half(
-    space: JointSpace, dataset: CaptionDataset, images: np.ndarray
-) -> None:
-    config = fit_calibration(space, dataset, images)
-    assert config.curves.keys() == config.errors.keys()
-    curve = config.curves["sentence_to_images"]
-    assert chances(curve, 0.9) > chances(curve, 0.1)
-    calibrated = space.with_config(space.config.model_copy(update={"calibration": config}))
-    measured = measure_calibration(calibrated, dataset, images)
-    assert {name: round(one.error, 4) for name, one in measured.items()} == config.errors
-    assert calibrated.id == space.id
+    assert of(image, image) == of(image, black) == of(image, snow, ("Snow", -1.0, "text")) == ("image", ())
+    assert of(("dog", -1.0, "text")) == (None, ())
+    assert of(dog, ("red car", 1.0, "text"), black) == ("words", (1 / 3,))
+    assert of(dog, snow, ("cat", 1.0, "text"), ("cat", -1.0, "text")) == ("words", (1 / 2,))
+    assert of(stored, snow) == ("words", (1 / 3,))
+    assert of(stored, snow, stored_text=None) == ("words", ())
+    assert of(image, black, brown) == ("attributes", pytest.approx((np.log(7.5), np.log(9.5))))
+    assert of(image, stored, snow, stored_text=None) == ("composed", ())
+    for terms, words, exchanged in (
+        ([image, snow], 1, (0.0, 0.0)),
+        ([image, snow, dog], 2, (0.0, 0.0)),
+        ([image, ("dog", -1.0, "text"), ("cat", 1.0, "text")], 1, (1.0, 1.0)),
+        ([image, black, ("a brown dog", 1.0, "text")], 2, (1.0, 1.0)),
+        ([image, black, brown, stored], 3, (1.0, 0.0)),
+    ):
+        kind, (brevity, kept, *others) = of(*terms)
+        assert (kind, brevity, tuple(others)) == ("composed", 1 / words, pytest.approx(exchanged))
+        assert kept == pytest.approx(float(ruled.compose(terms) @ photo), abs=1e-5)

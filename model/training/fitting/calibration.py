@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.calibration import chances, curve_name
+from model.calibration import calibrate, curve_name
 from model.datasets import CaptionDataset
 from model.evaluation.calibration import Hits, collect_hits, measure_curve
 from model.space import JointSpace
@@ -73,7 +73,7 @@ def _fit(hits: Hits) -> CalibrationCurve:
 
 def _bend(curve: CalibrationCurve, hits: Hits) -> CalibrationCurve:
     """Correct a logistic curve by what happened in a few bins of equal mass, pooled until they rise."""
-    estimated = chances(curve, hits.cosine, hits.traits)
+    estimated = calibrate(curve, hits.cosine, hits.traits)
     order = np.argsort(estimated, kind="stable")
     pools: list[tuple[float, float, int]] = []  # mean chance, share right, hits
     for rows in np.array_split(order, KNOTS):

@@ -16,7 +16,7 @@ from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.calibration import CalibratedTarget, QueryKind, chances, curve_name, sentence_traits
+from model.calibration import CalibratedTarget, QueryKind, calibrate, curve_name, sentence_traits
 from model.composition import Term
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, picture, refused_fields, store
@@ -110,7 +110,7 @@ def test_a_chance_goes_by_what_is_asked(
     for q, (kind, traits) in asked.items():
         curve = CALIBRATION.curves[curve_name(kind, target)]
         hits = get(calibrated, q, target=target)["hits"]
-        wanted = chances(curve, [hit["score"] for hit in hits], traits)
+        wanted = calibrate(curve, [hit["score"] for hit in hits], traits)
         assert [hit["confidence"] for hit in hits] == pytest.approx(wanted.tolist(), abs=1e-4), q
         bound = hits[0]["confidence"] - 1e-6
         assert [hit["id"] for hit in get(calibrated, q, target=target, min_confidence=bound)["hits"]] == [
@@ -126,8 +126,8 @@ def test_all_asks_for_a_stored_sentence_by_its_own_words(calibrated: TestClient,
     for hit in hits:
         whole, word = (one["contribution"] for one in hit["explanation"])
         wanted = min(
-            chances(curve, whole, sentence_traits(stored["text"], space.unknown_words(stored["text"]))),
-            chances(curve, word, (1.0,)),
+            calibrate(curve, whole, sentence_traits(stored["text"], space.unknown_words(stored["text"]))),
+            calibrate(curve, word, (1.0,)),
             key=float,
         )
         assert hit["confidence"] == pytest.approx(float(wanted), abs=1e-4)

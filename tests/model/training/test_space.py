@@ -21,7 +21,7 @@ from model.training.space.config import PRESETS, SpaceTraining, Stage
 from model.training.space.data import augment
 from model.training.space.stage import Progress
 
-CAPTIONS = Path(__file__).parents[1] / "fixtures" / "captions"
+CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 
 SMALL = SpaceTraining(
     preset="test",
