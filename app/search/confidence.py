@@ -1,4 +1,4 @@
-"""The confidence of hits: the chance that each is right, from its score and the kind of the query (`model.calibration`)."""
+"""The confidence of hits: the probability that each is right, by its score and the kind of the query."""
 
 from __future__ import annotations
 
