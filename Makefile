@@ -94,5 +94,5 @@ $(VENV)/.train: $(VENV)/.base
 
 $(VENV)/.dev: $(VENV)/.train
 	@echo 'Installing what the tests need'
-	@$(INSTALL_VISEM) '.[heic,train,dev]'
+	@$(INSTALL_VISEM) '.[jxl,raw,train,dev]'
 	@touch $@

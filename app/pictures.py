@@ -31,7 +31,7 @@ def load_picture(data: bytes, limits: ImageLimits) -> DecodedImage:
 
 def load_jpeg(data: bytes, limits: ImageLimits, side: int) -> bytes:
     """An image file as a JPEG of at most `side` pixels a side, without its metadata; errors as `load_picture`."""
-    image = load_picture(data, limits).image
+    image = decode_image(data, limits, hint_side=side).image
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)

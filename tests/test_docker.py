@@ -78,10 +78,14 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
 
 def test_requirements_are_those_of_the_project() -> None:
     script = ROOT / "docker" / "requirements.py"
-    command = [sys.executable, script, ROOT / "pyproject.toml", "heic"]
+    command = [sys.executable, script, ROOT / "pyproject.toml", "jxl", "raw"]
     printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()  # noqa: S603
 
-    wanted = {*project()["dependencies"], *project()["optional-dependencies"]["heic"]}
+    wanted = {
+        *project()["dependencies"],
+        *project()["optional-dependencies"]["jxl"],
+        *project()["optional-dependencies"]["raw"],
+    }
     assert wanted < set(printed)
     assert [line for line in printed if line.startswith("setuptools")]
 

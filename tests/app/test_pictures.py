@@ -40,6 +40,12 @@ def test_limits_hold() -> None:
     assert caught.value.code == "image_too_large"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_the_large_view_of_a_photograph_is_as_large_as_is_meant(kind: str) -> None:
+    shown = load_jpeg(encode(Image.new("RGB", (4032, 3024), "red"), kind), LIMITS, 2048)
+    assert Image.open(io.BytesIO(shown)).size == (2048, 1536)
+
+
 def test_a_jpeg_to_show_is_bounded_and_has_nothing_but_the_picture() -> None:
     exif = Image.Exif()
     exif[0x010E] = "a secret description"

@@ -1,0 +1,143 @@
+"""TIFF 6.0 and BigTIFF: what the directories say before anything is decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import ImageFile, TiffImagePlugin
+
+from model.errors import ImageError
+from model.images.limits import ImageLimits, too_much_work
+
+MAX_PIECES = 250_000
+"""Strips or tiles of one picture."""
+
+_MAX_DIRECTORIES = 32
+_MAX_VALUES = 16  # of the tags that are read here: sub-directories, and the rest have one
+
+_PHOTOMETRIC, _STRIP_OFFSETS, _TILE_OFFSETS, _SUB_DIRECTORIES, _DNG_VERSION = 262, 273, 324, 330, 50706
+_WANTED = frozenset({_PHOTOMETRIC, _STRIP_OFFSETS, _TILE_OFFSETS, _SUB_DIRECTORIES, _DNG_VERSION})
+_SENSOR_DATA = frozenset({32803, 34892})  # colour filter array, and the same interpolated (TIFF/EP, DNG)
+_SIZES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+
+
+@dataclass(frozen=True)
+class _Tag:
+    count: int
+    values: tuple[int, ...]
+
+
+def is_camera_raw(data: bytes) -> bool:
+    """Whether it is a DNG, NEF, ARW or similar file: sensor data, whatever previews lie in front of them."""
+    for directory in _directories(data):
+        photometric = directory.get(_PHOTOMETRIC)
+        if _DNG_VERSION in directory or (photometric is not None and _SENSOR_DATA & set(photometric.values)):
+            return True
+    return False
+
+
+def check_pieces(data: bytes) -> None:
+    """Raise `ImageError` (image_too_large) for a picture in innumerable strips or tiles."""
+    for directory in _directories(data):
+        for tag in (_STRIP_OFFSETS, _TILE_OFFSETS):
+            if tag in directory and directory[tag].count > MAX_PIECES:
+                raise too_much_work("strips or tiles", directory[tag].count, MAX_PIECES)
+        return  # the first picture is the one that is shown
+
+
+def check_tiles(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
+    """Raise `ImageError` (image_too_large) for tiles beyond the limit of pixels."""
+    if tile_pixels(image) > limits.max_pixels:
+        raise ImageError(
+            "image_too_large",
+            f"The TIFF file has tiles of {tile_pixels(image):,} pixels; the limit is {limits.max_pixels:,}. "
+            "Save it anew without tiles, or as JPEG or PNG.",
+        )
+
+
+def tile_pixels(image: ImageFile.ImageFile) -> int:
+    """Pixels of one tile of a tiled TIFF, allocated whatever the picture's own size; 0 for anything else."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    sides = whole_numbers(image, TiffImagePlugin.TILEWIDTH) + whole_numbers(image, TiffImagePlugin.TILELENGTH)
+    return sides[0] * sides[1] if len(sides) == 2 else 0
+
+
+def whole_numbers(image: TiffImagePlugin.TiffImageFile, tag: int) -> tuple[int, ...]:
+    """The whole numbers of a TIFF tag; none if it is absent or damaged, which Pillow notices only here."""
+    try:
+        value = image.tag_v2.get(tag)
+    except Exception:  # TypeError, struct.error, ... by the kind of damage.
+        return ()
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(number for number in values if isinstance(number, int))
+
+
+def end_of_pixels(data: bytes, image: ImageFile.ImageFile | None) -> int:
+    """Where the directory of a TIFF ends, or its last strip or tile if the directory could be read."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _directory_end(data)
+    offsets = whole_numbers(image, TiffImagePlugin.STRIPOFFSETS) or whole_numbers(image, TiffImagePlugin.TILEOFFSETS)
+    counts = whole_numbers(image, TiffImagePlugin.STRIPBYTECOUNTS) or whole_numbers(
+        image, TiffImagePlugin.TILEBYTECOUNTS
+    )
+    return max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
+
+
+def _directory_end(data: bytes) -> int:
+    """Where the first directory ends (TIFF 6.0, section 2); for BigTIFF where its offset does."""
+    order = "<" if data[:2] == b"II" else ">"
+    if data[2:4] in (b"+\x00", b"\x00+"):
+        return 16
+    try:
+        (directory,) = struct.unpack_from(order + "I", data, 4)
+        (entries,) = struct.unpack_from(order + "H", data, directory)
+    except struct.error:
+        return len(data) + 1
+    return int(directory) + 2 + 12 * int(entries) + 4
+
+
+def _directories(data: bytes) -> Iterator[dict[int, _Tag]]:
+    """The directories of a file and those below them, as far as they can be read, and not for ever."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\x00", b"\x00+")
+    try:
+        waiting = list(struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4))
+        seen: set[int] = set()
+        while waiting and len(seen) < _MAX_DIRECTORIES:
+            offset = waiting.pop(0)
+            if offset == 0 or offset in seen:
+                continue
+            seen.add(offset)
+            directory, following = _directory(data, offset, order, big)
+            yield directory
+            below = directory.get(_SUB_DIRECTORIES)
+            waiting += [following, *(below.values if below is not None else ())]
+    except struct.error:
+        return
+
+
+def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[dict[int, _Tag], int]:
+    """The tags of one directory that matter here, and where the next one is; struct.error where the file ends."""
+    entry, number = (struct.Struct(order + "HHQ8s"), "Q") if big else (struct.Struct(order + "HHI4s"), "I")
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, offset)
+    position = offset + (8 if big else 2)
+    if position + count * entry.size > len(data):
+        raise struct.error("the directory reaches beyond the file")
+    tags: dict[int, _Tag] = {}
+    for start in range(position, position + count * entry.size, entry.size):
+        tag, kind, many, inline = entry.unpack_from(data, start)
+        if tag not in _WANTED or kind not in _SIZES:
+            continue
+        values = struct.Struct(order + str(min(many, _MAX_VALUES)) + _SIZES[kind])
+        unit = struct.calcsize("<" + _SIZES[kind])
+        if many * unit <= len(inline):
+            tags[tag] = _Tag(many, values.unpack_from(inline))
+        else:
+            (where,) = struct.unpack(order + number, inline)
+            fits = where + values.size <= len(data)
+            tags[tag] = _Tag(many, values.unpack_from(data, where) if fits else ())
+    (following,) = struct.unpack_from(order + number, data, position + count * entry.size)
+    return tags, following

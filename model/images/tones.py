@@ -1,0 +1,84 @@
+"""Greys of more than 8 bits, to 8 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from model.images.tiff import whole_numbers
+
+_WHITE_IS_ZERO = 0
+_MAX_SAMPLE_VALUE = 281
+_SIGNED = 2
+_DIM = 1 / 16
+"""Floats whose largest is below this part of white are nearly black: what they call white, they do not say."""
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 12, 16 or 32 bits or floating point, to mode L (LA if one grey is declared transparent)."""
+    values = np.asarray(image)  # (height, width)
+    inverted = False
+    white = 0
+    bits = 16
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = next(iter(whole_numbers(image, TiffImagePlugin.BITSPERSAMPLE)), bits)
+        white = max(whole_numbers(image, _MAX_SAMPLE_VALUE), default=0)
+        inverted = whole_numbers(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == (_WHITE_IS_ZERO,)
+        if not white and bits == 16 and whole_numbers(image, TiffImagePlugin.SAMPLEFORMAT) == (_SIGNED,):
+            white = 2**15 - 1
+    if image.mode.startswith("I;"):
+        grey = _whole_numbers_to_eight_bits(values, bits, white, inverted)
+    else:
+        grey = _scale_to_eight_bits(values, white)
+        if inverted:
+            grey = 255 - grey
+    picture = Image.fromarray(grey)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        picture.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return picture
+
+
+def _whole_numbers_to_eight_bits(values: NDArray[Any], bits: int, white: int, inverted: bool) -> NDArray[np.uint8]:
+    """Whole numbers of up to 16 bits (height, width) to uint8.
+
+    Cameras and scanners keep 10 or 12 bits in 16 without a word. Seen as 16 bits such a picture is nearly black,
+    and so its depth is taken from its largest value, unless `white` says it.
+    """
+    largest = 2**bits - 1
+    if inverted:
+        values = largest - values
+    if 0 < white < largest:
+        scaled: NDArray[np.uint8] = np.rint(np.minimum(values, white) * (255.0 / white)).astype(np.uint8)
+        return scaled
+    if bits == 16 and not white:
+        used = int(values.max()).bit_length()
+        bits = {9: 10, 10: 10, 11: 12, 12: 12}.get(used, bits)
+    shifted: NDArray[np.uint8] = (values >> (bits - 8)).astype(np.uint8)
+    return shifted
+
+
+def _scale_to_eight_bits(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
+    """Scale whole numbers of 32 bits or floats (height, width) to uint8.
+
+    Unless `white` is given such files do not say what it is. The smallest customary range that holds all values is
+    taken (0 to 1 for floats, 8 bits, 16 bits); values beyond all of them are stretched from their minimum to
+    their maximum, and floats that are all nearly black from 0 to their maximum.
+    """
+    floats: NDArray[np.floating[Any]] = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(floats.min()), float(floats.max())
+    customary = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    if white:
+        customary = (float(white), *customary)
+    fitting = [largest for largest in customary if low >= 0.0 and high <= largest]
+    if fitting:
+        dim = values.dtype.kind == "f" and 0.0 < high < _DIM * fitting[0]
+        floats *= np.float32(255.0 / (high if dim else fitting[0]))
+    else:
+        # Halved, so that the difference of the largest floats is still a float. A constant is all black.
+        floats = (floats / 2 - low / 2) / np.float32(high / 2 - low / 2 or 1.0) * np.float32(255)
+    eight_bits: NDArray[np.uint8] = np.rint(floats).astype(np.uint8)
+    return eight_bits

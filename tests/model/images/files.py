@@ -1,0 +1,114 @@
+"""Picture files that no encoder writes, made byte by byte."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+
+def photograph(width: int = 160, height: int = 120) -> Image.Image:
+    """Smooth with some noise, as photographs are, so that every part of the file matters."""
+    ramp = np.add.outer(np.arange(height), np.arange(width))[..., None] * [0.6, 0.4, 0.8]
+    noise = np.random.default_rng(0).normal(30, 8, (height, width, 3))
+    return Image.fromarray(np.clip(ramp + noise, 0, 255).astype(np.uint8))
+
+
+def encode(picture: Image.Image, format_name: str, **options: object) -> bytes:
+    """A file of the picture."""
+    file = io.BytesIO()
+    picture.save(file, format_name, **options)
+    return file.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A PNG chunk."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_with(data: bytes, *chunks: bytes, before: bytes = b"IDAT") -> bytes:
+    """A PNG with more chunks before its first one of a kind."""
+    at = data.index(before) - 4
+    return data[:at] + b"".join(chunks) + data[at:]
+
+
+def tiff(pixels: np.ndarray, *, tags: dict[int, int] | None = None) -> bytes:
+    """An uncompressed grey TIFF in little-endian order of these pixels (height, width); `tags` are added or replace."""
+    height, width = pixels.shape
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    entries = {256: width, 257: height, 258: 8 * pixels.itemsize, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
+    entries |= {279: pixels.nbytes, 339: kind, **(tags or {})}
+    raw = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    return struct.pack("<2sHI", b"II", 42, 8 + len(raw)) + raw + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
+    """A grey progressive JPEG whose first scan is repeated."""
+    data = encode(Image.new("L", (width, height), 128), "JPEG", progressive=True)
+    start = data.index(b"\xff\xda")
+    end = data.index(b"\xff", start + 2)
+    return data[:start] + data[start:end] * scans + data[end:]
+
+
+def bmp_with_alpha(picture: Image.Image, alpha: int) -> bytes:
+    """A BMP of 32 bits a pixel whose header (BITMAPV5) declares a channel of alpha."""
+    picture = picture.convert("RGBA")
+    picture.putalpha(alpha)
+    pixels = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
+    header = struct.pack("<IiiHHIIiiII", 124, *picture.size, 1, 32, 3, len(pixels), 2835, 2835, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(124 - 40 - 20)
+    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(pixels), 0, 0, 14 + len(header)) + header + pixels
+
+
+_PACKED = {1: "B", 3: "H", 4: "I", 5: "I", 10: "i"}
+
+
+def _directory(entries: list[tuple[int, int, tuple[int, ...] | bytes]], offset: int) -> bytes:
+    body, extra = struct.pack("<H", len(entries)), b""
+    for tag, kind, values in sorted(entries):
+        if isinstance(values, bytes):
+            raw, count = values, len(values)
+        else:
+            raw = struct.pack(f"<{len(values)}{_PACKED[kind]}", *values)
+            count = len(values) // 2 if kind in (5, 10) else len(values)
+        if len(raw) > 4:
+            where = offset + 2 + 12 * len(entries) + 4 + len(extra)
+            extra += raw + bytes(len(raw) % 2)
+            raw = struct.pack("<I", where)
+        body += struct.pack("<HHI", tag, kind, count) + raw.ljust(4, b"\x00")
+    return body + bytes(4) + extra
+
+
+def dng(width: int = 64, height: int = 48, *, orientation: int = 1, photometric: int = 32803) -> bytes:
+    """A DNG (1.4) as cameras write it: a preview, which is white, and a mosaic that is red above and blue below."""
+    mosaic = np.full((height, width), 500, np.uint16)
+    mosaic[: height // 2 : 2, ::2] = 6000
+    mosaic[height // 2 + 1 :: 2, 1::2] = 6000
+    pixels, preview = mosaic.astype("<u2").tobytes(), b"\xff" * (16 * 16 * 3)
+    at_pixels = 8 + len(preview)
+    at_sub = at_pixels + len(pixels)
+    sub = _directory(
+        [
+            *((254, 4, (0,)), (256, 4, (width,)), (257, 4, (height,)), (258, 3, (16,)), (259, 3, (1,))),
+            *((262, 3, (photometric,)), (273, 4, (at_pixels,)), (277, 3, (1,)), (278, 4, (height,))),
+            *((279, 4, (len(pixels),)), (284, 3, (1,)), (33421, 3, (2, 2)), (33422, 1, (0, 1, 1, 2))),
+            *((50714, 4, (0,)), (50717, 4, (8000,))),
+        ],
+        at_sub,
+    )
+    identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
+    main = _directory(
+        [
+            *((254, 4, (1,)), (256, 4, (16,)), (257, 4, (16,)), (258, 3, (8, 8, 8)), (259, 3, (1,)), (262, 3, (2,))),
+            *((271, 2, b"Visem\x00"), (272, 2, b"Test camera\x00"), (273, 4, (8,)), (274, 3, (orientation,))),
+            *((277, 3, (3,)), (278, 4, (16,)), (279, 4, (len(preview),)), (330, 4, (at_sub,))),
+            *((50706, 1, (1, 4, 0, 0)), (50708, 2, b"Visem Test\x00"), (50721, 10, identity)),
+            *((50728, 5, (1, 1, 1, 1, 1, 1)), (50778, 3, (21,))),
+        ],
+        at_sub + len(sub),
+    )
+    return struct.pack("<2sHI", b"II", 42, at_sub + len(sub)) + preview + pixels + sub + main
