@@ -11,10 +11,11 @@ from typing import Any, BinaryIO, TypeVar
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from app.errors import invalid_field, invalid_fields
+from app.multipart import parse_form
 from app.names import display_name
 from app.problems import Problem
 from model.errors import ImageError
@@ -79,15 +80,17 @@ async def read_form(request: Request, file_field: str, max_files: int) -> AsyncI
     if not is_multipart(request):
         raise Problem("unsupported_media_type", "Send a form with Content-Type: multipart/form-data.")
     try:
-        parsed = await request.form(max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except HTTPException as error:
-        if str(error.detail).startswith("Too many files"):
+        parsed = await parse_form(request, max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    except MultiPartException as error:
+        if error.message.startswith("Too many files"):
             raise Problem(
                 "too_many_files",
                 f"A request takes at most {max_files} files. Send several requests.",
                 limit=max_files,
             ) from None
-        raise Problem("malformed_body", f"The form cannot be read: {error.detail}") from None
+        raise Problem("malformed_body", f"The form cannot be read: {error.message}") from None
+    except OSError as error:
+        raise Problem("storage_failed", f"The files of the form cannot be kept: {error.strerror}.") from error
     try:
         yield _sorted_form(parsed.multi_items(), file_field)
     finally:
