@@ -3,7 +3,7 @@
     bundle.json            BundleConfig below; names every other file with its checksum
     backbone.safetensors   weights of the image backbone, float16, by their names in timm
     backbone.onnx          the same network as a graph; its weights are read out of backbone.safetensors
-    encoders.safetensors   image projection, word vectors, LSTM, looks of kinds (model/encoders.py)
+    encoders.safetensors   image projection, word vectors, LSTM, looks of kinds (model/towers/)
     vocabulary.txt         one word a line (model/words.py)
     composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/composition.py)
     captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner.py)
@@ -22,13 +22,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
-from model.words import TOKENISER, Vocabulary
+from model.towers.config import ImageConfig, TextConfig
 
 FORMAT_VERSION = 4
 READABLE_VERSIONS = (2, 3, 4)
@@ -36,82 +36,12 @@ READABLE_VERSIONS = (2, 3, 4)
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"
 NEW = ".new"
-SentenceEncoder = Literal["bag", "lstm", "mean"]
-"""The linear encoder, the LSTM, or the normalised mean of the two."""
-BACKBONE_WEIGHTS = "backbone.safetensors"
-BACKBONE_GRAPH = "backbone.onnx"
-ENCODERS = "encoders.safetensors"
-VOCABULARY = "vocabulary.txt"
 MODEL_CARD = "MODEL_CARD.md"
 COMPOSITION = "composition.safetensors"
-VECTOR_FILES = frozenset({BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY})
-"""Files that determine a vector. All others may change without making a library's vectors worthless."""
-REQUIRED_FILES = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
 
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Preprocessing(_Config):
-    """How pixels become the backbone's input. Travels with the weights that were trained on it."""
-
-    size: int = Field(gt=0, description="Side of the square input, in pixels; the aspect ratio is not kept.")
-    mean: tuple[float, float, float] = Field(description="Subtracted from each channel, in units of 0..1.")
-    std: tuple[float, float, float] = Field(description="Each channel is divided by it, in units of 0..1.")
-
-
-class ImageConfig(_Config):
-    """The image side: a timm backbone, its pooled feature, and the projection."""
-
-    backbone: str = Field(description="timm name of the network.")
-    feature_dimension: int = Field(gt=0)
-    kinds: int = Field(default=0, ge=0, description="Kinds of things that the backbone's own classifier tells apart.")
-    preprocessing: Preprocessing
-
-
-class NamesConfig(_Config):
-    """How a text that names a kind of thing leans to what photographs of it look like; `model.encoders.KindNames`."""
-
-    names: tuple[tuple[str, ...], ...] = Field(description="The names of each kind of the image side, in their order.")
-    weight: float = Field(default=2.0, gt=0, description="Of the looks, against the sentence, where the name is whole.")
-    threshold: float = Field(
-        default=0.75, ge=0, lt=1, description="Cosine of text and name from which on the text may name it."
-    )
-    certain: float = Field(default=0.9, gt=0, le=1, description="Cosine from which on it surely does.")
-    sharpness: float = Field(default=40.0, gt=0, description="Of the softmax over names, by cosine.")
-
-    @model_validator(mode="after")
-    def _certain_is_more(self) -> Self:
-        if self.certain <= self.threshold:
-            raise ValueError("certain has to be above threshold")
-        return self
-
-
-class TextConfig(_Config):
-    """The sentence side."""
-
-    tokeniser: str = TOKENISER
-    words: int = Field(gt=0, description="Size of the vocabulary.")
-    grounded_words: int = Field(gt=0, description="How many of them, from the first, were seen in training.")
-    code_dimension: int | None = Field(
-        default=None, gt=0, description="Dimension of the words' codes; none: only grounded words have a vector."
-    )
-    lstm_dimension: int | None = Field(default=None, description="Hidden units; none: there is no LSTM.")
-    lstm_input_dimension: int | None = None
-    names: NamesConfig | None = Field(default=None, description="None: texts that name kinds are as all others.")
-    encoders: tuple[Literal["bag", "lstm"], ...] = Field(
-        default=("bag",), description="Sentence encoders that were trained."
-    )
-    sentence_encoder: SentenceEncoder = Field(
-        default="bag",
-        description="What embeds a whole sentence; operands of arithmetic use `bag` where it is.",
-    )
-
-    @property
-    def choices(self) -> tuple[SentenceEncoder, ...]:
-        """Every way in which this bundle can embed a sentence."""
-        return (*self.encoders, "mean") if len(self.encoders) > 1 else self.encoders
 
 
 class CompositionConfig(_Config):
@@ -190,26 +120,28 @@ class BundleConfig(_Config):
         return self
 
     @property
+    def vector_files(self) -> frozenset[str]:
+        """Files that determine a vector. All others may change without making a library's vectors worthless."""
+        return frozenset({*self.image.files, *self.text.files})
+
+    @property
     def space_id(self) -> str:
         """Digest of all that determines a vector: two bundles that share it make the same vectors."""
-        vector_files = {name: digest for name, digest in self.files.items() if name in VECTOR_FILES}
         identity = {
             "dimension": self.dimension,
-            "image": self.image.model_dump(mode="json"),
-            # A bundle without names keeps the identity that it had before there were any.
-            "text": self.text.model_dump(mode="json", exclude={"names"} if self.text.names is None else None),
-            "files": vector_files,
+            "image": self.image.identity(),
+            "text": self.text.identity(),
+            "files": {name: digest for name, digest in self.files.items() if name in self.vector_files},
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its folder, configuration and vocabulary."""
+    """A verified bundle: its folder and configuration."""
 
     path: Path
     config: BundleConfig
-    vocabulary: Vocabulary
 
     @staticmethod
     def load_config(path: Path) -> BundleConfig:
@@ -225,18 +157,12 @@ class Bundle:
         """
         path = shipped_bundle() if path is None else Path(path)
         config = _read_config(path / CONFIG_FILE)
-        for name in REQUIRED_FILES:
+        for name in sorted({*config.vector_files, MODEL_CARD}):
             if name not in config.files:
                 raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} lists no checksum for {name}.")
         for name, digest in config.files.items():
             _verify(path, name, digest)
-        vocabulary = Vocabulary.read(path / VOCABULARY)
-        if len(vocabulary) != config.text.words:
-            raise BundleError(
-                "bundle_corrupted",
-                f"{path / VOCABULARY} holds {len(vocabulary)} words where {CONFIG_FILE} says {config.text.words}.",
-            )
-        return cls(path, config, vocabulary)
+        return cls(path, config)
 
 
 def shipped_bundle() -> Path:
@@ -294,12 +220,12 @@ def _read_config(path: Path) -> BundleConfig:
     try:
         config = BundleConfig.model_validate(raw)
     except ValidationError as error:
+        if kinds := [one["input"] for one in error.errors() if one["loc"][1:] == ("tower",)]:
+            raise BundleError(
+                "bundle_unsupported",
+                f"{path} has a tower of the kind {kinds[0]!r}, which this Visem does not know. Use a newer one.",
+            ) from error
         raise BundleError("bundle_corrupted", f"{path} is not a bundle's configuration: {error}") from error
-    if config.text.tokeniser != TOKENISER:
-        raise BundleError(
-            "bundle_unsupported",
-            f"{path} wants the tokeniser {config.text.tokeniser!r}; this Visem has {TOKENISER!r}.",
-        )
     return config
 
 

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from model import expectation
-from model.bundle import BundleConfig, SentenceEncoder
+from model.bundle import BundleConfig
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
 from model.decoding import Candidate, Decoder, Grammar, Slot
 from model.errors import BundleError, CaptionerMissingError
@@ -191,9 +191,7 @@ class Captioner:
             contents, [sentences[place] for place in unknown], [rows[place] for place in unknown]
         )
         texts = [self._text(words) for words in sentences]
-        # The linear encoder is many times faster than the LSTM, and there are dozens of candidates for an image.
-        encoder: SentenceEncoder | None = "bag" if "bag" in self.space.config.text.encoders else None
-        vectors = self.space.embed_texts(texts, encoder)
+        vectors = self.space.embed_texts(texts, self.space.text.quick_encoder)  # there are dozens for an image
         similarities = np.einsum("md,md->m", vectors, images[rows])
         expected = self._expectation.of(centred)
         familiarity = (images @ self._landmarks.T).max(axis=1)
@@ -239,7 +237,7 @@ class Captioner:
         ]
 
     def _with_similarity(self, answers: list[list[Caption]], images: Vectors) -> list[list[Caption]]:
-        """Captions with the cosine by the bundle's choice of encoder: ranking had the linear one's."""
+        """Captions with the cosine by the bundle's choice of encoder: ranking had the quick one's."""
         vectors = iter(self.space.embed_texts([one.text for captions in answers for one in captions]))
         return [
             [replace(one, similarity=float(next(vectors) @ image)) for one in captions]

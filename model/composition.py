@@ -44,13 +44,12 @@ from safetensors.numpy import load_file, save_file
 
 from model.bundle import CompositionConfig
 from model.errors import BundleError, DegenerateQueryError
-from model.words import Vocabulary, tokenise
+from model.towers.interfaces import TextTower, Vectors
+from model.words import tokenise
 
-Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Kind = Literal["image", "text"]
 Term = tuple["Vectors | str", float, Kind]
-Embed = Callable[[Sequence[str]], Vectors]
 
 DEGENERATE_NORM = 0.05
 """A sum of unit vectors shorter than this has no direction worth searching by."""
@@ -130,38 +129,23 @@ class Composition:
 
 
 class Composer:
-    """The rule, with the numbers of a bundle and its words at hand. Thread-safe."""
+    """The rule, with the numbers of a bundle and its text tower at hand. Thread-safe."""
 
-    def __init__(
-        self,
-        config: CompositionConfig,
-        learned: LearnedComposition,
-        vocabulary: Vocabulary,
-        word_vectors: Callable[[Sequence[int]], Vectors],
-        operand: Embed,
-        sentence: Embed,
-    ) -> None:
-        """`word_vectors` gives the linear encoder's (n, D), as they are summed; `operand` and `sentence` embed texts.
-
-        Heads that the vocabulary lacks are left out.
-        """
+    def __init__(self, config: CompositionConfig, learned: LearnedComposition, text: TextTower) -> None:
+        """Heads that the text tower does not know are left out."""
         self.config = config
-        self.heads = [head for head in config.heads if head in vocabulary]
-        rows = [row for row, head in enumerate(config.heads) if head in vocabulary]
+        rows = [row for row, head in enumerate(config.heads) if _knows(text, head)]
+        self.heads = [config.heads[row] for row in rows]
         self._seen, self._bias, self._looks = learned.heads[rows], learned.bias[rows], learned.looks
-        places = [vocabulary.number(head) for head in self.heads]
         # The last row is the empty head.
-        heads = word_vectors(places)
+        heads = text.summands(self.heads) if self.heads else np.zeros((0, self._looks.shape[0]), np.float32)
         self._head_vectors = np.concatenate([heads, np.zeros_like(heads, shape=(1, heads.shape[1]))])
         self._head_lengths = (self._head_vectors**2).sum(axis=1)
-        self._vocabulary = vocabulary
-        self._word_vectors = word_vectors
+        self._text = text
         self._counts = lru_cache(_REMEMBERED)(self._count)
         self._before_heads = lru_cache(_REMEMBERED)(self._put_before_heads)
-        self._sentence = sentence
-        self._embed = operand
         self._phrases = _Remembered(self._embed_phrases)
-        self._operands = _Remembered(lambda texts: list(self._embed(texts).astype(np.float64)))
+        self._operands = _Remembered(lambda texts: list(text.embed(texts, "operand").astype(np.float64)))
 
     def __call__(self, terms: Sequence[Term]) -> Composition:
         """The sum of some terms.
@@ -171,8 +155,7 @@ class Composer:
         """
         # What is both added and taken is no exchange: equal texts are one term, of which each has its share.
         keys = [
-            tuple(self._vocabulary.numbers(operand)) if isinstance(operand, str) else at
-            for at, (operand, _, _) in enumerate(terms)
+            self._text.tokens(operand) if isinstance(operand, str) else at for at, (operand, _, _) in enumerate(terms)
         ]
         totals: defaultdict[tuple[int, ...] | int, float] = defaultdict(float)
         for key, (_, weight, _) in zip(keys, terms, strict=True):
@@ -285,7 +268,7 @@ class Composer:
 
     def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
         """Phrases by the sentence encoder, and what they look like: (2, D) each."""
-        said = self._sentence(texts)
+        said = self._text.embed(texts)
         return list(np.stack([said, said @ self._looks], axis=1).astype(np.float64))
 
     def _count(self, text: str) -> Floats:
@@ -297,8 +280,7 @@ class Composer:
 
     def _put_before_heads(self, text: str) -> tuple[Vectors, Vectors]:
         """The sum of a text's words (D,), and the lengths of its sums with each head: (heads + 1,)."""
-        numbers, _ = self._vocabulary.resolve(text)
-        word: Vectors = self._word_vectors(numbers).sum(axis=0)
+        (word,) = self._text.summands([text])
         squares = self._head_lengths + 2 * (self._head_vectors @ word) + float(word @ word)
         lengths: Vectors = np.sqrt(np.maximum(squares, EPSILON))
         for array in (word, lengths):
@@ -336,6 +318,10 @@ class _Remembered:
                 known = {}
             self._known = known | {text: found[text] for text in missing}  # a new one: others may be reading
         return [found[text] for text in texts]
+
+
+def _knows(text: TextTower, head: str) -> bool:
+    return "composition" in text.capabilities and not text.unknown_words(head)
 
 
 def _unit(vector: Floats) -> Floats:

@@ -30,7 +30,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from model.bundle import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ImageConfig, NamesConfig, Preprocessing, TextConfig
+from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ImageConfig, NamesConfig, Preprocessing, TextConfig
 
 Vectors = npt.NDArray[np.float32]
 SMALLEST_CHANCE = 1e-4

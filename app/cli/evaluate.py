@@ -72,8 +72,8 @@ def retrieval(
     from model.space import JointSpace
 
     space = JointSpace.load(settings.bundle, device=settings.device)
-    chosen: Encoder = encoder or space.config.text.sentence_encoder
-    choices = space.config.text.choices
+    chosen = encoder or space.text.encoder
+    choices = space.text.encoders
     if chosen not in choices:
         raise CommandError(
             "encoder_missing",
@@ -140,7 +140,7 @@ def captions(
     train = None
     if train_split is not None:
         texts = [caption for item in train_split.items for caption in item.captions if tokenise(caption)]
-        train = (train_split, embed_captions(space, texts, space.config.text.sentence_encoder))
+        train = (train_split, embed_captions(space, texts, space.text.encoder))
     with progress("Writing", "captions") as reporter:
         document = measure_captions(captioner, dataset, images, train, reporter.update)
     if table is not None:

@@ -60,8 +60,8 @@ def unknown_words(operands: Iterable[ResolvedOperand]) -> tuple[str, ...]:
 def _resolve(space: JointSpace, library: Library, operand: Operand, *, refuse: bool) -> ResolvedOperand:
     match operand.value:
         case Text(text):
-            numbers, unknown = space.bundle.vocabulary.resolve(text)
-            if refuse and unknown and not numbers:
+            unknown = space.unknown_words(text)
+            if refuse and unknown and not space.knows(text):
                 raise UnknownOperandError(text, unknown, operand.column)
             return ResolvedOperand(str(operand.value), operand.weight, "text", text=text, unknown=tuple(unknown))
         case Reference("image", image_id) as image:

@@ -42,7 +42,7 @@ def model_page(request: Request, service: ServiceDep) -> Response:
     bundle = service.space.bundle
     config = bundle.config
     card = (bundle.path / MODEL_CARD).read_text(encoding="utf-8")
-    figures = retrieval(config.quality, config.text.sentence_encoder)
+    figures = retrieval(config.quality, service.space.text.encoder)
     plots: dict[str, dict[str, list[Retrieval]]] = {}
     for row in figures:
         plots.setdefault(row.split, {}).setdefault(row.direction, []).append(row)

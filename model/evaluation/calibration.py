@@ -146,7 +146,7 @@ def collect_hits(space: JointSpace, dataset: CaptionDataset, image_vectors: Vect
     those of the dataset's photographs, in its order. A kind without queries is left out.
     """
     said = _Said(dataset)
-    captions = embed_captions(space, said.captions, space.config.text.sentence_encoder)
+    captions = embed_captions(space, said.captions, space.text.encoder)
     searching = _Searching(image_vectors, captions)
     yield from _sentence_hits(space, said, captions, searching)
     yield from _image_hits(said, image_vectors, searching)
@@ -229,7 +229,7 @@ class _Searching:
 def _sentence_hits(space: JointSpace, said: _Said, captions: Vectors, searching: _Searching) -> Found:
     fragments = [text for text, _ in said.fragments]
     texts, owner = [*said.captions, *fragments], np.array([*said.owner, *(image for _, image in said.fragments)])
-    vectors = np.concatenate([captions, embed_captions(space, fragments, space.config.text.sentence_encoder)])
+    vectors = np.concatenate([captions, embed_captions(space, fragments, space.text.encoder)])
     known = np.flatnonzero(vectors.any(axis=1))
     if not len(known):
         return

@@ -7,29 +7,29 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.bundle import SentenceEncoder
 from model.datasets import CaptionDataset
-from model.errors import TextError
 from model.evaluation.retrieval import RetrievalReport, evaluate_retrieval
 from model.images import decode_image
-from model.space import IMAGE_BATCH, JointSpace
+from model.space import JointSpace
 
 Vectors = npt.NDArray[np.float32]
+DECODED = 16
+"""Photographs that are decoded and embedded at a time: bounds the memory."""
 
 
 def measure_retrieval(
     space: JointSpace,
     dataset: CaptionDataset,
-    encoders: Sequence[SentenceEncoder],
+    encoders: Sequence[str],
     report: Callable[[int, int], None],
-) -> dict[SentenceEncoder, RetrievalReport]:
+) -> dict[str, RetrievalReport]:
     """Retrieval in both directions by each of the sentence encoders; `report(done, total)` counts images."""
     return rank_photographs(space, dataset, embed_photographs(space, dataset, report), encoders)
 
 
 def rank_photographs(
-    space: JointSpace, dataset: CaptionDataset, images: Vectors, encoders: Sequence[SentenceEncoder]
-) -> dict[SentenceEncoder, RetrievalReport]:
+    space: JointSpace, dataset: CaptionDataset, images: Vectors, encoders: Sequence[str]
+) -> dict[str, RetrievalReport]:
     """As `measure_retrieval`, with the photographs' vectors (n, D) at hand."""
     captions = [caption for item in dataset.items for caption in item.captions]
     owner = np.repeat(np.arange(len(dataset.items)), [len(item.captions) for item in dataset.items])
@@ -42,24 +42,18 @@ def embed_photographs(space: JointSpace, dataset: CaptionDataset, report: Callab
     """Every image of a set to float32 (n, D), unit rows."""
     items = dataset.items
     vectors = np.empty((len(items), space.dimension), dtype=np.float32)
-    side = space.config.image.preprocessing.size
-    for start in range(0, len(items), IMAGE_BATCH):
-        batch = items[start : start + IMAGE_BATCH]
+    side = space.image.size
+    for start in range(0, len(items), DECODED):
+        batch = items[start : start + DECODED]
         images = [decode_image(item.path.read_bytes(), hint_side=side).image for item in batch]
         vectors[start : start + len(batch)] = space.embed_images(images)
         report(start + len(batch), len(items))
     return vectors
 
 
-def embed_captions(space: JointSpace, captions: Sequence[str], encoder: SentenceEncoder) -> Vectors:
+def embed_captions(space: JointSpace, captions: Sequence[str], encoder: str) -> Vectors:
     """Captions to float32 (n, D); one without a known word becomes a zero vector, which finds nothing."""
     vectors = np.zeros((len(captions), space.dimension), dtype=np.float32)
-    known: list[int] = []
-    for place, caption in enumerate(captions):
-        try:
-            space.bundle.vocabulary.numbers(caption)
-        except TextError:
-            continue
-        known.append(place)
+    known = [place for place, caption in enumerate(captions) if space.knows(caption)]
     vectors[known] = space.embed_texts([captions[place] for place in known], encoder)
     return vectors

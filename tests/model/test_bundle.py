@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from model.bundle import (
-    BACKBONE_WEIGHTS,
     CONFIG_FILE,
     FORMAT_VERSION,
     MODEL_CARD,
-    REQUIRED_FILES,
-    VECTOR_FILES,
-    VOCABULARY,
     Bundle,
     file_digest,
     shipped_bundle,
     write_config,
 )
 from model.errors import BundleError
+from model.space import JointSpace
+from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ENCODERS, VOCABULARY
 from tests.app.cli.tiny import write_bundle
+
+REQUIRED = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_model_card_states_origin_terms_and_every_figure() -> None:
             assert f"{report['sentence_to_image']['r1']:.1f} /" in card
 
 
-@pytest.mark.parametrize("name", REQUIRED_FILES)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_one_changed_byte_is_noticed_and_the_file_named(copy: Path, name: str) -> None:
     data = bytearray((copy / name).read_bytes())
     data[len(data) // 2] ^= 1
@@ -58,7 +58,7 @@ def test_one_changed_byte_is_noticed_and_the_file_named(copy: Path, name: str) -
     assert caught.value.code == "bundle_corrupted"
 
 
-@pytest.mark.parametrize("name", REQUIRED_FILES)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(BundleError, match=name):
@@ -92,6 +92,37 @@ def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, o
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("side", "changes", "code", "words"),
+    [
+        ("image", {"tower": "pyramid"}, "bundle_unsupported", "pyramid"),
+        ("text", {"tower": "babel"}, "bundle_unsupported", "babel"),
+        ("text", {"tokeniser": "upper-2"}, "bundle_unsupported", "upper-2"),
+        ("text", {"words": 7}, "bundle_corrupted", VOCABULARY),
+        ("text", {"lstm_dimension": 7}, "bundle_corrupted", ENCODERS),
+    ],
+)
+def test_towers_that_this_visem_does_not_have(
+    tmp_path: Path, side: str, changes: dict[str, object], code: str, words: str
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    config = json.loads((bundle / CONFIG_FILE).read_text())
+    _edit(bundle, **{side: config[side] | changes})
+    with pytest.raises(BundleError, match=words) as caught:
+        JointSpace.load(bundle, device="cpu")
+    assert caught.value.code == code
+
+
+def test_a_bundle_of_unnamed_kinds_of_towers_has_the_default_ones(copy: Path) -> None:
+    config = json.loads((copy / CONFIG_FILE).read_text())
+    for side in ("image", "text"):
+        config[side].pop("tower", None)
+    _edit(copy, image=config["image"], text=config["text"])
+    read = Bundle.load(copy).config
+    assert (read.image.tower, read.text.tower) == ("backbone", "words")
+    assert read.space_id == Bundle.load().config.space_id
+
+
 def test_a_bundle_from_before_there_were_names_of_kinds_keeps_its_identity(copy: Path) -> None:
     config = json.loads((copy / CONFIG_FILE).read_text())
     text = {field: value for field, value in config["text"].items() if field != "names"}
@@ -99,9 +130,9 @@ def test_a_bundle_from_before_there_were_names_of_kinds_keeps_its_identity(copy:
     old = Bundle.load(copy).config
     identity = {
         "dimension": old.dimension,
-        "image": config["image"],
-        "text": text,
-        "files": {name: digest for name, digest in old.files.items() if name in VECTOR_FILES},
+        "image": {field: value for field, value in config["image"].items() if field != "tower"},
+        "text": {field: value for field, value in text.items() if field != "tower"},
+        "files": {name: digest for name, digest in old.files.items() if name in old.vector_files},
     }
     assert old.space_id == hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     again = write_config(copy, old)

@@ -18,7 +18,7 @@ from model.training.fitting.composition import count_phrases
 from model.training.fitting.phrases import learn_composition
 
 CONFIG = CompositionConfig(
-    heads=("dog", "shirt", "no-such-word"),
+    heads=("dog", "shirt", "xqztw"),
     pairs={
         "black": {"dog": 900, "shirt": 300, "": 1},
         "brown": {"dog": 700, "shirt": 50, "": 1},

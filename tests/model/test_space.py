@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from model.bundle import ENCODERS
 from model.encoders import OnnxBackbone, TorchBackbone, WordVectors, preprocess
 from model.errors import DegenerateQueryError, EmptyTextError, NoKnownWordsError
 from model.space import JointSpace
+from model.towers.config import ENCODERS
+from model.towers.words import WordTower
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_a_batch_gives_what_single_calls_give(space: JointSpace, images: dict[st
     alone = np.concatenate([space.embed_images([picture]) for picture in pictures])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     texts = ["a dog runs through the snow", "cat", "two men in red shirts play football on a green field"]
-    for encoder in space.config.text.choices:
+    for encoder in space.text.encoders:
         together = space.embed_texts(texts, encoder)
         alone = np.concatenate([space.embed_texts([text], encoder) for text in texts])
         np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -58,10 +60,10 @@ def test_onnx_runtime_and_torch_agree(space: JointSpace, images: dict[str, Image
 
 
 def test_weights_in_half_precision_lose_nothing(space: JointSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.space.keep_half_precision", lambda module: None)
+    monkeypatch.setattr("model.towers.words.keep_half_precision", lambda module: None)
     exact = JointSpace.load(device="cpu")
     texts = ["a dog runs through the snow", "lighthouse", "two men in red shirts play football on a green field"]
-    for encoder in space.config.text.choices:
+    for encoder in space.text.encoders:
         np.testing.assert_allclose(space.embed_texts(texts, encoder), exact.embed_texts(texts, encoder), atol=1e-5)
     np.testing.assert_allclose(space.embed_operands(texts), exact.embed_operands(texts), atol=1e-5)
 
@@ -110,7 +112,9 @@ def test_a_text_that_names_a_kind_leans_to_its_looks_and_others_do_not(space: Jo
     assert names is not None
     looks = load_file(space.bundle.path / ENCODERS)["names.looks.weight"].astype(np.float32).T
     plain = space.with_config(space.config)
-    plain._names = None
+    assert isinstance(space.text, WordTower)
+    plain.text = copy(space.text)
+    plain.text._names = None
     spelled = {
         "espresso": "espresso",
         "strawberries": "strawberry",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from model.datasets import CaptionDataset
 from model.scnlm import END, END_TAG, NO_TAG, RARE, SPECIAL_TAGS, SPECIAL_WORDS, START, tag_windows
 from model.tagging import tag_captions
-from model.words import Vocabulary, count_words, tokenise
+from model.words import count_words, tokenise
 
 Vectors = npt.NDArray[np.float32]
 LONGEST = 24
@@ -42,10 +42,10 @@ class CaptionSet:
         return grouped
 
 
-def caption_words(dataset: CaptionDataset, minimum_count: int, known: Vocabulary) -> list[str]:
+def caption_words(dataset: CaptionDataset, minimum_count: int, known: Callable[[str], bool]) -> list[str]:
     """Words that captions are written with: frequent enough, and known to the sentence encoders."""
     counts = count_words(caption for item in dataset.items for caption in item.captions)
-    return [*SPECIAL_WORDS, *(word for word, count in counts.items() if count >= minimum_count and word in known)]
+    return [*SPECIAL_WORDS, *(word for word, count in counts.items() if count >= minimum_count and known(word))]
 
 
 def read_captions(dataset: CaptionDataset, words: Sequence[str], images: Vectors, texts: Vectors) -> CaptionSet:

@@ -64,7 +64,7 @@ def train_captioner(
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
 
-    words = caption_words(train, config.minimum_count, space.bundle.vocabulary)
+    words = caption_words(train, config.minimum_count, lambda word: not space.unknown_words(word))
     train_set = _caption_set(space, train, words, work, report)
     dev_set = _caption_set(space, dev, words, work, report)
     structures = Structures.learn(words, train_set.tokens, train_set.tags, config.structures)
@@ -162,7 +162,7 @@ def _caption_set(
         partial.replace(cache)
     images: Vectors = np.load(cache)
     captions = [caption for item in dataset.items for caption in item.captions]
-    texts = embed_captions(space, captions, space.config.text.sentence_encoder)
+    texts = embed_captions(space, captions, space.text.encoder)
     return read_captions(dataset, words, images, texts)
 
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.bundle import ENCODERS
 from model.encoders import EPSILON
+from model.towers.config import ENCODERS
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

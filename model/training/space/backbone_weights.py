@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from model.bundle import Preprocessing
+from model.towers.config import Preprocessing
 
 _LITE = re.compile(r"(?:tf_)?efficientnet_lite([012])")
 

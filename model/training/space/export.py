@@ -18,7 +18,7 @@ from onnxscript import optimizer
 from safetensors.torch import save_file
 from torch import nn
 
-from model.bundle import BACKBONE_GRAPH, BACKBONE_WEIGHTS
+from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS
 
 
 def export_backbone(network: nn.Module, image_size: int, folder: Path) -> None:

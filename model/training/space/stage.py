@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.bundle import Preprocessing
 from model.encoders import ImageProjection, SentenceEncoders
+from model.towers.config import Preprocessing
 from model.training.checkpoint import AveragedRun
 from model.training.space.config import SpaceTraining, Stage
 from model.training.space.data import TrainingSet, augment

@@ -21,16 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.bundle import (
-    BACKBONE_GRAPH,
-    BACKBONE_WEIGHTS,
-    ENCODERS,
     MODEL_CARD,
-    VOCABULARY,
     BundleConfig,
-    ImageConfig,
-    NamesConfig,
-    Preprocessing,
-    TextConfig,
     write_config,
 )
 from model.datasets import CaptionDataset, load_dataset
@@ -38,6 +30,16 @@ from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
+from model.towers.config import (
+    BACKBONE_GRAPH,
+    BACKBONE_WEIGHTS,
+    ENCODERS,
+    VOCABULARY,
+    ImageConfig,
+    NamesConfig,
+    Preprocessing,
+    TextConfig,
+)
 from model.training.fitting.discriminants import LOOKS, learn_looks
 from model.training.fitting.fit import fit_posthoc, store
 from model.training.space.backbone_weights import backbone_preprocessing, load_pretrained
@@ -265,7 +267,8 @@ def _measure_and_choose(
     chosen = config.model_copy(update={"text": config.text.model_copy(update={"sentence_encoder": best})})
     split = f"{dev.name}-{dev.split}"
     chosen = chosen.model_copy(update={"quality": {split: {"retrieval": retrieval}}})
-    posthoc = fit_posthoc(space.with_config(chosen), train, dev, seen, images)
+    write_config(folder, chosen)
+    posthoc = fit_posthoc(JointSpace.load(folder, device="cpu"), train, dev, seen, images)
     store(folder, posthoc.within(chosen, split), posthoc.learned)
     return reports[best]
 

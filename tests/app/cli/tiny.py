@@ -9,19 +9,17 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from model.bundle import (
+from model.bundle import MODEL_CARD, BundleConfig, write_config
+from model.encoders import ImageProjection, SentenceEncoders
+from model.towers.config import (
     BACKBONE_GRAPH,
     BACKBONE_WEIGHTS,
     ENCODERS,
-    MODEL_CARD,
     VOCABULARY,
-    BundleConfig,
     ImageConfig,
     Preprocessing,
     TextConfig,
-    write_config,
 )
-from model.encoders import ImageProjection, SentenceEncoders
 from model.words import Vocabulary, tokenise
 
 SIDE = 32

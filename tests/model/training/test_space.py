@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.bundle import ENCODERS, Bundle
+from model.bundle import Bundle
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
+from model.towers.config import ENCODERS
 from model.training import checkpoint
 from model.training.fitting.discriminants import tell_apart
 from model.training.space import train as training
@@ -126,7 +127,7 @@ def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> No
 def test_names_of_things_that_no_caption_holds_are_known(trained: Path) -> None:
     space = JointSpace.load(trained, device="cpu")
     assert space.unknown_words("zebra lighthouse") == []
-    assert space.bundle.vocabulary.number("zebra") >= space.config.text.grounded_words
+    assert space.text.vocabulary.number("zebra") >= space.config.text.grounded_words
     assert space.config.image.kinds == 1000
     assert np.linalg.norm(space.embed_texts(["zebra"])) == pytest.approx(1, abs=1e-5)
 
