@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.train import train_captioner
-from tests.app.cli.tiny import write_bundle
+from tests.tiny import write_bundle
 
 CAPTIONS = Path(__file__).parent / "fixtures" / "captions"
 SMALL = CaptionerTraining(

@@ -1,20 +1,43 @@
-"""Fixtures for all tests: the shipped bundle, loaded once, and fixture photographs."""
+"""Fixtures for all tests: joint spaces, loaded once, and fixture photographs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
+from filelock import FileLock
 
 from model.space import JointSpace
 from tests.captioning import write_captioner
 
-PHOTOS = Path(__file__).parent / "fixtures" / "photos"
+TESTS = Path(__file__).parent
+PHOTOS = TESTS / "fixtures" / "photos"
+
+
+def pytest_configure() -> None:
+    """One thread each for torch, here and in processes that tests start: workers are enough for all cores."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, one runs all tests of a file; and all in a browser, since they share a server."""
+    for item in items:
+        file = item.path.relative_to(TESTS).as_posix()
+        item.add_marker(pytest.mark.xdist_group("e2e" if file.startswith("e2e/") else file))
 
 
 @pytest.fixture(scope="session")
-def space() -> JointSpace:
-    """The joint space of the shipped bundle, on the CPU."""
+def space(captioner_bundle: Path) -> JointSpace:
+    """A tiny joint space whose bundle has a captioner. What it finds means nothing."""
+    return JointSpace.load(captioner_bundle, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def shipped_space() -> JointSpace:
+    """The joint space of the shipped bundle, on the CPU: slow, for tests of quality alone."""
     return JointSpace.load(device="cpu")
 
 
@@ -27,4 +50,11 @@ def photos() -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def captioner_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny bundle with a captioner, trained in seconds. For tests that do not change it."""
-    return write_captioner(tmp_path_factory.mktemp("captioner") / "bundle")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # one training for all workers: the first trains, the others wait
+    bundle = folder / "captioner" / "bundle"
+    with FileLock(folder / "captioner.lock"):
+        if not bundle.exists():
+            write_captioner(bundle)
+    return bundle

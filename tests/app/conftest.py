@@ -16,8 +16,8 @@ from app.main import create_app
 from app.service import Service
 from app.settings import Settings
 from model.space import JointSpace
-from tests.app.cli.tiny import write_bundle
 from tests.app.helpers import ADDRESS
+from tests.tiny import write_bundle
 
 # Machines under load are slow: that alone is no failure.
 settings.register_profile("visem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,12 +42,6 @@ def open_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
             return stack.enter_context(Service.open(Settings(**values), space=chosen))
 
         yield open_one
-
-
-@pytest.fixture(scope="session")
-def writing_space(captioner_bundle: Path) -> JointSpace:
-    """A tiny joint space whose bundle has a captioner."""
-    return JointSpace.load(captioner_bundle, device="cpu")
 
 
 @pytest.fixture(scope="session")

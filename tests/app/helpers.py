@@ -14,9 +14,32 @@ from PIL import Image
 
 from app.ingest import IncomingFile
 from app.service import Service
+from model.bundle import CalibrationConfig, CalibrationCurve
+from model.calibration import QueryKind
+from model.space import JointSpace
 
 ADDRESS = "http://127.0.0.1:8000"
 """Where test clients find the service: at an address of this machine, so that what guards it is tested, too."""
+
+TRAITS: dict[QueryKind, tuple[float, ...]] = {
+    "sentence": (1.0,),
+    "image": (),
+    "words": (1.0,),
+    "attributes": (0.5, 0.1),
+    "composed": (0.2, -0.4, 0.7, 0.3),
+}
+"""Weights of what a chance depends on besides the cosine, by kind of query."""
+CALIBRATION = CalibrationConfig(
+    curves={
+        f"{kind}_to_{target}": CalibrationCurve(
+            slope=12, intercept=-4, weights=TRAITS[kind], usual=(0.37,) * len(TRAITS[kind])
+        )
+        for kind in TRAITS
+        for target in ("images", "sentences")
+    },
+    errors={},
+    fitted_on="nothing: made up for tests",
+)
 
 
 def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
@@ -83,3 +106,8 @@ def assert_problem(response: Response, status: int, code: str) -> dict[str, Any]
 def refused_fields(response: Response) -> list[str]:
     """The names of the fields which an invalid_request names."""
     return [error["field"] for error in assert_problem(response, 422, "invalid_request")["errors"]]
+
+
+def calibrated_space(space: JointSpace) -> JointSpace:
+    """A joint space with made-up chances."""
+    return space.with_config(space.config.model_copy(update={"calibration": CALIBRATION}))

@@ -18,9 +18,9 @@ from tests.app.helpers import assert_problem, encode, picture, refused_fields, s
 
 
 @pytest.fixture
-def writer(connect: Callable[..., TestClient], writing_space: JointSpace) -> TestClient:
+def writer(connect: Callable[..., TestClient]) -> TestClient:
     """A client of an application whose bundle has a captioner."""
-    return connect(space=writing_space)
+    return connect()
 
 
 def caption(client: TestClient, data: bytes, **fields: Any) -> Any:
@@ -79,10 +79,8 @@ def links(client: TestClient, image_id: str) -> list[Any]:
     return found
 
 
-def test_new_images_get_captions_in_the_background(
-    connect: Callable[..., TestClient], writing_space: JointSpace
-) -> None:
-    client = connect(space=writing_space, caption_images=2)
+def test_new_images_get_captions_in_the_background(connect: Callable[..., TestClient]) -> None:
+    client = connect(caption_images=2)
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     image_id = store(client, "a.jpg", picture(1))
     plain = store(client, "b.jpg", picture(2), captions="0")
@@ -100,8 +98,8 @@ def test_new_images_get_captions_in_the_background(
     assert client.get("/v1/sentences").json()["total"] == 0
 
 
-def test_shared_and_earlier_sentences_stay(open_service: Callable[..., Service], writing_space: JointSpace) -> None:
-    service = open_service(space=writing_space)
+def test_shared_and_earlier_sentences_stay(open_service: Callable[..., Service], space: JointSpace) -> None:
+    service = open_service()
     [first] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
     service.captions_kept.wait()
     assert first.record is not None
@@ -115,7 +113,7 @@ def test_shared_and_earlier_sentences_stay(open_service: Callable[..., Service],
     assert service.get_sentence(sentence.id).metadata == {"origin": "captioner", link: True}
     service.delete_image(other.record.id)
     assert service.library.stats().sentences == 0
-    vector = writing_space.embed_texts([sentence.text])[0]
+    vector = space.embed_texts([sentence.text])[0]
     [own] = service.library.add_sentences([NewSentence(sentence.text, vector, {"mine": True})])
     [again] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
     service.captions_kept.wait()
@@ -126,9 +124,9 @@ def test_shared_and_earlier_sentences_stay(open_service: Callable[..., Service],
 
 
 @pytest.fixture
-def captioned(open_service: Callable[..., Service], writing_space: JointSpace) -> tuple[Service, str, SentenceRecord]:
+def captioned(open_service: Callable[..., Service]) -> tuple[Service, str, SentenceRecord]:
     """A service with one image and its caption: the service, the image's id, the sentence."""
-    service = open_service(space=writing_space)
+    service = open_service()
     [result] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
     service.captions_kept.wait()
     assert result.record is not None

@@ -22,7 +22,7 @@ from model.bundle import (
 from model.errors import BundleError
 from model.space import JointSpace
 from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ENCODERS, VOCABULARY
-from tests.app.cli.tiny import write_bundle
+from tests.tiny import write_bundle
 
 REQUIRED = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
 

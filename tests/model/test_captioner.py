@@ -26,8 +26,8 @@ from model.training import checkpoint
 from model.training.captioner.blank_images import pictures_of_nothing
 from model.training.captioner.train import train_captioner
 from model.training.space.stage import Progress
-from tests.app.cli.tiny import write_bundle
 from tests.captioning import CAPTIONS, SMALL
+from tests.tiny import write_bundle
 
 EXAMPLE = "a brown cat with green eyes"
 

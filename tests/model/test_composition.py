@@ -30,6 +30,11 @@ CONFIG = CompositionConfig(
 
 
 @pytest.fixture(scope="module")
+def space(shipped_space: JointSpace) -> JointSpace:
+    return shipped_space
+
+
+@pytest.fixture(scope="module")
 def composer(space: JointSpace) -> Composer:
     return space.composer_with(CONFIG, LearnedComposition.none(len(CONFIG.heads), space.dimension))
 

@@ -20,6 +20,11 @@ from model.towers.words import WordTower
 
 
 @pytest.fixture(scope="module")
+def space(shipped_space: JointSpace) -> JointSpace:
+    return shipped_space
+
+
+@pytest.fixture(scope="module")
 def images(photos: dict[str, bytes]) -> dict[str, Image.Image]:
     return {name: Image.open(io.BytesIO(data)).convert("RGB") for name, data in photos.items()}
 

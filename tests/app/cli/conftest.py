@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import application
-from tests.app.cli.tiny import write_bundle
 from tests.app.helpers import picture
+from tests.tiny import write_bundle
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 

@@ -10,8 +10,8 @@ import pytest
 from model.bundle import Bundle
 from model.training.captioner import config as captioner_config
 from tests.app.cli.conftest import CAPTIONS, Run, write_pictures
-from tests.app.cli.tiny import write_bundle
 from tests.captioning import SMALL
+from tests.tiny import write_bundle
 
 
 @pytest.fixture

@@ -15,31 +15,16 @@ from PIL import Image
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
-from model.bundle import CalibrationConfig, CalibrationCurve
 from model.calibration import CalibratedTarget, QueryKind, calibrate, curve_name, sentence_traits
 from model.composition import Term
 from model.space import JointSpace
-from tests.app.helpers import ADDRESS, assert_problem, picture, refused_fields, store
+from tests.app.helpers import ADDRESS, CALIBRATION, assert_problem, calibrated_space, picture, refused_fields, store
 
-TRAITS: dict[QueryKind, tuple[float, ...]] = {
-    "sentence": (1.0,),
-    "image": (),
-    "words": (1.0,),
-    "attributes": (0.5, 0.1),
-    "composed": (0.2, -0.4, 0.7, 0.3),
-}
-"""Weights of what a chance depends on besides the cosine, by kind of query."""
-CALIBRATION = CalibrationConfig(
-    curves={
-        f"{kind}_to_{target}": CalibrationCurve(
-            slope=12, intercept=-4, weights=TRAITS[kind], usual=(0.37,) * len(TRAITS[kind])
-        )
-        for kind in TRAITS
-        for target in ("images", "sentences")
-    },
-    errors={},
-    fitted_on="nothing: made up for tests",
-)
+
+@pytest.fixture(scope="module")
+def space(shipped_space: JointSpace) -> JointSpace:
+    """The shipped one: what its rule of arithmetic puts in and takes away is asked for here."""
+    return shipped_space
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +32,9 @@ def calibrated(
     space: JointSpace, photos: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
     """A client of an application whose bundle tells chances, with photographs and sentences."""
-    other = space.with_config(space.config.model_copy(update={"calibration": CALIBRATION}))
     stock = Settings(library=tmp_path_factory.mktemp("calibrated") / "library")
     with (
-        Service.open(stock, space=other) as service,
+        Service.open(stock, space=calibrated_space(space)) as service,
         TestClient(create_app(service=service), base_url=ADDRESS) as client,
     ):
         files = [("files", (f"{name}.jpg", data)) for name, data in photos.items()]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.web.model import card_html, regularities, retrieval
+from model.bundle import Bundle, shipped_bundle
+from model.space import JointSpace
 
 QUALITY: dict[str, Any] = {
     "flickr8k-dev": {
@@ -38,9 +41,11 @@ def test_a_card_from_anywhere_is_only_text(hostile: str) -> None:
     assert "<td>1</td>" in html
 
 
-def test_the_page_has_the_bundles_figures(stocked: TestClient) -> None:
-    text = stocked.get("/model").text
-    info = stocked.get("/v1/info").json()
+def test_the_page_has_the_bundles_figures(connect: Callable[..., TestClient], space: JointSpace) -> None:
+    quality = Bundle.load_config(shipped_bundle()).quality
+    client = connect(space=space.with_config(space.config.model_copy(update={"quality": quality})))
+    text = client.get("/model").text
+    info = client.get("/v1/info").json()
     assert info["space"]["name"] in text
     for directions in info["space"]["config"]["quality"]["flickr8k-dev"]["retrieval"].values():
         for figures in directions.values():

@@ -35,6 +35,11 @@ SENTENCES = (
 
 
 @pytest.fixture(scope="module")
+def space(shipped_space: JointSpace) -> JointSpace:
+    return shipped_space
+
+
+@pytest.fixture(scope="module")
 def dataset() -> CaptionDataset:
     items = tuple(
         CaptionedImage(Path(f"{at}.jpg"), (text, f"there {text.split()[1]} is")) for at, text in enumerate(SENTENCES)

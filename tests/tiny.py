@@ -25,7 +25,9 @@ from model.words import Vocabulary, tokenise
 SIDE = 32
 CELLS = 8
 DIMENSION = 48
-WORDS = "a the on in of and with man woman dog cat car beach red blue black white flower runs jumps plays"
+WORDS = (
+    "a the on in of and with man woman dog cat car beach snow grass red blue black brown white flower runs jumps plays"
+)
 
 
 def write_bundle(folder: Path, captions: str = "", seed: int = 0) -> Path:
