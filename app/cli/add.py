@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.errors import FAILED, INTERRUPTED
-from app.cli.files import FileRejected, find_pictures, read_file
+from app.cli.errors import FAILED, INTERRUPTED, describe, error_document
+from app.cli.files import FileRejected, read_file
+from app.cli.folders import Folders, describe_skipped
 from app.cli.json_stream import JsonStream
 from app.cli.options import (
     BundleOption,
@@ -22,7 +23,7 @@ from app.cli.options import (
     read_metadata,
     read_settings,
 )
-from app.cli.output import count, say, shown, write
+from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter, progress
 from app.cli.sessions import open_service
 
@@ -58,7 +59,8 @@ def add(
     """Add photographs and whole folders to the library.
 
     What is there already is not stored again, so an interrupted command continues when it is repeated.
-    Hidden files in folders are skipped. The exit status is 1 if a file was rejected.
+    In folders, hidden files and what is no picture are skipped, and trash, previews and libraries of Visem left out.
+    The exit status is 1 if a file was rejected, or if there were files and none of them is a picture.
     """
     checked = read_metadata(metadata)
     settings = read_settings(library=library, bundle=bundle, caption_images=captions)
@@ -70,7 +72,7 @@ def add(
     if addition.interrupted:
         say("Interrupted. What was added is stored; repeat the command to go on.")
         raise typer.Exit(INTERRUPTED)
-    if addition.counts["rejected"]:
+    if addition.counts["rejected"] or addition.found_no_picture:
         raise typer.Exit(FAILED)
 
 
@@ -84,14 +86,27 @@ class Addition:
         self._paths = paths
         self._reporter = reporter
         self._results = results
+        self._folders = Folders(
+            paths,
+            without=service.settings.library,
+            on_error=self._reject_folder,
+            on_left_out=self._leave_out,
+        )
+        self._left_out: list[dict[str, str]] = []
         self._waiting: deque[Path] = deque()  # read, but not stored yet, in order: a few at any time
+
+    @property
+    def found_no_picture(self) -> bool:
+        """Whether there were files or folders, but nothing of them was taken or had been before."""
+        return not self.counts.total() and bool(self._folders.skipped or self._left_out)
 
     def run(self, metadata: dict[str, Any]) -> None:
         """Add everything. Ctrl-C stops it, and leaves the library whole."""
-        total = sum(1 for _ in self._find())
+        total = sum(1 for _ in Folders(self._paths, without=self._service.settings.library))
         self._reporter.update(0, total)
         started = time.monotonic()
         done = 0
+        failure: Exception | None = None
         try:
             with closing(self._service.ingest(self._files(), metadata)) as results:  # type: ignore[type-var]
                 for result in results:
@@ -100,19 +115,23 @@ class Addition:
                     self._reporter.update(done, max(total, done))
         except KeyboardInterrupt:
             self.interrupted = True
+        except Exception as error:
+            failure = error
+            raise
         finally:
-            self._summarise(time.monotonic() - started)
+            self._summarise(time.monotonic() - started, failure)
 
-    def _find(self) -> Iterator[Path]:
-        return find_pictures(self._paths, without=self._service.settings.library)
+    def _reject_folder(self, folder: Path, error: OSError) -> None:
+        self._reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")
+
+    def _leave_out(self, folder: Path, reason: str) -> None:
+        self._left_out.append({"path": real_path(folder), "reason": reason})
+        self._reporter.note(f"Left out {shown(folder)}: {reason}.")
 
     def _files(self) -> Iterator[IncomingFile]:
         from app.ingest import IncomingFile
 
-        def unreadable(folder: Path, error: OSError) -> None:
-            self._reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")
-
-        for path in find_pictures(self._paths, without=self._service.settings.library, on_error=unreadable):
+        for path in self._folders:
             try:
                 data = read_file(path, self._service.settings.max_image_bytes)
             except FileRejected as error:
@@ -130,7 +149,7 @@ class Addition:
             from app import convert
 
             self._results.add(
-                {"path": shown(path), **convert.image_status(result).model_dump(mode="json")},
+                {"path": real_path(path), **convert.image_status(result).model_dump(mode="json")},
             )
 
     def _reject(self, path: Path, code: str, reason: str) -> None:
@@ -139,8 +158,8 @@ class Addition:
         if self._results is not None:
             self._results.add(
                 {
-                    "path": shown(path),
-                    "filename": shown(path.name),
+                    "path": real_path(path),
+                    "filename": real_path(path.name),
                     "status": "rejected",
                     "image": None,
                     "code": code,
@@ -148,7 +167,7 @@ class Addition:
                 }
             )
 
-    def _summarise(self, seconds: float) -> None:
+    def _summarise(self, seconds: float, failure: Exception | None) -> None:
         created, duplicates, rejected = (self.counts[key] for key in ("created", "duplicate", "rejected"))
         rate = self.counts.total() / seconds if seconds > 0 else 0.0
         if self._results is not None:
@@ -158,6 +177,9 @@ class Addition:
                 rejected=rejected,
                 interrupted=self.interrupted,
                 seconds=round(seconds, 3),
+                skipped=dict(self._folders.skipped.most_common()),
+                left_out=self._left_out,
+                **({} if failure is None else error_document(*describe(failure))),
             )
             return
         text = f"Added {count(created, 'image')}"
@@ -166,3 +188,5 @@ class Addition:
         if rejected:
             text += f"; {rejected:,} {'was' if rejected == 1 else 'were'} rejected"
         write(f"{text} ({rate:.1f} images/s).\n")
+        if self._folders.skipped:
+            say(f"Skipped as no pictures: {describe_skipped(self._folders.skipped)}.")

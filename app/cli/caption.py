@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.errors import FAILED, INTERRUPTED, USAGE, CommandError
-from app.cli.files import FileRejected, find_pictures, read_file
+from app.cli.errors import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
+from app.cli.files import FileRejected, read_file
+from app.cli.folders import Folders, describe_skipped
 from app.cli.json_stream import JsonStream
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
-from app.cli.output import print_rows, say, shown, write
+from app.cli.output import count, print_rows, real_path, say, shown, write
 from app.cli.progress import progress
 from app.cli.sessions import open_service
 
@@ -31,6 +32,8 @@ Describer = Callable[[Sequence[Path]], "list[Captions | Exception]"]
 SIDECAR = ".alt.txt"
 """Added to a picture's name for the file with its alternative text."""
 BATCH = 16
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that spreadsheets take for a formula."""
 _COLUMNS = ("path", "caption", "score", "similarity", "fluency", "confidence")
 
 
@@ -70,13 +73,17 @@ def caption(
         bool,
         typer.Option("--sidecar", help=f"Write the first caption beside each picture, as NAME{SIDECAR}."),
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="With --sidecar: replace the texts that are there; else they are kept."),
+    ] = False,
     library: LibraryOption = None,
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
     """Describe pictures and whole folders: to the terminal, as JSON or CSV, or as files of alternative text.
 
-    The pictures are not stored. The exit status is 1 if one cannot be read.
+    The pictures are not stored. The exit status is 1 if one cannot be read, or if there were files and no pictures.
     """
     settings = read_settings(library=library, bundle=bundle)
     from app.results import CaptionOptions
@@ -88,14 +95,14 @@ def caption(
     if chosen == "retrieve" and structure is not None:
         raise CommandError("invalid_request", "--structure is for --mode generate.", USAGE)
     with ExitStack() as stack:
-        describe = _generator(settings, options) if chosen == "generate" else _retriever(settings, options, stack)
+        describer = _generator(settings, options) if chosen == "generate" else _retriever(settings, options, stack)
         table = None
         if csv_file is not None:
             table = csv.writer(stack.enter_context(csv_file.open("w", encoding="utf-8", newline="")))
             table.writerow(_COLUMNS)
-        run = _Run(ctx, describe, chosen, table, sidecar, json)
-        run.all(paths)
-    if run.rejected:
+        run = _Run(ctx, paths, describer, chosen, table, sidecar, overwrite, json)
+        run.all()
+    if run.rejected or run.found_no_picture:
         raise typer.Exit(FAILED)
 
 
@@ -103,57 +110,135 @@ class _Run:
     """Takes pictures batch by batch, and delivers what is said about them wherever it is wanted."""
 
     def __init__(
-        self, ctx: typer.Context, describe: Describer, mode: Mode, table: Any, sidecar: bool, json: bool
+        self,
+        ctx: typer.Context,
+        paths: Sequence[Path],
+        describer: Describer,
+        mode: Mode,
+        table: Any,
+        sidecar: bool,
+        overwrite: bool,
+        json: bool,
     ) -> None:
-        self.done = self.rejected = 0
-        self._describe = describe
+        self.captioned = self.rejected = self.kept = 0
+        self._paths = paths
+        self._folders = Folders(paths, on_error=self._reject_folder, on_left_out=self._leave_out)
+        self._left_out: list[dict[str, str]] = []
+        self._describer = describer
         self._mode = mode
         self._table = table
         self._sidecar = sidecar
+        self._overwrite = overwrite
         self._results = JsonStream(ctx, "results") if json else None
 
-    def all(self, paths: Sequence[Path]) -> None:
+    @property
+    def found_no_picture(self) -> bool:
+        """Whether there were files or folders, but no picture among them."""
+        return not self.captioned and bool(self._folders.skipped or self._left_out)
+
+    def all(self) -> None:
         """Describe everything. Ctrl-C stops it; what was delivered stays."""
-        total = sum(1 for _ in find_pictures(paths))
-        pictures = find_pictures(paths)
+        total = sum(1 for _ in Folders(self._paths))
+        pictures = iter(self._folders)
+        failure: Exception | None = None
         try:
             with progress("Captioning", "images") as reporter:
                 while chunk := list(islice(pictures, BATCH)):
-                    for path, outcome in zip(chunk, self._describe(chunk), strict=True):
+                    for path, outcome in zip(chunk, self._describer(chunk), strict=True):
                         self._deliver(path, outcome, alone=total == 1)
-                    reporter.update(self.done, max(total, self.done))
+                    done = self.captioned + self.rejected
+                    reporter.update(done, max(total, done))
         except KeyboardInterrupt:
             say("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            failure = error
+            raise
         finally:
-            if self._results is not None:
-                self._results.end(captioned=self.done - self.rejected, rejected=self.rejected)
+            self._end(failure)
+
+    def _end(self, failure: Exception | None) -> None:
+        if self.kept:
+            say(f"Kept {count(self.kept, 'text')} that had been there; --overwrite replaces them.")
+        if self._folders.skipped:
+            say(f"Skipped as no pictures: {describe_skipped(self._folders.skipped)}.")
+        if self._results is not None:
+            self._results.end(
+                captioned=self.captioned,
+                rejected=self.rejected,
+                kept=self.kept,
+                skipped=dict(self._folders.skipped.most_common()),
+                left_out=self._left_out,
+                **({} if failure is None else error_document(*describe(failure))),
+            )
+
+    def _reject_folder(self, folder: Path, error: OSError) -> None:
+        self._reject(folder, FileRejected("folder_unreadable", f"The folder cannot be read: {error.strerror}."), [])
+
+    def _leave_out(self, folder: Path, reason: str) -> None:
+        self._left_out.append({"path": real_path(folder), "reason": reason})
+        say(f"Left out {shown(folder)}: {reason}.")
 
     def _deliver(self, path: Path, outcome: Captions | Exception, *, alone: bool) -> None:
-        self.done += 1
-        document: dict[str, Any] = {"path": shown(path), "mode": self._mode, "captions": []}
         if isinstance(outcome, Exception):
-            self.rejected += 1
-            say(f"visem: {shown(path)}: {outcome}")
-            document |= {"mode": None, "code": getattr(outcome, "code", "image_unreadable"), "reason": str(outcome)}
-        else:
-            from app import convert
+            self._reject(path, outcome, [])
+            return
+        from app import convert
 
-            answers = [convert.caption(one) for one in outcome]
-            document |= {"captions": [one.model_dump(mode="json") for one in answers], "code": None, "reason": None}
-            if self._table is not None:
-                for one in answers:
-                    figures = (one.score, one.similarity, one.fluency, one.confidence)
-                    texts = ("" if figure is None else f"{figure:.4f}" for figure in figures)
-                    self._table.writerow([shown(path), one.text, *texts])
-            if self._sidecar and answers:
-                path.with_name(path.name + SIDECAR).write_text(answers[0].text + "\n", encoding="utf-8")
-            if self._results is None and self._table is None and not self._sidecar:
-                if not alone:
-                    write(f"{shown(path)}\n")
-                print_rows(("similarity", "caption"), [[f"{one.similarity:.3f}", one.text] for one in answers])
+        answers = [convert.caption(one) for one in outcome]
+        if self._sidecar and answers:
+            try:
+                self._write_sidecar(path, answers[0].text)
+            except OSError as error:
+                reason = f"{path.name[:40]}…{SIDECAR} cannot be written: {error.strerror}."
+                self._reject(path, FileRejected("sidecar_unwritable", reason), answers)
+                return
+        self.captioned += 1
+        if self._table is not None:
+            for one in answers:
+                figures = (one.score, one.similarity, one.fluency, one.confidence)
+                texts = ("" if figure is None else f"{figure:.4f}" for figure in figures)
+                self._table.writerow([_path_cell(path), _text_cell(one.text), *texts])
+        if self._results is None and self._table is None and not self._sidecar:
+            if not alone:
+                write(f"{shown(path)}\n")
+            print_rows(("similarity", "caption"), [[f"{one.similarity:.3f}", one.text] for one in answers])
+        self._report(path, answers, None)
+
+    def _write_sidecar(self, path: Path, text: str) -> None:
+        sidecar = path.with_name(path.name + SIDECAR)
+        try:
+            with sidecar.open("w" if self._overwrite else "x", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except FileExistsError:
+            self.kept += 1
+
+    def _reject(self, path: Path, error: Exception, answers: Sequence[Any]) -> None:
+        self.rejected += 1
+        say(f"visem: {shown(path)}: {error}")
+        self._report(path, answers, error)
+
+    def _report(self, path: Path, answers: Sequence[Any], error: Exception | None) -> None:
         if self._results is not None:
-            self._results.add(document)
+            self._results.add(
+                {
+                    "path": real_path(path),
+                    "mode": self._mode if error is None else None,
+                    "captions": [one.model_dump(mode="json") for one in answers],
+                    "code": None if error is None else getattr(error, "code", "image_unreadable"),
+                    "reason": None if error is None else str(error),
+                }
+            )
+
+
+def _path_cell(path: Path) -> str:
+    """A path for a table: spreadsheets must not take it for a formula."""
+    text = real_path(path)
+    return f"./{text}" if text.startswith(_FORMULA) else text
+
+
+def _text_cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _generator(settings: Settings, options: CaptionOptions) -> Describer:

@@ -53,6 +53,11 @@ def shown(path: Path | str) -> str:
     return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
+def real_path(path: Path | str) -> str:
+    r"""A path for programs: as it is; of bytes that are no UTF-8 each becomes `\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def printable(text: str) -> str:
     r"""Text without characters that would move the cursor or colour the terminal: those become `\x1b`."""
     if text.isprintable():

@@ -140,4 +140,5 @@ def test_an_error_on_the_way_is_the_end_of_the_document(
     outcome = run("add", write_pictures(tmp_path / "photos", 3), "--json")
     assert outcome.status == 1
     assert outcome.document["created"] == 0
+    assert outcome.document["error"] == {"code": "system_error", "message": "No space left on device."}
     assert outcome.stderr.splitlines()[-1] == "visem: No space left on device."

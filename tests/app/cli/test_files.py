@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.files import FileRejected, find_pictures, read_file
+from app.cli.files import FileRejected, read_file
+from app.cli.folders import Folders, describe_skipped
 
 
 def touch(path: Path) -> Path:
@@ -20,12 +21,12 @@ def test_folders_are_searched_at_any_depth_in_order(tmp_path: Path) -> None:
     expected = [touch(tmp_path / name) for name in ("a.jpg", "b.PNG", "x/c.webp", "x/y/d.HEIC", "z/e.tiff")]
     for name in ("notes.txt", "jpg", "x/archive.zip", ".hidden.jpg", ".cache/f.jpg", "x/.g/h.jpg"):
         touch(tmp_path / name)
-    assert list(find_pictures([tmp_path])) == expected
+    assert list(Folders([tmp_path])) == expected
 
 
 def test_named_files_are_taken_whatever_they_are_called(tmp_path: Path) -> None:
     names = [touch(tmp_path / name) for name in ("notes.txt", ".hidden.jpg", "picture")]
-    assert list(find_pictures(names)) == names
+    assert list(Folders(names)) == names
 
 
 def test_loops_of_links_end_and_no_folder_comes_twice(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_loops_of_links_end_and_no_folder_comes_twice(tmp_path: Path) -> None:
     (tmp_path / "photos" / "again").symlink_to(tmp_path / "photos")
     (tmp_path / "photos" / "up").symlink_to(tmp_path)
     (tmp_path / "photos" / "self").symlink_to("self")
-    assert list(find_pictures([tmp_path / "photos", tmp_path / "photos"])) == [picture]
+    assert list(Folders([tmp_path / "photos", tmp_path / "photos"])) == [picture]
 
 
 def test_linked_folders_and_files_are_followed(tmp_path: Path) -> None:
@@ -43,20 +44,20 @@ def test_linked_folders_and_files_are_followed(tmp_path: Path) -> None:
     photos.mkdir()
     (photos / "linked").symlink_to(tmp_path / "elsewhere")
     (photos / "c.jpg").symlink_to(tmp_path / "b.bin")
-    assert list(find_pictures([photos])) == [photos / "c.jpg", photos / "linked" / "a.jpg"]
+    assert list(Folders([photos])) == [photos / "c.jpg", photos / "linked" / "a.jpg"]
 
 
 def test_the_library_is_not_searched(tmp_path: Path) -> None:
     picture = touch(tmp_path / "a.jpg")
     touch(tmp_path / "library" / "thumbnails" / "b.jpg")
-    assert list(find_pictures([tmp_path], without=tmp_path / "library")) == [picture]
-    assert next(find_pictures([tmp_path], without=tmp_path / "nothing")) == picture
+    assert list(Folders([tmp_path], without=tmp_path / "library")) == [picture]
+    assert next(iter(Folders([tmp_path], without=tmp_path / "nothing"))) == picture
 
 
 def test_names_need_not_be_text(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     Path(os.fsdecode(path)).write_bytes(b"x")
-    (found,) = find_pictures([tmp_path])
+    (found,) = Folders([tmp_path])
     assert os.fsencode(found) == path
     assert read_file(found, 10) == b"x"
 
@@ -66,7 +67,7 @@ def test_very_deep_folders(tmp_path: Path) -> None:
     for _ in range(300):
         folder /= "d"
     touch(folder / "a.jpg")
-    assert len(list(find_pictures([tmp_path]))) == 1
+    assert len(list(Folders([tmp_path]))) == 1
 
 
 def test_folders_that_cannot_be_read_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,7 @@ def test_folders_that_cannot_be_read_are_reported(tmp_path: Path, monkeypatch: p
     (tmp_path / "gone").mkdir()
     touch(tmp_path / "z" / "b.jpg")
     failed: list[Path] = []
-    found = find_pictures([tmp_path], on_error=lambda path, error: failed.append(path))
+    found = iter(Folders([tmp_path], on_error=lambda path, error: failed.append(path)))
     assert next(found) == kept
     (tmp_path / "gone").rmdir()
     assert list(found) == [tmp_path / "z" / "b.jpg"]
@@ -94,8 +95,36 @@ def test_too_large_files_are_not_read(tmp_path: Path) -> None:
 def test_what_is_no_file_is_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "nowhere.jpg").symlink_to("gone")
-    for path in find_pictures([tmp_path]):
+    for path in Folders([tmp_path]):
         with pytest.raises(FileRejected) as caught:
             read_file(path, 100)
         assert caught.value.code == "file_unreadable"
-    assert len(list(find_pictures([tmp_path]))) == 2
+    assert len(list(Folders([tmp_path]))) == 2
+
+
+def test_every_ending_of_a_picture_counts_and_none_at_all_by_content(tmp_path: Path) -> None:
+    names = ("a.HIF", "b.apng", "c.mpo", "d.CR2", "e.nef", "f.jxl", "g.heics")
+    expected = [touch(tmp_path / name) for name in names]
+    expected.append(touch(tmp_path / "h"))
+    expected[-1].write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    for name in ("notes.txt", "film.mov", "more.TXT", "README", "archive.tar.gz"):
+        touch(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe")
+    folders = Folders([tmp_path])
+    assert list(folders) == expected
+    assert folders.skipped == {".txt": 2, ".mov": 1, "": 2, ".gz": 1}
+    assert describe_skipped(folders.skipped) == "2 without ending, 2 .txt, 1 .gz, 1 .mov"
+
+
+def test_what_others_keep_in_folders_is_left_out_and_said(tmp_path: Path) -> None:
+    picture = touch(tmp_path / "a.jpg")
+    others = ("@eaDir", "#recycle", "$RECYCLE.BIN", "Catalog Previews.lrdata", "old library")
+    for name in others:
+        touch(tmp_path / "x" / name / "b.jpg")
+    touch(tmp_path / "x" / "old library" / "catalog.sqlite")
+    touch(tmp_path / "x" / "old library" / "content" / "ab" / "c.jpg")
+    told: dict[str, str] = {}
+    assert list(Folders([tmp_path], on_left_out=lambda path, why: told.update({path.name: why}))) == [picture]
+    assert told.keys() == set(others)
+    assert told["old library"] == "a library of Visem"
+    assert list(Folders([tmp_path / "x" / "@eaDir"])) == [tmp_path / "x" / "@eaDir" / "b.jpg"], "it is named itself"

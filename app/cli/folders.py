@@ -1,0 +1,139 @@
+"""What lies in folders: the files that may be pictures, what is skipped, and what is left out as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+_IMAGES = (
+    "apng avif avifs bmp dib gif heic heics heif heifs hif jfi jfif jpe jpeg jpg jxl mpo png tif tiff webp "
+    # camera raw
+    "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
+)
+PICTURE_ENDINGS = frozenset(f".{ending}" for ending in _IMAGES.split())
+"""Endings of the files that are taken out of folders, in lower case. What a file is, its content decides."""
+
+_NO_PHOTOGRAPHS = {
+    "@eadir": "thumbnails of a NAS",
+    "#recycle": "deleted files of a NAS",
+    "@recycle": "deleted files of a NAS",
+    "#snapshot": "snapshots of a NAS",
+    "@__thumb": "thumbnails of a NAS",
+    "$recycle.bin": "deleted files of Windows",
+    "system volume information": "system files of Windows",
+    "lost+found": "fragments of a file system",
+}
+_PREVIEWS = (".lrdata", "previews of Lightroom")
+_LIBRARY_FILE, _LIBRARY_FOLDER = "catalog.sqlite", "content"
+
+_PEEK = 64
+"""Bytes by which a file without an ending is told to be a picture."""
+
+
+class Folders:
+    """A pass over files, whatever they are called, and the pictures in folders, at any depth.
+
+    In folders, hidden files and folders are skipped. Links are followed, but no folder is entered twice, so that loops
+    end. The order is that of `paths`, and alphabetical in a folder. `on_error` is told of folders that cannot be read,
+    and `on_left_out` of those that hold no photographs of anybody, and why. A library of Visem is one of them;
+    `without` is the one that is in use, and left out without a word.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        without: Path | None = None,
+        on_error: Callable[[Path, OSError], None] = lambda path, error: None,
+        on_left_out: Callable[[Path, str], None] = lambda path, reason: None,
+    ) -> None:
+        self.skipped: Counter[str] = Counter()
+        """How many files of each ending, in lower case, were passed by as no pictures; grows with the iteration."""
+        self._paths = paths
+        self._on_error = on_error
+        self._on_left_out = on_left_out
+        self._entered: set[tuple[int, int]] = set()
+        if without is not None and without.exists():
+            self._entered.add(_identity(without))
+
+    def __iter__(self) -> Iterator[Path]:
+        for path in self._paths:
+            if path.is_dir():
+                yield from self._walk(path)
+            else:
+                yield path
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        waiting = [folder]  # a stack instead of recursion: folders may be nested deeper than Python's stack
+        while waiting:
+            folder = waiting.pop()
+            try:
+                identity = _identity(folder)
+                if identity in self._entered:
+                    continue
+                self._entered.add(identity)
+                with os.scandir(folder) as entries:
+                    listed = [entry for entry in entries if not entry.name.startswith(".")]
+            except OSError as error:
+                self._on_error(folder, error)
+                continue
+            names = {entry.name for entry in listed}
+            if _LIBRARY_FILE in names and _LIBRARY_FOLDER in names:
+                self._on_left_out(folder, "a library of Visem")
+                continue
+            folders: list[Path] = []
+            for entry in sorted(listed, key=lambda entry: entry.name):
+                path = folder / entry.name
+                if not _is_folder(entry):
+                    if self._is_picture(path):
+                        yield path
+                elif (reason := _reason_to_leave_out(entry.name)) is not None:
+                    self._on_left_out(path, reason)
+                else:
+                    folders.append(path)
+            waiting += reversed(folders)
+
+    def _is_picture(self, path: Path) -> bool:
+        ending = path.suffix.lower()
+        if ending in PICTURE_ENDINGS or (not ending and _begins_as_picture(path)):
+            return True
+        self.skipped[ending] += 1
+        return False
+
+
+def describe_skipped(skipped: Counter[str]) -> str:
+    """`3 .txt, 1 without ending`, the most frequent first."""
+    return ", ".join(f"{number:,} {ending or 'without ending'}" for ending, number in skipped.most_common())
+
+
+def _reason_to_leave_out(name: str) -> str | None:
+    lower = name.lower()
+    return _PREVIEWS[1] if lower.endswith(_PREVIEWS[0]) else _NO_PHOTOGRAPHS.get(lower)
+
+
+def _begins_as_picture(path: Path) -> bool:
+    from model.errors import ImageError
+    from model.images.formats import identify
+
+    try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return False
+        with path.open("rb") as file:
+            identify(file.read(_PEEK))
+    except (OSError, ImageError):
+        return False
+    return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, for one: reading it will say so
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
