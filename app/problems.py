@@ -72,6 +72,7 @@ _KINDS = (
     ProblemKind("content_missing", 500, "Content missing", "The file of an image is gone from the disk of the service."),
     ProblemKind("storage_failed", 507, "Storage failed", "The disk is full or failed. What was not acknowledged was not stored."),
     ProblemKind("catalog_unsupported", 500, "Catalog unsupported", "The library has a schema which this version does not know."),
+    ProblemKind("engine_unsupported", 500, "Engine unsupported", "The settings put a part of the library on an engine which this version does not have."),
     ProblemKind("library_error", 500, "Library error", "The library could not do what was asked of it; the log has the details."),
     ProblemKind("catalog_corrupted", 500, "Catalog corrupted", "The catalog of the library is damaged. Restore it from a backup."),
     ProblemKind("space_mismatch", 503, "Space mismatch", "The library was embedded with another model bundle than the one in use. Restart with it, or run `visem reindex`."),

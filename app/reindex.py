@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.concepts import name_concepts
+from app.libraries import open_library
 from app.pictures import load_picture
 from app.service import library_space
 from app.settings import Settings
-from index import Library
 from model.errors import TextError
 from model.images import ImageLimits
 from model.space import JointSpace
@@ -41,7 +41,7 @@ def reindex(
     """
     joint_space = space or JointSpace.load(settings.bundle, device=settings.device)
     with (
-        Library.open_for_reindex(settings.library) as library,
+        open_library(settings) as library,
         ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode") as decoders,
     ):
 

@@ -14,6 +14,7 @@ from app.cache import Vector
 from app.concepts import name_concepts
 from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
+from app.libraries import open_library
 from app.mapping import Map, draw_map
 from app.marks import Marks
 from app.metadata import check_metadata, merge_patch
@@ -75,7 +76,7 @@ class Service:
         """
         if space is None:
             space = JointSpace.load(settings.bundle, device=settings.device)
-        library = Library.open(settings.library, library_space(space))
+        library = open_library(settings, library_space(space))
         library.describe(partial(name_concepts, space))
         service = cls(space, library, settings)
         service.captions_stored.finish()

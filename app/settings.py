@@ -33,6 +33,21 @@ class Settings(BaseSettings):
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     library: Path = Field(Path("library"), description="Directory of the library. Created when absent.")
+    catalog: str | None = Field(
+        None,
+        repr=False,
+        description="URL of the catalog; in the library's directory when unset, the only place so far.",
+    )
+    vectors: str | None = Field(
+        None,
+        repr=False,
+        description="URL of the vector engine; in the library's directory when unset, the only place so far.",
+    )
+    content: str | None = Field(
+        None,
+        repr=False,
+        description="URL of the image files; in the library's directory when unset, the only place so far.",
+    )
     bundle: Path | None = Field(None, description="Directory of the model bundle; the shipped one when unset.")
     device: str = Field(
         "auto",

@@ -8,6 +8,7 @@ from index.errors import (
     CatalogCorrupted,
     CatalogUnsupported,
     ContentMissing,
+    EngineUnsupported,
     InvalidCursor,
     InvalidFilter,
     InvalidMetadata,
@@ -23,6 +24,7 @@ from index.errors import (
     StorageFailed,
 )
 from index.library import Library
+from index.opening import LibraryConfig, open_library
 from index.thumbnails import render_thumbnail
 from index.types import (
     Added,
@@ -54,6 +56,7 @@ __all__ = [
     "Content",
     "ContentKind",
     "ContentMissing",
+    "EngineUnsupported",
     "Filters",
     "Hit",
     "ImageFile",
@@ -67,6 +70,7 @@ __all__ = [
     "Library",
     "LibraryBusy",
     "LibraryClosed",
+    "LibraryConfig",
     "LibraryError",
     "LibraryNotFound",
     "LibraryStats",
@@ -83,5 +87,6 @@ __all__ = [
     "StorageFailed",
     "Target",
     "fingerprint",
+    "open_library",
     "render_thumbnail",
 ]

@@ -15,7 +15,8 @@
      ├─ ContentMissing        content_missing       a record's file is gone
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
-     └─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
+     ├─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
+     └─ EngineUnsupported     engine_unsupported    a part of the library is to be on an engine that is not there
 
 `code` is stable: clients may compare it. The message says what happened and what to do about it.
 """
@@ -176,3 +177,18 @@ class CatalogUnsupported(LibraryError):
     """The catalog has another schema version, or lives in an unsupported kind of database."""
 
     code = "catalog_unsupported"
+
+
+class EngineUnsupported(LibraryError):
+    """A part of the library is to be on an engine that this build does not have."""
+
+    code = "engine_unsupported"
+
+    def __init__(self, part: Literal["catalog", "vectors", "content"], url: str, present: str) -> None:
+        scheme, separator, _ = url.partition("://")  # the rest may hold a password
+        given = f"{scheme}://…" if separator else "something that is no URL"
+        super().__init__(
+            f"VISEM_{part.upper()} is {given}, but this build has no such engine yet. "
+            f"There is {present}: change the setting."
+        )
+        self.part = part

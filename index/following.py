@@ -1,24 +1,23 @@
-"""A vector index in memory that follows one collection of the catalog."""
+"""The `VectorIndex` on FAISS: an index in memory that follows one collection of the catalog."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from index.errors import LibraryError
 from index.files import remove_unfinished
-from index.interfaces import Catalog, ChangeBatch, Collection, Position, VectorIndex
+from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
 from index.locks import ReadWriteLock
 from index.snapshots import SnapshotHeader, read_header, read_snapshot, write_snapshot
-from index.types import IndexStats, Keys, Vectors
+from index.types import IndexStats, Vectors
+from index.vectors import EXACT_UP_TO, FaissIndex
 
 _SNAPSHOT_EVERY = 10_000  # additions by this process between two snapshots, at least
 _WORTHWHILE = 0.01  # a snapshot on close pays if more than this share of the keys would be replayed without it
@@ -27,12 +26,8 @@ _GRACE = 3600.0  # seconds after which an unfinished snapshot has no writer any 
 _log = logging.getLogger(__name__)
 
 
-class GenerationChanged(Exception):  # noqa: N818 (a signal inside this package, not an error)
-    """All vectors were replaced since the caller looked at the catalog."""
-
-
-class FollowingIndex:
-    """The nearest neighbours of one collection, as of the last `refresh`. Thread-safe.
+class FaissVectorIndex:
+    """The nearest neighbours of one collection; see `VectorIndex`. Thread-safe.
 
     Nothing is loaded before the first `refresh`: the snapshot if it fits the catalog, else everything from
     the catalog.
@@ -43,22 +38,21 @@ class FollowingIndex:
         catalog: Catalog,
         collection: Collection[Any],
         snapshot: Path,
-        make: Callable[[int], VectorIndex],
-        restore: Callable[[npt.NDArray[np.uint8], float], VectorIndex],
+        exact_up_to: int = EXACT_UP_TO,
     ) -> None:
-        """Follow `collection`; `make` takes a dimension, `restore` a snapshot's payload and its recall."""
+        """Follow `collection`, with a snapshot in this file; up to `exact_up_to` vectors the search is exhaustive."""
         self._catalog = catalog
         self._collection = collection
         self._snapshot = snapshot
-        self._make = make
-        self._restore = restore
+        self._exact_up_to = exact_up_to
         self._feed = collection.feed()
         self._refreshing = threading.Lock()
         self._saving = threading.Lock()
         self._lock = ReadWriteLock()  # guards the three below
-        self._index: VectorIndex | None = None
+        self._index: FaissIndex | None = None
         self._position: Position | None = None
         self._dimension = 0
+        self._closed = False
         self._unsaved = 0  # additions by this process since it last wrote a snapshot; an estimate
 
     def refresh(self) -> None:
@@ -71,18 +65,19 @@ class FollowingIndex:
                 self._position = None
                 self._replay()
 
-    def search(
-        self, vector: Vectors, generation: int, k: int, allowed: Keys | None, excluded: Keys | None
-    ) -> tuple[Vectors, Keys]:
-        """Search as `VectorIndex` does; GenerationChanged unless the vectors are those of `generation`."""
+    def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
+        """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged."""
+        collection = self._collection
+        allowed = collection.keys(where.filters, where.concepts) if where.filters or where.concepts else None
+        excluded = collection.keys_of(where.exclude)
         with self._lock.read():
             if self._index is None or self._position is None or self._position.generation != generation:
                 raise GenerationChanged
-            return self._index.search(vector, k, allowed, excluded)
-
-    def __len__(self) -> int:
-        with self._lock.read():
-            return len(self._loaded())
+            scores, keys = self._index.search(vector, k, allowed, excluded)
+            total = len(self._index) - len(excluded)
+        if allowed is not None:
+            total = len(allowed) - int(np.isin(excluded, allowed).sum())
+        return Nearest(scores, keys, total)
 
     def stats(self) -> IndexStats:
         """Return kind, size and recall, as of now."""
@@ -114,7 +109,10 @@ class FollowingIndex:
         return found
 
     def close(self) -> None:
-        """Write a snapshot if that saves the next start a good deal of work, and stop following."""
+        """Write a snapshot if that saves the next start a good deal of work, and stop following. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             remove_unfinished(self._snapshot.parent, time.time() - _GRACE)
             if self._is_worthwhile():
@@ -137,7 +135,7 @@ class FollowingIndex:
                 None,
             )  # if this fails half-way, everything is loaded again
             if batch.reset:
-                self._index, self._dimension = self._make(batch.dimension), batch.dimension
+                self._index, self._dimension = FaissIndex(batch.dimension, self._exact_up_to), batch.dimension
             elif position is None:
                 raise RuntimeError("The feed must start with a reset.")
             index = self._loaded()
@@ -163,7 +161,7 @@ class FollowingIndex:
             _log.info("The vector index %s is not of this catalog; it is rebuilt.", self._snapshot)
             return False
         try:
-            index = self._restore(payload, header.recall)
+            index = FaissIndex.deserialize(payload, self._exact_up_to, recall=header.recall)
         except RuntimeError as error:  # whole, but of a version of FAISS that this one does not read
             _log.warning("The vector index %s cannot be loaded; it is rebuilt: %s", self._snapshot, error)
             return False
@@ -238,7 +236,7 @@ class FollowingIndex:
             feed.close()
         return []
 
-    def _loaded(self) -> VectorIndex:
+    def _loaded(self) -> FaissIndex:
         if self._index is None:
             raise RuntimeError("The index is used before its first refresh.")
         return self._index

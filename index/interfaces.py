@@ -12,11 +12,8 @@ take the places of SQLite, FAISS and a directory. Two rules bind every implement
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from index.types import (
     Added,
@@ -25,6 +22,7 @@ from index.types import (
     ContentKind,
     Filters,
     ImageRecord,
+    IndexStats,
     Keys,
     Metadata,
     NameConcepts,
@@ -200,42 +198,64 @@ class Catalog(Protocol):
         """Finish the writes under way and give up every connection. Closing twice does no harm."""
 
 
+class GenerationChanged(Exception):  # noqa: N818 (a signal inside this package, not an error)
+    """All vectors were replaced since the caller looked at the catalog."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which records a search may find: metadata and concepts that they must have, and ids to leave out.
+
+    These are plain values. An engine scans, probes, pushes them down, or asks the catalog which keys match.
+    """
+
+    filters: Filters = field(default_factory=dict)
+    concepts: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The answer of a search: scores and keys, both (r,), descending, ties by key.
+
+    `total` is how many records the search ranged over: those that match and are not left out.
+    """
+
+    scores: Vectors
+    keys: Keys
+    total: int
+
+
 class VectorIndex(Protocol):
-    """Nearest neighbours by cosine. Not for a writer and others at once: the caller locks."""
+    """Nearest neighbours by cosine in one collection of the catalog, which the index follows. Thread-safe.
 
-    @property
-    def kind(self) -> str:
-        """What it is: `exact`, `ivf`, …"""
+    It is derived: whatever happens to it, it comes back from the catalog. How it searches, what it keeps on a disk or
+    on another machine, and how many of the true nearest it finds are its own business; `stats` tells. Besides what each
+    names, all methods may raise the errors of the catalog.
+    """
 
-    @property
-    def recall(self) -> float:
-        """Recall@10 against the exact result, as measured when the structure was built."""
+    def refresh(self) -> None:
+        """Take over everything that was committed before this call, by whatever process."""
 
-    def __len__(self) -> int: ...
+    def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
+        """Return the k nearest to a unit vector (D,), as of the last `refresh` or later.
 
-    def add(self, keys: Keys, vectors: Vectors) -> None:
-        """Add unit rows (n, D) under new keys."""
-
-    def remove(self, keys: Keys) -> None:
-        """Remove these keys; unknown ones do no harm."""
-
-    def search(
-        self, vector: Vectors, k: int, allowed: Keys | None = None, excluded: Keys | None = None
-    ) -> tuple[Vectors, Keys]:
-        """Return scores and keys, both (r,), r <= k, of the nearest to (D,): descending, ties by key.
-
-        `allowed` keys are searched exactly; `excluded` ones never come back. A pair of vectors always has the
-        same score, bit for bit.
+        Scores are those of `index.scoring.cosines`: a pair of vectors always has the same, bit for bit. With filters or
+        concepts the search is exact. Ids in `exclude` that do not exist do no harm. GenerationChanged unless the
+        vectors are those of this `generation` of the catalog.
         """
 
-    def keys(self) -> Keys:
-        """Return all keys, ascending."""
+    def stats(self) -> IndexStats:
+        """Return what kind of index it is, how many vectors it has, and its recall, as of now."""
 
-    def vectors(self, keys: Keys) -> Vectors:
-        """Return the vectors (n, D) of keys that are all there."""
+    def added(self, count: int) -> None:
+        """Hear that this process has added so many records; for an index that saves itself now and then."""
 
-    def serialize(self) -> npt.NDArray[np.uint8]:
-        """Return the index as bytes, for a snapshot."""
+    def problems(self) -> list[str]:
+        """Return how the index differs from the catalog: sentences, or nothing."""
+
+    def close(self) -> None:
+        """Stop following and give up every connection. Closing twice does no harm."""
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,35 @@
 """A library: catalog, vector indexes and content files as one thing that cannot disagree with itself.
 
-    root/catalog.sqlite          every record and every vector: the one source of truth
-    root/content/, thumbnails/   the files, named by their SHA-256
-    root/index/                  snapshots of the vector indexes; may be deleted at any time
-
-Order is what keeps the three together. Files are durable before the record that names them is written, and go
-after it is deleted; whoever writes a record makes sure, while nobody else can write, that its files are
-(still) there; whoever removes a file makes sure in the same way that no record names it. The vector indexes
-follow the catalog's log.
+The catalog is the one source of truth. Order is what keeps the three together. Files are durable before the record that
+names them is written, and go after it is deleted; whoever writes a record makes sure, while nobody else can write, that
+its files are (still) there; whoever removes a file makes sure in the same way that no record names it. The vector
+indexes follow the catalog's log. What the parts are made of is the business of `index.opening`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy.typing as npt
-from sqlalchemy import URL
 
 from index import maintenance, thumbnails
-from index.catalog import open_catalog
 from index.concepts import checked_words
-from index.content import DirectoryContentStore
 from index.cursors import ListCursor, fingerprint
 from index.drafts import checked_text, image_draft, sentence_draft
 from index.encoding import unit_vector
-from index.errors import ContentMissing, LibraryError, LibraryNotFound, SpaceMismatch
-from index.following import FollowingIndex, GenerationChanged
-from index.interfaces import Catalog, CatalogState, Collection, ContentStore
+from index.errors import ContentMissing, LibraryError, SpaceMismatch
+from index.interfaces import (
+    Catalog,
+    CatalogState,
+    Collection,
+    ContentStore,
+    GenerationChanged,
+    VectorIndex,
+    Where,
+)
 from index.locks import Gate
 from index.metadata import checked_filters
 from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
@@ -53,7 +52,6 @@ from index.types import (
     Target,
     Vectors,
 )
-from index.vectors import EXACT_UP_TO, FaissIndex
 
 
 class Library:
@@ -63,67 +61,13 @@ class Library:
     LibraryClosed. Besides what each names, all may raise LibraryBusy, StorageFailed and CatalogCorrupted.
     """
 
-    def __init__(self, root: Path, catalog: Catalog, content: ContentStore, exact_up_to: int) -> None:
-        """Put a library together from its parts; `Library.open` is the usual way to get one."""
+    def __init__(self, catalog: Catalog, content: ContentStore, indexes: Mapping[Target, VectorIndex]) -> None:
+        """Put a library together from its parts, which it closes; `open_library` is the usual way to get one."""
         self._catalog = catalog
         self._content = content
+        self._indexes = indexes
         self._state = catalog.state()
         self._gate = Gate()
-        self._indexes = {
-            collection.target: FollowingIndex(
-                catalog,
-                collection,
-                root / "index" / f"{collection.target}.faiss",
-                make=lambda dimension: FaissIndex(dimension, exact_up_to),
-                restore=lambda payload, recall: FaissIndex.deserialize(payload, exact_up_to, recall=recall),
-            )
-            for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
-        }
-
-    @classmethod
-    def open(
-        cls,
-        root: Path,
-        space: Space,
-        *,
-        catalog_url: str | None = None,
-        exact_up_to: int = EXACT_UP_TO,
-    ) -> Library:
-        """Open the library in `root`, or create it for vectors of `space`.
-
-        Up to `exact_up_to` vectors of a kind are searched exhaustively. SpaceMismatch, CatalogUnsupported.
-        """
-        library = cls.open_for_reindex(root, space, catalog_url=catalog_url, exact_up_to=exact_up_to)
-        if _differ(library.space, space):
-            library.close()
-            raise SpaceMismatch(library.space, space)
-        return library
-
-    @classmethod
-    def open_for_reindex(
-        cls,
-        root: Path,
-        space: Space | None = None,
-        *,
-        catalog_url: str | None = None,
-        exact_up_to: int = EXACT_UP_TO,
-    ) -> Library:
-        """Open the library in `root` whatever space made its vectors; `library.space` tells which.
-
-        If there is none it is created for `space`; without `space`, LibraryNotFound. CatalogUnsupported.
-        """
-        path = root / "catalog.sqlite"
-        if space is None and catalog_url is None and not path.exists():
-            raise LibraryNotFound(root)
-        url = catalog_url or URL.create("sqlite", database=str(path))
-        content = DirectoryContentStore(root)
-        catalog = open_catalog(url, space, may_create=content.is_empty)
-        try:
-            maintenance.sweep(catalog, content)
-            return cls(root, catalog, content, exact_up_to)
-        except BaseException:
-            catalog.close()
-            raise
 
     @property
     def space(self) -> Space:
@@ -331,9 +275,7 @@ class Library:
             state = self._state
             query = Query(
                 vector=unit_vector(vector, state.space.dimension),
-                filters=checked_filters(filters),
-                exclude=tuple(dict.fromkeys(exclude)),
-                concepts=checked_words(concepts),
+                where=Where(checked_filters(filters), checked_words(concepts), tuple(dict.fromkeys(exclude))),
                 min_score=min_score,
             )
             collection = self._collection(target)
@@ -442,15 +384,10 @@ class Library:
     def _follow(self, state: CatalogState) -> CatalogState:
         """Return the present state after a reindex; SpaceMismatch if it changed the space."""
         current = self._catalog.state()
-        if _differ(current.space, state.space):
+        if not current.space.agrees_with(state.space):
             raise SpaceMismatch(current.space, state.space)
         self._state = current
         return current
-
-
-def _differ(one: Space, other: Space) -> bool:
-    """Tell whether vectors of the two spaces cannot be compared; the name is only for people."""
-    return (one.id, one.dimension) != (other.id, other.dimension)
 
 
 def _require_positive(name: str, value: int) -> None:

@@ -8,26 +8,23 @@ from typing import Any
 import numpy as np
 
 from index.cursors import SearchCursor, fingerprint
-from index.following import FollowingIndex
-from index.interfaces import CatalogState, Collection
-from index.types import Filters, Hit, Keys, Page, Vectors
+from index.interfaces import CatalogState, Collection, VectorIndex, Where
+from index.types import Hit, Keys, Page, Vectors
 
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: a unit vector (D,), filters, ids to leave out, concepts, and the lowest score."""
+    """What is looked for: a unit vector (D,), which records may be found, and the lowest score."""
 
     vector: Vectors
-    filters: Filters
-    exclude: tuple[str, ...]
-    concepts: tuple[str, ...]
+    where: Where
     min_score: float | None
 
     def fingerprint(self, state: CatalogState, collection: Collection[Any]) -> bytes:
         """Return what ties a cursor to this query on this catalog."""
-        filters = [part for item in self.filters.items() for part in item]
+        filters = [part for item in self.where.filters.items() for part in item]
         return fingerprint(
             state.library_id,
             str(state.generation),
@@ -36,9 +33,9 @@ class Query:
             repr(self.min_score),
             str(len(filters)),
             *filters,
-            str(len(self.concepts)),
-            *self.concepts,
-            *sorted(self.exclude),
+            str(len(self.where.concepts)),
+            *self.where.concepts,
+            *sorted(self.where.exclude),
         )
 
 
@@ -50,11 +47,12 @@ class _Window:
     keys: Keys
     start: int
     more: bool
+    total: int
 
 
 def search_page(
     collection: Collection[Any],
-    index: FollowingIndex,
+    index: VectorIndex,
     state: CatalogState,
     query: Query,
     k: int,
@@ -69,9 +67,7 @@ def search_page(
     after = SearchCursor.decode(cursor, identity) if cursor is not None else None
     for _ in range(_ATTEMPTS):
         index.refresh()
-        allowed = collection.keys(query.filters, query.concepts) if query.filters or query.concepts else None
-        excluded = collection.keys_of(query.exclude)
-        window = _window(index, state.generation, query, k, after, allowed, excluded)
+        window = _window(index, state.generation, query, k, after)
         records = collection.records(window.keys)
         if len(records) == len(window.keys):
             break
@@ -84,23 +80,16 @@ def search_page(
     return Page(
         items=hits,
         next_cursor=last.encode(identity) if last else None,
-        total=_eligible(index, allowed, excluded),
+        total=window.total,
     )
 
 
-def _window(
-    index: FollowingIndex,
-    generation: int,
-    query: Query,
-    k: int,
-    after: SearchCursor | None,
-    allowed: Keys | None,
-    excluded: Keys,
-) -> _Window:
+def _window(index: VectorIndex, generation: int, query: Query, k: int, after: SearchCursor | None) -> _Window:
     """Find the page by its place in the order; the rank in the cursor only says how deep to look."""
     depth = (after.rank if after else 0) + k + 1
     while True:
-        scores, keys = index.search(query.vector, generation, depth, allowed, excluded)
+        found = index.search(query.vector, depth, query.where, generation=generation)
+        scores, keys = found.scores, found.keys
         exhausted = len(keys) < depth
         if query.min_score is not None:
             good = scores >= np.float32(query.min_score)
@@ -111,11 +100,6 @@ def _window(
             score = np.float32(after.score)
             start = int(np.count_nonzero((scores > score) | ((scores == score) & (keys <= after.key))))
         if exhausted or len(keys) - start > k:
-            return _Window(scores[start : start + k], keys[start : start + k], start, len(keys) - start > k)
+            page = slice(start, start + k)
+            return _Window(scores[page], keys[page], start, len(keys) - start > k, found.total)
         depth *= 2
-
-
-def _eligible(index: FollowingIndex, allowed: Keys | None, excluded: Keys) -> int:
-    if allowed is None:
-        return len(index) - len(excluded)
-    return len(allowed) - int(np.isin(excluded, allowed).sum())

@@ -47,6 +47,10 @@ class Space:
     name: str
     dimension: int
 
+    def agrees_with(self, other: Space) -> bool:
+        """Tell whether vectors of the two can be compared; the name is only for people."""
+        return (self.id, self.dimension) == (other.id, other.dimension)
+
 
 class Concept(NamedTuple):
     """A word near an image, and its cosine with it."""
@@ -186,7 +190,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class IndexStats:
-    """One vector index: `kind` is `exact` or `ivf`, `recall` its measured recall@10 (1.0 if exact)."""
+    """One vector index: how it searches (`exact`, `ivf`, …), its size, and its recall@10 (1.0 if exact)."""
 
     kind: str
     size: int

@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index.scoring import best, cosines
 from index.types import Keys, Vectors
 
 EXACT_UP_TO = 50_000
@@ -32,7 +33,7 @@ _RECALL_AT = 10
 
 
 class FaissIndex:
-    """Unit vectors of `dimension` components under integer keys; see `VectorIndex`."""
+    """Unit vectors of `dimension` components under integer keys. Not for a writer and others at once."""
 
     def __init__(self, dimension: int, exact_up_to: int = EXACT_UP_TO, target_recall: float = TARGET_RECALL) -> None:
         """Make an empty index that stays exact up to this many vectors."""
@@ -101,7 +102,10 @@ class FaissIndex:
     def search(
         self, vector: Vectors, k: int, allowed: Keys | None = None, excluded: Keys | None = None
     ) -> tuple[Vectors, Keys]:
-        """Return scores and keys, both (r,), r <= k, of the nearest to (D,): descending, ties by key."""
+        """Return scores and keys, both (r,), r <= k, of the nearest to (D,): descending, ties by key.
+
+        `allowed` keys are searched exactly; `excluded` ones never come back.
+        """
         exhaustive = allowed is not None
         bitmap = self._bitmap(allowed, excluded)
         limit = len(self) if allowed is None else min(len(self), len(allowed))
@@ -123,9 +127,7 @@ class FaissIndex:
                 exhaustive = True
             else:
                 fetched = min(2 * fetched, limit)
-        scores = self._score(vector, keys)
-        order = np.lexsort((keys, -scores))[:wanted]
-        return scores[order], keys[order]
+        return best(self._score(vector, keys), keys, wanted)
 
     def keys(self) -> Keys:
         """Return all keys, ascending."""
@@ -173,13 +175,12 @@ class FaissIndex:
         return scores[0][found], keys[0][found]
 
     def _score(self, vector: Vectors, keys: Keys) -> Vectors:
-        """Return the cosines of `vector` with these keys; that of a pair is the same in any company."""
-        query = vector.astype(np.float64)
+        """Return the cosines of `vector` with these keys."""
         scores = np.empty(len(keys), dtype=np.float32)
         for start in range(0, len(keys), _SCORING_CHUNK):
-            rows = self.vectors(keys[start : start + _SCORING_CHUNK]).astype(np.float64)
-            scores[start : start + _SCORING_CHUNK] = np.einsum("nd,d->n", rows, query)
-        return np.clip(scores, -1.0, 1.0)
+            chunk = slice(start, start + _SCORING_CHUNK)
+            scores[chunk] = cosines(vector, self.vectors(keys[chunk]))
+        return scores
 
     def _bitmap(self, allowed: Keys | None, excluded: Keys | None) -> npt.NDArray[np.uint8] | None:
         """Return one bit for each key that may come back, or None for all of them."""

@@ -15,7 +15,11 @@ from PIL import Image
 from app.embedder import batched
 from app.ingest import IncomingFile
 from app.service import Service, library_space
-from index import Library, NewSentence
+from index import (
+    LibraryConfig,
+    NewSentence,
+    open_library,
+)
 from model.space import JointSpace
 
 REPEATS = 30
@@ -50,7 +54,7 @@ def ingest_rate(service: Service, count: int) -> float:
 def search_milliseconds(root: Path, space: JointSpace, size: int) -> dict[str, Any]:
     """Search latency of a library of `size` random vectors: ten hits with their records, without embedding."""
     rng = np.random.default_rng(0)
-    with Library.open(root, library_space(space)) as library:
+    with open_library(LibraryConfig(root), library_space(space)) as library:
         numbers: Iterator[int] = iter(range(size))
         for batch in batched(numbers, ADD_BATCH):
             vectors = rng.standard_normal((len(batch), space.dimension), dtype=np.float32)

@@ -28,7 +28,7 @@ def open_service(settings: Settings, *, create: bool = False) -> Iterator[Servic
 @contextmanager
 def open_library(settings: Settings) -> Iterator[Library]:
     """The library alone, whatever bundle made it, without the model. LibraryNotFound."""
-    from index import Library
+    from app import libraries
 
-    with Library.open_for_reindex(settings.library) as library:
+    with libraries.open_library(settings) as library:
         yield library

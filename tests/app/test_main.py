@@ -17,7 +17,12 @@ from pydantic import SecretStr
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
-from index import Library, Space, SpaceMismatch
+from index import (
+    LibraryConfig,
+    Space,
+    SpaceMismatch,
+    open_library,
+)
 from model.errors import BundleError
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, picture, post_images, store
@@ -73,7 +78,7 @@ def test_nothing_leaks(space: JointSpace, tmp_path: Path) -> None:
 
 def test_a_library_of_another_bundle_is_refused_by_name(space: JointSpace, tmp_path: Path) -> None:
     other = Space(id="0" * 64, name="some-other-bundle", dimension=space.dimension)
-    Library.open(tmp_path / "library", other).close()
+    open_library(LibraryConfig(tmp_path / "library"), other).close()
     before = own_threads()
     app = create_app(Settings(library=tmp_path / "library", bundle=space.bundle.path, device="cpu"))
     with pytest.raises(SpaceMismatch, match=r"some-other-bundle.*visem reindex"), TestClient(app):

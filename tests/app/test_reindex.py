@@ -11,7 +11,16 @@ from app.reindex import reindex
 from app.results import CaptionOptions
 from app.service import Service
 from app.settings import Settings
-from index import Library, LibraryNotFound, NewImage, NewSentence, Space, SpaceMismatch, render_thumbnail
+from index import (
+    LibraryConfig,
+    LibraryNotFound,
+    NewImage,
+    NewSentence,
+    Space,
+    SpaceMismatch,
+    open_library,
+    render_thumbnail,
+)
 from model.images import decode_image
 from model.space import JointSpace
 from tests.app.helpers import picture
@@ -22,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
     """Settings with a library which another bundle made."""
     old = Space(id="0" * 64, name="old-bundle", dimension=8)
     rng = np.random.default_rng(0)
-    with Library.open(tmp_path / "library", old) as library:
+    with open_library(LibraryConfig(tmp_path / "library"), old) as library:
         images = [
             NewImage(picture(seed), rng.normal(size=8), render_thumbnail(decoded.image), "image/jpeg", 64, 48)
             for seed in range(5)

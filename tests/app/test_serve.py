@@ -12,7 +12,10 @@ import urllib.request
 from pathlib import Path
 
 from app.service import library_space
-from index import Library
+from index import (
+    LibraryConfig,
+    open_library,
+)
 from model.space import JointSpace
 
 PROGRAM = """
@@ -50,7 +53,7 @@ def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
     assert output == "closed\n"
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert any(entry.get("route") == "/readyz" for entry in entries)
-    with Library.open(library, library_space(space)) as reopened:
+    with open_library(LibraryConfig(library), library_space(space)) as reopened:
         assert reopened.check() == []
 
 

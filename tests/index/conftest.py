@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from index import ContentKind, Library, NewImage, NewSentence, Space
+from index import (
+    ContentKind,
+    Library,
+    LibraryConfig,
+    NewImage,
+    NewSentence,
+    Space,
+    open_library,
+)
 
 DIMENSION = 32
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(root: Path, space: Space) -> Iterator[Library]:
-    with Library.open(root, space) as opened:
+    with open_library(LibraryConfig(root), space) as opened:
         yield opened
 
 
@@ -109,7 +117,7 @@ def copy_of(tmp_path_factory: pytest.TempPathFactory, space: Space) -> Callable[
     def copy(name: str, fill: Callable[[Library], object], root: Path) -> None:
         if name not in templates:
             templates[name] = tmp_path_factory.mktemp("templates") / name
-            with Library.open(templates[name], space) as library:
+            with open_library(LibraryConfig(templates[name]), space) as library:
                 fill(library)
         shutil.copytree(templates[name], root)
 

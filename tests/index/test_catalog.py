@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 import index
-from index import Library, LibraryError, NewImage, NewSentence, Space
+from index import (
+    Library,
+    LibraryConfig,
+    LibraryError,
+    NewImage,
+    NewSentence,
+    Space,
+    open_library,
+)
 from index.catalog import open_catalog
 from index.database import Database
 
@@ -28,7 +36,7 @@ def test_a_file_that_is_no_database_is_named(root: Path, space: Space, content: 
     root.mkdir()
     (root / "catalog.sqlite").write_bytes(content)
     with pytest.raises(index.CatalogCorrupted, match=r"catalog\.sqlite") as caught:
-        Library.open(root, space)
+        open_library(LibraryConfig(root), space)
     assert caught.value.path == root / "catalog.sqlite"
     assert (root / "catalog.sqlite").read_bytes() == content
 
@@ -37,11 +45,11 @@ def test_the_database_of_something_else_is_refused(root: Path, space: Space) -> 
     root.mkdir()
     execute(root, "CREATE TABLE songs (title TEXT)")
     with pytest.raises(index.CatalogCorrupted, match="something else"):
-        Library.open(root, space)
+        open_library(LibraryConfig(root), space)
 
 
 def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(60)])
     path = root / "catalog.sqlite"
     data = bytearray(path.read_bytes())
@@ -49,21 +57,21 @@ def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Imag
         data[start : start + 600] = b"\xff" * 600
     path.write_bytes(data)
     with pytest.raises(index.CatalogCorrupted, match=r"catalog\.sqlite"):
-        Library.open(root, space)
+        open_library(LibraryConfig(root), space)
 
 
 def test_a_newer_schema_is_refused_with_both_versions(root: Path, space: Space) -> None:
-    Library.open(root, space).close()
+    open_library(LibraryConfig(root), space).close()
     execute(root, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
     with pytest.raises(index.CatalogUnsupported, match=r"version 3.*version 2"):
-        Library.open(root, space)
+        open_library(LibraryConfig(root), space)
 
 
 def test_a_catalog_that_lost_a_table_is_refused(root: Path, space: Space) -> None:
-    Library.open(root, space).close()
+    open_library(LibraryConfig(root), space).close()
     execute(root, "DROP TABLE deletions")
     with pytest.raises(index.CatalogCorrupted, match="deletions"):
-        Library.open(root, space)
+        open_library(LibraryConfig(root), space)
 
 
 @pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://", "nonsense"])
@@ -74,11 +82,11 @@ def test_other_databases_are_not_supported_yet(url: str, space: Space) -> None:
 
 def test_a_catalog_may_live_elsewhere(root: Path, tmp_path: Path, space: Space, image: Image) -> None:
     url = f"sqlite:///{tmp_path}/elsewhere.db"
-    with Library.open(root, space, catalog_url=url) as library:
+    with open_library(LibraryConfig(root, catalog=url), space) as library:
         library.add_images([image(1)])
     assert (tmp_path / "elsewhere.db").exists()
     assert not (root / "catalog.sqlite").exists()
-    with Library.open_for_reindex(root, catalog_url=url) as library:
+    with open_library(LibraryConfig(root, catalog=url)) as library:
         assert library.count("images") == 1
 
 
@@ -86,7 +94,10 @@ def test_a_write_waits_for_another_process_and_then_gives_up(
     root: Path, space: Space, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Database.__init__, "__defaults__", (0.2,))
-    with Library.open(root, space) as library, closing(sqlite3.connect(root / "catalog.sqlite")) as other:
+    with (
+        open_library(LibraryConfig(root), space) as library,
+        closing(sqlite3.connect(root / "catalog.sqlite")) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(index.LibraryBusy):
             library.add_images([image(1)])
@@ -97,7 +108,7 @@ def test_a_write_waits_for_another_process_and_then_gives_up(
 
 
 def test_a_read_only_catalog_says_so(root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1)])
         with pytest.raises(index.StorageFailed, match="readonly"):
             library._catalog._database.write(  # type: ignore[attr-defined]
@@ -164,7 +175,7 @@ def test_filtered_pages_read_no_more_than_their_rows(library: Library, image: Im
 def test_check_names_each_kind_of_damage(
     root: Path, space: Space, image: Image, sentence: Callable[..., NewSentence], path_of: PathOf
 ) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         ids = [one.record.id for one in library.add_images([image(n) for n in range(8)])]
         library.add_sentences([sentence(1)])
         path_of(library, ids[0]).unlink()
@@ -178,14 +189,14 @@ def test_check_names_each_kind_of_damage(
     execute(root, "UPDATE images_labels SET value = '77' WHERE value = '6'")
     execute(root, "INSERT INTO images_labels VALUES ('n', 'v', 999)")
     (root / "index" / "images.faiss").unlink()
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         problems = " | ".join(library.check())
     assert f"{ids[4]} has an invalid vector" in problems
     assert f"{ids[5]} has invalid metadata" in problems
     assert f"filters of {ids[6]} do not match" in problems
     assert "for the key 999" in problems
     execute(root, "UPDATE images SET metadata = '{\"number\": 5}' WHERE id = ?", ids[5])
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         problems = " | ".join(library.check(deep=True))
     assert f"{ids[0]} lacks its content" in problems
     assert f"{ids[1]} lacks its thumbnail" in problems
@@ -195,10 +206,10 @@ def test_check_names_each_kind_of_damage(
 
 
 def test_a_broken_vector_stops_a_search_by_name(root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1)])
     execute(root, "UPDATE images SET vector = x'0102'")
     (root / "index" / "images.faiss").unlink()
-    with Library.open(root, space) as library, pytest.raises(LibraryError) as caught:
+    with open_library(LibraryConfig(root), space) as library, pytest.raises(LibraryError) as caught:
         library.search(image(1).vector, 1, "images")
     assert caught.value.code == "catalog_corrupted"

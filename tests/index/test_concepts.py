@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 import index
-from index import Concept, Library, NewImage, Space
+from index import (
+    Concept,
+    Library,
+    LibraryConfig,
+    NewImage,
+    Space,
+    open_library,
+)
 
 Image = Callable[..., NewImage]
 BEACH = (("dog", 0.5), ("beach", 0.25))
@@ -90,7 +97,7 @@ def test_a_reindex_takes_the_old_words_away(library: Library, image: Image, othe
 
 
 def test_a_library_of_the_first_schema_is_brought_up_to_date(root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(4)])
     with sqlite3.connect(root / "catalog.sqlite") as connection:
         connection.executescript(
@@ -98,7 +105,7 @@ def test_a_library_of_the_first_schema_is_brought_up_to_date(root: Path, space: 
             "UPDATE meta SET value = '1' WHERE name = 'schema_version'"
         )
     connection.close()
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert library.stats().schema_version == 2
         assert library.get_image(library.list_images().items[0].id).concepts == ()
         assert library.describe(names) == 4
@@ -108,7 +115,7 @@ def test_a_library_of_the_first_schema_is_brought_up_to_date(root: Path, space: 
 
 
 def test_filters_that_contradict_the_record_are_told(root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1, concepts=BEACH)])
         with sqlite3.connect(root / "catalog.sqlite") as connection:
             connection.execute("DELETE FROM images_concepts WHERE word = 'dog'")

@@ -13,7 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index import Library, NewImage, Space
+from index import (
+    Library,
+    LibraryConfig,
+    NewImage,
+    Space,
+    open_library,
+)
 
 PathOf = Callable[..., Path]
 
@@ -32,7 +38,7 @@ def test_acknowledged_images_survive_a_kill(
     ids += worker.stdout.read().split()
     assert worker.wait() == -signal.SIGKILL
 
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert library.check(deep=True) == []
         assert len(ids) >= 5 * acknowledged
         for number, id in enumerate(ids):
@@ -45,7 +51,7 @@ def test_acknowledged_images_survive_a_kill(
 def test_a_killed_process_does_not_lock_the_library(
     root: Path, space: Space, start_worker: Callable[..., object], image: Callable[..., NewImage]
 ) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         worker = start_worker(root, "add", 0, 100_000, 5)
         assert worker.stdout is not None
         worker.stdout.readline()
@@ -78,7 +84,7 @@ def test_two_processes_add_at_the_same_time(root: Path, space: Space, start_work
     assert [worker.returncode for worker in workers] == [0, 0]
     first, second = (output.split() for output in outputs)
     assert first[30:] == second[:30]  # one record for one content, whoever came first
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert library.count("images") == 90
         assert library.check(deep=True) == []
 
@@ -95,7 +101,7 @@ def test_a_file_without_a_record_is_swept_only_when_it_is_old(
     long_ago = time.time() - 7 * 24 * 3600
     for path in (old, unfinished, path_of(library, kept.id)):
         os.utime(path, (long_ago, long_ago))
-    Library.open(root, space).close()
+    open_library(LibraryConfig(root), space).close()
     assert not old.exists()
     assert not unfinished.exists()
     assert young.exists()
@@ -105,13 +111,13 @@ def test_a_file_without_a_record_is_swept_only_when_it_is_old(
 def test_content_is_never_swept_for_want_of_a_catalog(
     root: Path, space: Space, image: Callable[..., NewImage], path_of: PathOf
 ) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         path = path_of(library, library.add_images([image(1)])[0].record.id)
     (root / "catalog.sqlite").unlink()
     long_ago = time.time() - 7 * 24 * 3600
     os.utime(path, (long_ago, long_ago))
     with pytest.raises(Exception, match="content files beside it") as caught:
-        Library.open(root, space)
+        open_library(LibraryConfig(root), space)
     assert caught.value.code == "catalog_corrupted"
     assert path.exists()
 
@@ -127,7 +133,7 @@ def test_a_failed_addition_leaves_nothing_behind(library: Library, image: Callab
 
 def test_closing_leaks_no_descriptor(root: Path, space: Space, image: Callable[..., NewImage]) -> None:
     def use() -> None:
-        with Library.open(root, space) as library:
+        with open_library(LibraryConfig(root), space) as library:
             library.add_images([image(1), image(2)])
             library.search(image(1).vector, 1, "images")
             library.check()
@@ -139,16 +145,16 @@ def test_closing_leaks_no_descriptor(root: Path, space: Space, image: Callable[.
 
 
 def test_a_failed_open_leaks_no_descriptor(root: Path, space: Space, other_space: Space) -> None:
-    Library.open(root, space).close()
+    open_library(LibraryConfig(root), space).close()
     before = _descriptors()
     for _ in range(3):
         with pytest.raises(Exception, match="visem reindex"):
-            Library.open(root, other_space)
+            open_library(LibraryConfig(root), other_space)
     assert _descriptors() == before
 
 
 def test_the_log_is_emptied_by_the_last_to_close(root: Path, space: Space) -> None:
-    Library.open(root, space).close()
+    open_library(LibraryConfig(root), space).close()
     assert not (root / "catalog.sqlite-wal").exists()
     with sqlite3.connect(root / "catalog.sqlite") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index import Library, NewImage, Space
+from index import (
+    Library,
+    LibraryConfig,
+    NewImage,
+    Space,
+    open_library,
+)
 from index.locks import ReadWriteLock
 from index.snapshots import read_header, read_snapshot, write_snapshot
 
@@ -35,13 +41,13 @@ def test_an_undamaged_snapshot_is_used(snapshot: Path, root: Path, space: Space,
     found = read_snapshot(snapshot)
     assert found is not None
     header, payload = found
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         honest = library.image_vectors([library.list_images().items[-1].id])[0]
     at = payload.tobytes().index(honest.tobytes())
     forged = payload.copy()
     forged[at : at + honest.nbytes] = np.frombuffer((-honest).tobytes(), dtype=np.uint8)
     write_snapshot(snapshot, header, forged)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert names(library, honest)[-1] == "0.png"
         assert library.check() == ["images: the vector index has other vectors than the catalog"]
 
@@ -77,23 +83,23 @@ def test_a_damaged_snapshot_is_rebuilt(
     snapshot: Path, root: Path, space: Space, image: Image, damage: Callable[[Path], object]
 ) -> None:
     damage(snapshot)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert names(library, image(3).vector)[0] == "3.png"
         assert library.search(image(3).vector, 1, "images").total == 30
         assert library.check() == []
         library.add_images([image(n) for n in range(30, 50)])
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert names(library, image(45).vector)[0] == "45.png"
         assert library.check() == []
 
 
 def test_a_stale_snapshot_is_brought_up_to_date(snapshot: Path, root: Path, space: Space, image: Image) -> None:
     old = snapshot.read_bytes()
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.delete_images([record.id for record in library.list_images(limit=12).items])
         library.add_images([image(n) for n in range(30, 45)])
     snapshot.write_bytes(old)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         found = names(library, image(40).vector)
         assert found[0] == "40.png"
         assert len(found) == 33
@@ -105,10 +111,10 @@ def test_the_snapshot_of_another_library_is_never_used(
     snapshot: Path, tmp_path: Path, space: Space, image: Image
 ) -> None:
     other = tmp_path / "other"
-    with Library.open(other, space) as library:
+    with open_library(LibraryConfig(other), space) as library:
         library.add_images([image(n) for n in range(100, 130)])
     shutil.copy(snapshot, other / "index" / "images.faiss")
-    with Library.open(other, space) as library:
+    with open_library(LibraryConfig(other), space) as library:
         assert names(library, image(100).vector)[0] == "100.png"
         assert library.check() == []
 
@@ -118,14 +124,14 @@ def test_a_catalog_restored_from_a_backup_does_not_trust_a_newer_snapshot(
 ) -> None:
     """The same library, the same keys, but other records under them."""
     backup = (root / "catalog.sqlite").read_bytes()
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(30, 50)])
     newer = snapshot.read_bytes()
     (root / "catalog.sqlite").write_bytes(backup)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(200, 230)])
     snapshot.write_bytes(newer)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert names(library, image(215).vector)[0] == "215.png"
         assert library.check() == []
 
@@ -134,28 +140,28 @@ def test_a_catalog_in_which_other_records_were_deleted_is_noticed(
     snapshot: Path, root: Path, space: Space, image: Image, caplog: pytest.LogCaptureFixture
 ) -> None:
     backup = (root / "catalog.sqlite").read_bytes()
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         records = library.list_images(limit=30).items
         library.delete_images([record.id for record in records[5:15]])
     newer = snapshot.read_bytes()
     (root / "catalog.sqlite").write_bytes(backup)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.delete_images([record.id for record in records[10:20]])
     snapshot.write_bytes(newer)
-    with caplog.at_level(logging.WARNING), Library.open(root, space) as library:
+    with caplog.at_level(logging.WARNING), open_library(LibraryConfig(root), space) as library:
         assert len(names(library, image(1).vector)) == 20
         assert not [problem for problem in library.check() if "vector index" in problem]
     assert "contradicts the catalog" in caplog.text
 
 
 def test_a_snapshot_is_written_only_if_it_saves_work(snapshot: Path, root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(30, 130)])
     assert read_header(snapshot).key == 130
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(130)])
     assert read_header(snapshot).key == 130
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert names(library, image(130).vector)[0] == "130.png"
 
 
@@ -163,7 +169,7 @@ def test_a_snapshot_is_written_while_adding(
     root: Path, space: Space, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("index.following._SNAPSHOT_EVERY", 10)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(12)])
         header = read_header(root / "index" / "images.faiss")
         assert header is not None
@@ -173,22 +179,22 @@ def test_a_snapshot_is_written_while_adding(
 def test_a_snapshot_that_cannot_be_written_harms_nobody(
     root: Path, space: Space, image: Image, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1)])
         (root / "index").write_bytes(b"in the way")
     assert "No snapshot" in caplog.text
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert names(library, image(1).vector) == ["1.png"]
 
 
 def test_a_library_beyond_the_threshold_is_clustered_and_stays_so(root: Path, space: Space, image: Image) -> None:
-    with Library.open(root, space, exact_up_to=50) as library:
+    with open_library(LibraryConfig(root, exact_up_to=50), space) as library:
         library.add_images([image(n) for n in range(80)])
         stats = library.stats().image_index
         assert (stats.kind, stats.size) == ("ivf", 80)
         assert stats.recall >= 0.95
         assert library.check() == []
-    with Library.open(root, space, exact_up_to=50) as library:
+    with open_library(LibraryConfig(root, exact_up_to=50), space) as library:
         assert library.stats().image_index == stats
         found = library.search(image(5).vector, 20, "images", filters={"number": "70"})
         assert [hit.record.filename for hit in found.items] == ["70.png"]

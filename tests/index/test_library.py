@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 import index
-from index import Library, LibraryError, NewImage, NewSentence, Space
+from index import (
+    Library,
+    LibraryConfig,
+    LibraryError,
+    NewImage,
+    NewSentence,
+    Space,
+    open_library,
+)
 
 PathOf = Callable[..., Path]
 
@@ -30,7 +38,7 @@ AWKWARD = [
 
 
 def test_what_is_added_is_kept(root: Path, space: Space, image: Image, path_of: PathOf) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         (added,) = library.add_images([image(1, metadata={"tags": ["a", {"b": None}], "n": 1.5})])
     record = added.record
     assert added.created
@@ -40,7 +48,7 @@ def test_what_is_added_is_kept(root: Path, space: Space, image: Image, path_of: 
     assert record.metadata == {"tags": ["a", {"b": None}], "n": 1.5}
     assert record.created_at.tzinfo is UTC
     assert abs(datetime.now(UTC) - record.created_at) < timedelta(minutes=1)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         assert library.get_image(record.id) == record
         assert library.find_images([record.sha256, "0" * 64]) == {record.sha256: record}
         assert path_of(library, record.id).read_bytes() == b"content 1"
@@ -298,7 +306,7 @@ def test_a_sentence_without_a_storable_text_is_refused(library: Library, sentenc
 
 
 def test_a_closed_library_says_so(root: Path, space: Space, image: Image) -> None:
-    library = Library.open(root, space)
+    library = open_library(LibraryConfig(root), space)
     record = library.add_images([image(1)])[0].record
     library.close()
     library.close()
@@ -315,7 +323,7 @@ def test_a_closed_library_says_so(root: Path, space: Space, image: Image) -> Non
 
 
 def test_closing_waits_for_the_calls_under_way(root: Path, space: Space, image: Image) -> None:
-    library = Library.open(root, space)
+    library = open_library(LibraryConfig(root), space)
     outcomes: list[str] = []
 
     def add(start: int) -> None:
@@ -333,31 +341,31 @@ def test_closing_waits_for_the_calls_under_way(root: Path, space: Space, image: 
     library.close()
     for thread in threads:
         thread.join()
-    with Library.open(root, space) as again:
+    with open_library(LibraryConfig(root), space) as again:
         assert again.count("images") == len(outcomes)
         assert again.check() == []
 
 
 def test_another_bundle_is_refused_by_name(root: Path, space: Space, other_space: Space) -> None:
-    Library.open(root, space).close()
+    open_library(LibraryConfig(root), space).close()
     with pytest.raises(index.SpaceMismatch, match=r"first-bundle.*second-bundle.*visem reindex") as caught:
-        Library.open(root, other_space)
+        open_library(LibraryConfig(root), other_space)
     assert (caught.value.library, caught.value.given) == (space, other_space)
 
 
 def test_a_renamed_bundle_is_the_same_bundle(root: Path, space: Space) -> None:
-    Library.open(root, space).close()
-    Library.open(root, Space(space.id, "renamed", space.dimension)).close()
+    open_library(LibraryConfig(root), space).close()
+    open_library(LibraryConfig(root), Space(space.id, "renamed", space.dimension)).close()
 
 
 def test_a_library_that_does_not_exist_is_not_made_by_looking(root: Path) -> None:
     with pytest.raises(index.LibraryNotFound):
-        Library.open_for_reindex(root)
+        open_library(LibraryConfig(root))
     assert not root.exists()
 
 
 def test_statistics(root: Path, space: Space, image: Image, sentence: Sentence) -> None:
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(3)])
         library.add_sentences([sentence(1)])
         stats = library.stats()
@@ -378,7 +386,7 @@ def test_a_page_has_at_least_one_item(library: Library, limit: int) -> None:
 
 def test_a_directory_with_odd_characters(tmp_path: Path, space: Space, image: Image) -> None:
     root = tmp_path / "what? 100% #1 & ü"
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1)])
         assert (root / "catalog.sqlite").exists()
         assert library.check() == []

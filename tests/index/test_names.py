@@ -25,6 +25,7 @@ CODES = {
     "StorageFailed": "storage_failed",
     "CatalogCorrupted": "catalog_corrupted",
     "CatalogUnsupported": "catalog_unsupported",
+    "EngineUnsupported": "engine_unsupported",
 }
 
 

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 import index
-from index import Library, NewImage, NewSentence, Space
+from index import (
+    Library,
+    LibraryConfig,
+    NewImage,
+    NewSentence,
+    Space,
+    open_library,
+)
 
 PathOf = Callable[..., Path]
 
@@ -32,7 +39,7 @@ def filled(
         library.add_sentences([sentence(n) for n in range(5)])
 
     copy_of("seventy", fill, root)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         yield library
 
 
@@ -68,8 +75,8 @@ def test_all_vectors_are_replaced_in_one_step(
         filled.search(image(3).vector, 1, "images")
     filled.close()
     with pytest.raises(index.SpaceMismatch):
-        Library.open(root, space)
-    with Library.open(root, other_space) as again:
+        open_library(LibraryConfig(root), space)
+    with open_library(LibraryConfig(root), other_space) as again:
         assert again.check() == []
         assert len(again.search(np.ones(other_space.dimension), 100, "images").items) == 69
 
@@ -97,7 +104,7 @@ def test_an_interrupted_reindex_goes_on_where_it_stopped(
         again.extend(contents)
         return embed(contents, other_space.dimension)
 
-    with Library.open_for_reindex(root, other_space) as library:
+    with open_library(LibraryConfig(root), other_space) as library:
         assert library.space.name == "first-bundle"
         library.reindex(other_space, go_on, lambda texts: embed(texts, 16), lambda *at: progress.append(at))
         assert not set(done) & set(again)
@@ -123,7 +130,7 @@ def test_what_is_staged_for_another_space_is_not_mixed_in(other_space: Space, fi
 def test_records_added_and_deleted_meanwhile_are_taken_along(
     root: Path, space: Space, other_space: Space, filled: Library, image: Image, sentence: Sentence
 ) -> None:
-    other = Library.open(root, space)
+    other = open_library(LibraryConfig(root), space)
     calls = 0
 
     def embed_sentences(texts: list[str]) -> np.ndarray:  # runs after the images are done
@@ -184,10 +191,10 @@ def test_cursors_and_snapshots_of_the_old_vectors_are_void(
     filled.close()
     old = root / "old"
     shutil.copytree(root / "index", old)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         library.reindex(space, lambda contents: embed(contents, 32), lambda texts: embed(texts, 32))
     shutil.copytree(old, root / "index", dirs_exist_ok=True)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         query = embed([b"content 7"], 32)[0]
         assert library.search(query, 1, "images").items[0].record.filename == "7.png"
         with pytest.raises(index.InvalidCursor):

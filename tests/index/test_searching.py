@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import index
-from index import Hit, Library, NewImage, NewSentence, Page, Space
+from index import (
+    Hit,
+    Library,
+    LibraryConfig,
+    NewImage,
+    NewSentence,
+    Page,
+    Space,
+    open_library,
+)
 
 Image = Callable[..., NewImage]
 
@@ -41,7 +50,7 @@ def filled(root: Path, space: Space, image: Image, copy_of: Callable[..., None])
         library.add_images([image(n, metadata={"third": n % 3 == 0, "parity": parity[n % 2]}) for n in range(60)])
 
     copy_of("sixty", fill, root)
-    with Library.open(root, space) as library:
+    with open_library(LibraryConfig(root), space) as library:
         yield library
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from index import Library, NewImage, Space
+from index import (
+    LibraryConfig,
+    NewImage,
+    Space,
+    open_library,
+)
 
 DIMENSION = 32
 
@@ -30,7 +35,7 @@ def image(number: int) -> NewImage:
 
 
 def main(root: str, command: str, *arguments: str) -> None:
-    with Library.open(Path(root), Space("a" * 64, "first-bundle", DIMENSION)) as library:
+    with open_library(LibraryConfig(Path(root)), Space("a" * 64, "first-bundle", DIMENSION)) as library:
         if command == "add":
             first, last, batch = map(int, arguments)
             for start in range(first, last, batch):

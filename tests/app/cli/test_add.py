@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from app.service import Service
-from index import Library
+from index import (
+    Library,
+    LibraryConfig,
+    open_library,
+)
 from tests.app.cli.conftest import Run, write_pictures
 from tests.app.helpers import huge_png, picture
 
 
 def stored(library: Path) -> int:
-    with Library.open_for_reindex(library) as opened:
+    with open_library(LibraryConfig(library)) as opened:
         assert opened.check(deep=True) == []
         return opened.count("images")
 
@@ -118,7 +122,7 @@ def test_options_override_settings(run: Run, tmp_path: Path, library: Path, bund
     photos = write_pictures(tmp_path / "photos", 1)
     run("add", photos, "--library", tmp_path / "other", "--bundle", bundles[1])
     assert not library.exists()
-    with Library.open_for_reindex(tmp_path / "other") as opened:
+    with open_library(LibraryConfig(tmp_path / "other")) as opened:
         assert opened.space.name == "tiny-1"
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from index import Library
+from index import (
+    LibraryConfig,
+    open_library,
+)
 from tests.app.cli.conftest import Run, finish, start, write_pictures
 from tests.app.helpers import picture
 
@@ -31,7 +34,7 @@ def wait_for_content(library: Path, process: subprocess.Popen[str], files: int) 
 
 
 def count_images(library: Path) -> int:
-    with Library.open_for_reindex(library) as opened:
+    with open_library(LibraryConfig(library)) as opened:
         assert opened.check(deep=True) == []
         return opened.count("images")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from index import Library, LibraryConfig, Space, open_library
 from index.content import DirectoryContentStore
-from index.interfaces import ContentStore
+from index.following import FaissVectorIndex
+from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 
 
 @pytest.fixture(params=["directory"])
@@ -18,3 +22,28 @@ def open_content(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
         "directory": lambda: DirectoryContentStore(tmp_path / "store"),
     }
     return stores[request.param]
+
+
+@pytest.fixture(params=["faiss-exact", "faiss-clustered"])
+def open_index(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
+    """Opens a vector index that follows a collection: the same one each time for the same collection."""
+
+    def faiss(exact_up_to: int) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
+        return lambda catalog, collection: FaissVectorIndex(
+            catalog, collection, tmp_path / "vectors" / f"{collection.target}.faiss", exact_up_to
+        )
+
+    indexes = {"faiss-exact": faiss(50_000), "faiss-clustered": faiss(50)}
+    return indexes[request.param]
+
+
+@pytest.fixture(params=["folder"])
+def open_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Library]]:
+    """Opens the library of this test, for a space or as it is: the same one each time, as another process would."""
+    configs = {"folder": LibraryConfig(tmp_path / "library")}
+    with ExitStack() as stack:
+
+        def open_one(space: Space | None = None) -> Library:
+            return stack.enter_context(open_library(configs[request.param], space))
+
+        yield open_one

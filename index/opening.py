@@ -1,0 +1,87 @@
+"""Opening a library: which engines its three parts run on.
+
+Each part is chosen by URL; without one it is in the library's folder:
+
+    FOLDER/catalog.sqlite          every record and every vector, in SQLite: the one source of truth
+    FOLDER/content/, thumbnails/   the files, named by their SHA-256
+    FOLDER/index/                  snapshots of the vector indexes, by FAISS; may be deleted at any time
+
+This is the only module that knows all implementations; `Library` knows interfaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import URL
+
+from index import maintenance
+from index.catalog import open_catalog
+from index.content import DirectoryContentStore
+from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
+from index.following import FaissVectorIndex
+from index.interfaces import Catalog, Collection, VectorIndex
+from index.library import Library
+from index.types import Space, Target
+from index.vectors import EXACT_UP_TO
+
+
+@dataclass(frozen=True)
+class LibraryConfig:
+    """Where a library is: its folder, and a URL for each part that is not in it.
+
+    Up to `exact_up_to` vectors of a kind are searched exhaustively by FAISS.
+    """
+
+    folder: Path
+    catalog: str | None = field(default=None, repr=False)  # URLs may hold passwords
+    vectors: str | None = field(default=None, repr=False)
+    content: str | None = field(default=None, repr=False)
+    exact_up_to: int = EXACT_UP_TO
+
+
+def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
+    """Open a library. Close it, or use it as a context manager.
+
+    With `space` it is created where there is none, and its vectors have to be of that space: SpaceMismatch. Without,
+    it has to be there (LibraryNotFound) and may be of any space. EngineUnsupported, CatalogUnsupported.
+    """
+    _require_engines(config)
+    path = config.folder / "catalog.sqlite"
+    if space is None and config.catalog is None and not path.exists():
+        raise LibraryNotFound(config.folder)
+    content = DirectoryContentStore(config.folder)
+    with ExitStack() as opened:
+        url = config.catalog or URL.create("sqlite", database=str(path))
+        catalog = open_catalog(url, space, may_create=content.is_empty)
+        opened.callback(catalog.close)
+        found = catalog.state().space
+        if space is not None and not found.agrees_with(space):
+            raise SpaceMismatch(found, space)
+        maintenance.sweep(catalog, content)
+        library = Library(catalog, content, _indexes(config, catalog))
+        opened.pop_all()
+        return library
+
+
+def _indexes(config: LibraryConfig, catalog: Catalog) -> Mapping[Target, VectorIndex]:
+    return {
+        collection.target: FaissVectorIndex(
+            catalog, collection, config.folder / "index" / f"{collection.target}.faiss", config.exact_up_to
+        )
+        for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
+    }
+
+
+def _require_engines(config: LibraryConfig) -> None:
+    """Refuse what this build has no engine for, before anything is opened."""
+    if config.catalog is not None and not config.catalog.startswith("sqlite:"):
+        raise EngineUnsupported("catalog", config.catalog, "SQLite (unset, or sqlite:///path)")
+    if config.vectors is not None:
+        raise EngineUnsupported("vectors", config.vectors, "FAISS in the library's folder (unset)")
+    if config.content is not None:
+        raise EngineUnsupported("content", config.content, "files in the library's folder (unset)")

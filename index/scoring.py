@@ -1,0 +1,23 @@
+"""The score of a pair of vectors, the same for every vector engine.
+
+An engine may find its candidates in whatever precision it likes. What it returns is scored here, so that a pair of
+vectors has the same score, bit for bit, in any company and on any engine, and ties are ordered by key.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from index.types import Keys, Vectors
+
+
+def cosines(vector: Vectors, rows: Vectors) -> Vectors:
+    """Return the cosines (n,) of a unit vector (D,) with unit rows (n, D), from -1 to 1."""
+    scores: Vectors = np.einsum("nd,d->n", rows.astype(np.float64), vector.astype(np.float64)).astype(np.float32)
+    return np.clip(scores, -1.0, 1.0)
+
+
+def best(scores: Vectors, keys: Keys, k: int) -> tuple[Vectors, Keys]:
+    """Return up to k scores, descending, and their keys; ties are in the order of their keys."""
+    order = np.lexsort((keys, -scores))[:k]
+    return scores[order], keys[order]

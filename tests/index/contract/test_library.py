@@ -1,0 +1,163 @@
+"""What a library keeps whatever its parts are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import index
+from index import Hit, Library, NewImage, NewSentence, Page, Space
+
+Image = Callable[..., NewImage]
+OpenLibrary = Callable[..., Library]
+
+COUNT = 40
+
+
+@pytest.fixture
+def library(open_parts: OpenLibrary, space: Space) -> Library:
+    return open_parts(space)
+
+
+@pytest.fixture
+def filled(library: Library, image: Image) -> Library:
+    library.add_images([image(n, metadata={"even": n % 2 == 0}) for n in range(COUNT)])
+    return library
+
+
+def pages(library: Library, query: np.ndarray, k: int, **options: object) -> list[Page[Hit]]:
+    """All pages from a cursor on, or from the beginning."""
+    found = [library.search(query, k, "images", **options)]  # type: ignore[arg-type]
+    while (cursor := found[-1].next_cursor) is not None:
+        found.append(library.search(query, k, "images", **{**options, "cursor": cursor}))  # type: ignore[arg-type]
+    return found
+
+
+def ids(found: list[Page[Hit]]) -> list[str]:
+    return [hit.record.id for page in found for hit in page.items]
+
+
+def test_what_is_added_is_there_for_everybody_and_after_opening_again(
+    library: Library, open_parts: OpenLibrary, space: Space, image: Image, sentence: Callable[..., NewSentence]
+) -> None:
+    (added,) = library.add_images([image(1)])
+    (text,) = library.add_sentences([sentence(2)])
+    for other in (open_parts(space), open_parts()):
+        assert other.space == space
+        assert other.get_image(added.record.id) == added.record
+        assert other.get_sentence(text.record.id) == text.record
+        assert other.search(image(1).vector, 1, "images").items[0].record == added.record
+        assert other.thumbnail(added.record.sha256) == image(1).thumbnail
+        with other.open_file(added.record.id, "content") as file:
+            assert (file.record, file.media_type, file.content.read()) == (added.record, "image/png", image(1).content)
+        with other.open_file(added.record.id, "thumbnail") as file:
+            assert (file.media_type, file.content.read()) == ("image/jpeg", image(1).thumbnail)
+        assert other.check(deep=True) == []
+
+
+def test_another_space_is_refused(library: Library, open_parts: OpenLibrary, other_space: Space) -> None:
+    with pytest.raises(index.SpaceMismatch, match="visem reindex"):
+        open_parts(other_space)
+
+
+def test_pages_are_parts_of_one_list(filled: Library, vector: Callable[[int], np.ndarray]) -> None:
+    whole = filled.search(vector(99), COUNT, "images")
+    assert whole.total == COUNT
+    for k in (1, 7, COUNT - 1):
+        found = pages(filled, vector(99), k)
+        assert [hit for page in found for hit in page.items] == whole.items
+    scores = [hit.score for hit in whole.items]
+    limit = float(np.float32(scores[10]))
+    assert ids(pages(filled, vector(99), 4, min_score=limit)) == ids([whole])[:11]
+
+
+def test_filters_and_exclusions_go_together(filled: Library, vector: Callable[[int], np.ndarray]) -> None:
+    even = {record.id for record in filled.list_images(limit=COUNT, filters={"even": "true"}).items}
+    whole = [id for id in ids([filled.search(vector(7), COUNT, "images")]) if id in even]
+    found = pages(filled, vector(7), 3, filters={"even": "true"}, exclude=[whole[0], whole[4], "nowhere"])
+    assert ids(found) == [id for at, id in enumerate(whole) if at not in (0, 4)]
+    assert {page.total for page in found} == {len(whole) - 2}
+
+
+def test_nothing_is_skipped_or_comes_twice_when_records_go_between_pages(
+    filled: Library, vector: Callable[[int], np.ndarray]
+) -> None:
+    order = ids([filled.search(vector(5), COUNT, "images")])
+    first = filled.search(vector(5), 10, "images")
+    filled.delete_images([order[2], order[9], order[10], order[15]])
+    rest = ids(pages(filled, vector(5), 6, cursor=first.next_cursor))
+    assert rest == [id for id in order[10:] if id not in (order[10], order[15])]
+
+
+def test_a_deletion_is_gone_from_the_next_search_everywhere(
+    filled: Library, open_parts: OpenLibrary, space: Space, vector: Callable[[int], np.ndarray]
+) -> None:
+    other = open_parts(space)
+    best = filled.search(vector(3), 1, "images").items[0].record
+    assert other.search(vector(3), 1, "images").items[0].record == best
+    filled.delete_image(best.id)
+    assert best.id not in ids([other.search(vector(3), COUNT, "images")])
+    with pytest.raises(index.RecordNotFound):
+        other.open_file(best.id, "content")
+    assert other.thumbnail(getattr(best, "sha256", "")) is None
+
+
+def test_a_file_that_is_open_outlives_its_image(filled: Library) -> None:
+    record = filled.list_images(limit=1).items[0]
+    with filled.open_file(record.id, "content") as file:
+        filled.delete_image(record.id)
+        assert len(file.content.read()) == record.size
+    assert filled.check(deep=True) == []
+
+
+def test_opening_files_while_others_delete_gives_the_file_or_says_that_it_is_gone(
+    library: Library, image: Image
+) -> None:
+    ids_of_records = [library.add_images([image(1)])[0].record.id]
+
+    def churn() -> None:
+        for _ in range(25):
+            library.delete_image(ids_of_records[-1])
+            ids_of_records.append(library.add_images([image(1)])[0].record.id)
+
+    def look() -> None:
+        for _ in range(200):
+            try:
+                with library.open_file(ids_of_records[-1], "content") as file:
+                    assert file.content.read() == image(1).content
+            except index.RecordNotFound:
+                continue
+
+    with ThreadPoolExecutor(3) as pool:
+        for one in [pool.submit(churn), pool.submit(look), pool.submit(look)]:
+            one.result()
+    assert library.check(deep=True) == []
+
+
+def test_new_vectors_for_all_change_every_answer_at_once(
+    filled: Library, open_parts: OpenLibrary, space: Space, other_space: Space, vector: Callable[[int], np.ndarray]
+) -> None:
+    other = open_parts()
+    other.search(vector(1), 1, "images")
+    width = other_space.dimension
+    numbers = {content: n for n, content in enumerate(f"content {n}".encode() for n in range(COUNT))}
+    filled.reindex(
+        other_space,
+        lambda contents: np.stack([vector(numbers[content])[:width] for content in contents]),
+        lambda texts: np.ones((len(texts), width)),
+    )
+    assert filled.search(vector(8)[:width], 1, "images").items[0].record.filename == "8.png"  # type: ignore[union-attr]
+    with pytest.raises(index.SpaceMismatch):
+        other.search(vector(1), 1, "images")
+    assert filled.check() == []
+
+
+def test_a_closed_library_says_so(filled: Library, vector: Callable[[int], np.ndarray]) -> None:
+    filled.close()
+    filled.close()
+    for call in (filled.stats, filled.check, lambda: filled.search(vector(1), 1, "images")):
+        with pytest.raises(index.LibraryClosed):
+            call()
