@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio.to_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -62,7 +62,7 @@ class _Reader:
 
     async def read(self, size: int) -> bytes:
         start, end = self._position, self._position + size
-        data = await anyio.to_thread.run_sync(self._content.read, start, end)
+        data = await run_in_threadpool(self._content.read, start, end)
         self._position += len(data)
         return data
 

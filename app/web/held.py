@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
+
+from cachetools import LRUCache
 
 MAX_BYTES = 64 * 1024 * 1024
 """Of all held pictures together; the one that was looked at longest ago goes first."""
@@ -17,26 +18,17 @@ class HeldPictures:
     """Pictures by random token. Thread-safe."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
-        self._size = 0
+        self._pictures: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=len)
 
     def hold(self, jpeg: bytes) -> str:
-        """Keep a JPEG. Its token."""
+        """Keep a JPEG, which must not be larger than all may be together. Its token."""
         token = secrets.token_urlsafe(12)
         with self._lock:
             self._pictures[token] = jpeg
-            self._size += len(jpeg)
-            while self._size > self._max_bytes and len(self._pictures) > 1:
-                _, dropped = self._pictures.popitem(last=False)
-                self._size -= len(dropped)
         return token
 
     def get(self, token: str) -> bytes | None:
         """The JPEG of a token; None when it is not held any more."""
         with self._lock:
-            if token not in self._pictures:
-                return None
-            self._pictures.move_to_end(token)
-            return self._pictures[token]
+            return self._pictures.get(token)
