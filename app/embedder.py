@@ -17,7 +17,8 @@ from app.pictures import load_jpeg, load_picture
 from app.results import Embedding
 from app.settings import Settings
 from model.errors import ImageError, TextError
-from model.images import ImageLimits
+from model.images import DecodedImage, ImageLimits
+from model.images.processes import Decoders
 from model.space import JointSpace
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Embedder:
         self._batch_size = settings.batch_size
         self._recent = VectorCache()
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+        self._processes = Decoders()
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode")
         self.batcher = Batcher(
             {
@@ -56,13 +58,18 @@ class Embedder:
     def close(self) -> None:
         """Stop the threads; what still waits fails with BatcherClosed. Idempotent."""
         self.batcher.close()
+        self._processes.close()  # first, so that nobody waits for a picture that takes long
         self._decoders.shutdown(cancel_futures=True)
+
+    def load(self, data: bytes) -> DecodedImage:
+        """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
+        return load_picture(data, self.limits, self._processes.decode)
 
     def image(self, data: bytes) -> Vector:
         """The vector (D,) of an image file that asks for something; ImageError."""
 
         def compute() -> Vector:
-            decoded = self._decoders.submit(load_picture, data, self.limits).result()
+            decoded = self._decoders.submit(self.load, data).result()
             (future,) = self.batcher.submit("images", [decoded.image])
             vector: Vector = future.result()
             return vector
@@ -71,7 +78,7 @@ class Embedder:
 
     def jpeg(self, data: bytes, side: int) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
-        return self._decoders.submit(load_jpeg, data, self.limits, side).result()
+        return self._decoders.submit(load_jpeg, data, self.limits, side, self._processes.decode).result()
 
     def sentence(self, text: str) -> Vector:
         """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""
@@ -98,8 +105,7 @@ class Embedder:
         """Vectors of image files, in order; an item without one has the code and reason instead."""
         for chunk in batched(images, self._batch_size):
             decoding = [
-                data if isinstance(data, ImageError) else self._decoders.submit(load_picture, data, self.limits)
-                for data in chunk
+                data if isinstance(data, ImageError) else self._decoders.submit(self.load, data) for data in chunk
             ]
             embedding: list[Future[Vector] | ImageError] = []
             for one in decoding:

@@ -19,6 +19,7 @@ from app.search.expression import QueryError
 from app.search.operands import UnknownOperandError
 from index import LibraryError, RecordNotFound
 from model.errors import ModelError, NoKnownWordsError
+from model.images.processes import DecodersClosed
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def as_problem(error: Exception) -> Problem:
             return Problem(error.code, str(error), unknown_words=list(error.unknown))
         case RecordNotFound():
             return Problem(error.code, str(error), kind=error.kind, id=error.id)
-        case ModelError() | LibraryError() | BatcherClosed():
+        case ModelError() | LibraryError() | BatcherClosed() | DecodersClosed():
             return _coded(error.code, error)
         case RequestValidationError():
             return _invalid_request(error.errors())
@@ -111,6 +112,7 @@ def install(app: FastAPI) -> None:
         ModelError,
         LibraryError,
         BatcherClosed,
+        DecodersClosed,
         RequestValidationError,
         HTTPException,
     ):

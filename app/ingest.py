@@ -22,10 +22,9 @@ from PIL import Image
 from app.embedder import Embedder
 from app.marks import Marks
 from app.names import display_name
-from app.pictures import load_picture
 from index import ImageRecord, Library, NewImage, render_thumbnail
 from model.errors import ImageError
-from model.images import DecodedImage, ImageLimits
+from model.images import DecodedImage
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +139,7 @@ class Ingestion:
                     item.known = None  # adding it once more brings back what got lost
             if item.known is None:
                 if item.sha256 not in started:
-                    started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder.limits)
+                    started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder)
                 item.preparing = started[item.sha256]
 
     def _embed(self, chunk: Sequence[_Item]) -> None:
@@ -203,6 +202,6 @@ class Ingestion:
                 yield IngestResult("created" if created else "duplicate", item.filename, one.record)
 
 
-def _prepare(data: bytes, limits: ImageLimits) -> _Prepared:
-    decoded = load_picture(data, limits)
+def _prepare(data: bytes, embedder: Embedder) -> _Prepared:
+    decoded = embedder.load(data)
     return _Prepared(decoded, render_thumbnail(decoded.image))

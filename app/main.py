@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any
@@ -148,8 +149,10 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(RequestContext, metrics=metrics, cross_origin=bool(settings.allowed_origins))
 
 
-def serve(service: Service) -> None:
+def serve(service: Service, announce: Callable[[str, int], None] = lambda host, port: None) -> None:
     """Serve until SIGINT or SIGTERM; running requests are finished. Returns, so that the caller can clean up.
+
+    `announce` is told of host and port as soon as it listens; the port is the one that the system chose for 0.
 
     For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
     """
@@ -168,10 +171,23 @@ def serve(service: Service) -> None:
     # end the process on the spot, with the library still open.
     handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(config).run()
+        _AnnouncingServer(config, announce).run()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+class _AnnouncingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, announce: Callable[[str, int], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in getattr(self, "servers", []):
+            for listening in server.sockets:
+                self._announce(*listening.getsockname()[:2])
+                return
 
 
 def _nothing_more(number: int, frame: FrameType | None) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
-from dataclasses import replace
+from collections.abc import Callable
 
-from model.images import DecodedImage, ImageLimits, decode_image
+from model.images import DecodedImage, ImageLimits
+from model.images.reduction import Reduction, decode_reduced
 
 WORKING_SIDE = 640
 """The shorter side that a picture keeps: twice a thumbnail's, and well above what any backbone looks at."""
@@ -14,24 +14,24 @@ WORKING_SIDE = 640
 WORKING_PIXELS = 8_000_000
 """Most pixels kept, which matters for panoramas. With it a batch of pictures cannot exhaust the memory."""
 
+Decode = Callable[[bytes, ImageLimits, Reduction], DecodedImage]
+"""Decodes and reduces: in this process, or in one that can be stopped (`Decoders.decode`)."""
 
-def load_picture(data: bytes, limits: ImageLimits) -> DecodedImage:
+_WORKING = Reduction(shorter=WORKING_SIDE, pixels=WORKING_PIXELS)
+
+
+def load_picture(data: bytes, limits: ImageLimits, decode: Decode = decode_reduced) -> DecodedImage:
     """Decode an image and reduce it to working size; `width` and `height` remain the original's.
 
     Searching, ingestion and re-indexing all come through here, so that one file always has one vector.
     ImageError for bytes that are not accepted.
     """
-    decoded = decode_image(data, limits, hint_side=WORKING_SIDE)
-    width, height = decoded.image.size
-    factor = max(min(width, height) // WORKING_SIDE, math.ceil(math.sqrt(width * height / WORKING_PIXELS)))
-    if factor <= 1:
-        return decoded
-    return replace(decoded, image=decoded.image.reduce(factor))
+    return decode(data, limits, _WORKING)
 
 
-def load_jpeg(data: bytes, limits: ImageLimits, side: int) -> bytes:
+def load_jpeg(data: bytes, limits: ImageLimits, side: int, decode: Decode = decode_reduced) -> bytes:
     """An image file as a JPEG of at most `side` pixels a side, without its metadata; errors as `load_picture`."""
-    image = decode_image(data, limits, hint_side=side).image
+    image = decode(data, limits, Reduction(longer=side)).image
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)

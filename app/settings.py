@@ -91,6 +91,15 @@ class Settings(BaseSettings):
         30, ge=1, le=3600, description="Seconds which running requests get to finish at shutdown."
     )
 
+    @field_validator("library", "bundle")
+    @classmethod
+    def _home(cls, path: Path | None) -> Path | None:
+        """`~` is the home folder, also where no shell has replaced it."""
+        try:
+            return None if path is None else path.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"there is no such home folder: {path}") from error
+
     @field_validator("api_key")
     @classmethod
     def _usable_key(cls, key: SecretStr | None) -> SecretStr | None:

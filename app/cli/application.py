@@ -16,6 +16,9 @@ from app.cli.errors import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, descr
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
 
+_JSON_GIVEN = "visem.json-given"
+"""Key of `Context.meta`: whether --json stands on the command line, also if it cannot be read."""
+
 
 class VisemGroup(TyperGroup):
     """The root of all commands: turns exceptions into one line on standard error and an exit status."""
@@ -26,6 +29,7 @@ class VisemGroup(TyperGroup):
         if "--debug" in options:
             args.remove("--debug")
             args.insert(0, "--debug")
+        ctx.meta[_JSON_GIVEN] = "--json" in options
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -41,6 +45,8 @@ class VisemGroup(TyperGroup):
             raise typer.Exit(BROKEN_PIPE) from None
         except Exception as error:
             if hasattr(error, "format_message"):  # of Typer, about the command line
+                if ctx.meta.get(_JSON_GIVEN):
+                    print_json(error_document("invalid_request", error.format_message()))
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
@@ -88,17 +94,32 @@ for module in (serve, add, caption, search, map, remove, sentences, reindex, inf
 
 def main() -> None:
     """Run the command line of this process, and exit."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be anything
     try:
         application()
     except KeyboardInterrupt:  # before a command has begun, or while the process ends
         sys.exit(INTERRUPTED)
+    except OSError as error:  # of standard output, while options are read; commands handle their own
+        _discard_output()
+        say(f"visem: standard output: {error.strerror}.")
+        sys.exit(FAILED)
     finally:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
             _discard_output()
+        except OSError:  # a full disk, which has been said already
+            _discard_output()
+            sys.exit(FAILED)
+
+
+def _open_closed_streams() -> None:
+    """Open nothing where standard streams were closed, or the next file that is opened would take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  # for as long as it runs
 
 
 def _discard_output() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.errors import FAILED, describe
+from app.cli.errors import FAILED, describe, error_document
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import print_json, printable, say, shown, size, write
 from app.cli.sessions import open_library
@@ -88,9 +88,9 @@ def _library(settings: Settings, problems: list[str], *, check: bool, deep: bool
         if check:
             problems.append(str(error))
         return None
-    except LibraryError as error:
+    except (LibraryError, OSError) as error:
         problems.append(describe(error)[1])
-        return None
+        return {"path": shown(settings.library.absolute()), "error": error_document(*describe(error))["error"]}
     space = {"id": stats.space.id, "name": stats.space.name, "dimension": stats.space.dimension}
     return {
         "path": shown(settings.library.absolute()),
@@ -109,7 +109,7 @@ def _library(settings: Settings, problems: list[str], *, check: bool, deep: bool
 def _matching(document: dict[str, Any]) -> bool | None:
     """Whether the bundle made the vectors of the library; None if one of them is not there."""
     bundle, library = document["bundle"], document["library"]
-    if bundle is None or library is None:
+    if bundle is None or library is None or "error" in library:
         return None
     return bool(bundle["id"] == library["space"]["id"])
 
@@ -123,6 +123,9 @@ def _print(document: dict[str, Any]) -> None:
         write("library  none yet: `visem add` creates it\n")
         return
     write(f"library  {library['path']}\n")
+    if "error" in library:
+        write("         cannot be opened\n")
+        return
     for name, key in (("images", "image_index"), ("sentences", "sentence_index")):
         index = library[key]
         recall = "" if index["kind"] == "exact" else f", recall {index['recall']:.3f}"

@@ -80,7 +80,12 @@ def read_metadata(pairs: Sequence[str] | None) -> dict[str, Any]:
 
 def read_filters(pairs: Sequence[str] | None) -> dict[str, str]:
     """Metadata filters from KEY=VALUE."""
-    return dict(_pairs("--filter", pairs))
+    filters: dict[str, str] = {}
+    for key, value in _pairs("--filter", pairs):
+        if key in filters:
+            raise CommandError("invalid_request", f"--filter: {key} is given more than once.", USAGE)
+        filters[key] = value
+    return filters
 
 
 def _pairs(option: str, pairs: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -93,6 +98,11 @@ def _pairs(option: str, pairs: Sequence[str] | None) -> list[tuple[str, str]]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
         return text
+
+
+def _no_json(constant: str) -> Any:
+    """NaN and Infinity are no JSON, though Python reads them: they are text."""
+    raise ValueError(constant)

@@ -30,6 +30,8 @@ from app.cli.progress import progress
 from app.cli.remove import remove_each
 from app.cli.sessions import open_library, open_service
 
+SHOWN = 80
+"""Characters that are shown of a sentence which cannot be stored, as it may be very long."""
 BATCH = 256
 """Sentences that are embedded and stored at once."""
 
@@ -56,13 +58,13 @@ def add(
 ) -> None:
     """Add sentences.
 
-    One of which the model knows no word is rejected, and the exit status is 1 then.
+    One of which the model knows no word is rejected, as is one that is too long. The exit status is 1 then.
     """
     if not texts and file is None:
         raise CommandError(
             "invalid_request", 'Give sentences or --file FILE, as in: visem sentences add "A dog runs."', USAGE
         )
-    if file is not None and str(file) != "-" and not file.is_file():
+    if file is not None and str(file) != "-" and (file.is_dir() or not file.exists()):
         raise CommandError("invalid_request", f"--file: there is no file {shown(file)}.", USAGE)
     checked = read_metadata(metadata)
     counts: Counter[str] = Counter()
@@ -70,16 +72,27 @@ def add(
     with progress("Adding", "sentences") as reporter, open_service(settings, create=True) as service:
         from app import convert
         from app.embedder import batched
+        from app.results import SentenceResult
 
         results = JsonStream(ctx, "results") if json else None
         try:
             for batch in batched(_all_texts(texts or (), file), BATCH):
-                for result in service.add_sentences(batch, checked):
+                bad = {position: reason for position, (text, _) in enumerate(batch) if (reason := _fault(text))}
+                stored = iter(
+                    service.add_sentences([text for i, (text, _) in enumerate(batch) if i not in bad], checked)
+                )
+                for position, (text, line) in enumerate(batch):
+                    if position in bad:
+                        result = SentenceResult("rejected", text[:SHOWN], None, (), "invalid_request", bad[position])
+                    else:
+                        result = next(stored)
                     counts[result.status] += 1
+                    where = "" if line is None else f"line {line}, "
                     if result.status == "rejected":
-                        reporter.note(f"Rejected {printable(result.text)}: {result.reason}")
+                        reporter.note(f"Rejected {where}{printable(result.text)}: {result.reason}")
                     if results is not None:
-                        results.add(convert.sentence_status(result).model_dump(mode="json"))
+                        status = convert.sentence_status(result).model_dump(mode="json")
+                        results.add(status if line is None else {"line": line, **status})
                 reporter.update(counts.total(), None)
         finally:
             created, duplicates, rejected = (counts[key] for key in ("created", "duplicate", "rejected"))
@@ -127,12 +140,27 @@ def remove(
         remove_each(opened.delete_sentence, ids, "sentence", json=json)
 
 
-def _all_texts(texts: Sequence[str], file: Path | None) -> Iterator[str]:
-    yield from texts
+def _fault(text: str) -> str | None:
+    """What is wrong with a sentence by the rule that HTTP has as well; None for nothing."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from app.schemas.base import PlainText
+
+    try:
+        TypeAdapter(PlainText).validate_python(text)
+    except ValidationError as error:
+        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+        return f"The sentence is not accepted: {reason.removeprefix('Value error, ')}."
+    return None
+
+
+def _all_texts(texts: Sequence[str], file: Path | None) -> Iterator[tuple[str, int | None]]:
+    """The sentences, and the number of their line for those of a file."""
+    yield from ((text, None) for text in texts)
     if file is None:
         return
     try:
         with nullcontext(sys.stdin) if str(file) == "-" else file.open(encoding="utf-8-sig") as lines:
-            yield from (line.strip() for line in lines if line.strip())
+            yield from ((line.strip(), number) for number, line in enumerate(lines, 1) if line.strip())
     except UnicodeDecodeError:
         raise CommandError("invalid_text", f"{shown(file)} is not UTF-8 text. Convert it first.") from None

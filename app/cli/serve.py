@@ -43,9 +43,12 @@ def serve(
     with open_service(settings, create=True) as service:
         from app.main import serve as serve_until_stopped
 
-        if sys.stderr.isatty():
-            say(f"Serving {shown(settings.library)} on http://{settings.host}:{settings.port}/ (Ctrl-C stops it)")
-        serve_until_stopped(service)
+        def announce(host: str, port: int) -> None:
+            if sys.stderr.isatty():
+                shown_host = f"[{host}]" if ":" in host else host
+                say(f"Serving {shown(settings.library)} on http://{shown_host}:{port}/ (Ctrl-C stops it)")
+
+        serve_until_stopped(service, announce)
 
 
 def _check_address(host: str, port: int) -> None:

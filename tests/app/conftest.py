@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
+from model.images.processes import Decoders
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS
 from tests.tiny import write_bundle
@@ -29,6 +30,22 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("VISEM_"):
             monkeypatch.delenv(name)
+
+
+class _SharedDecoders(Decoders):
+    """Real processes, which outlive the service that uses them: starting some for each test would take a while."""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_decoders() -> Iterator[None]:
+    shared = _SharedDecoders()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.embedder.Decoders", lambda: shared)
+        yield
+    Decoders.close(shared)
 
 
 @pytest.fixture

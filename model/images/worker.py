@@ -1,0 +1,76 @@
+"""A process that decodes pictures for another one: `python -m model.images.worker`.
+
+Requests come on standard input and answers go to standard output, each as a length, a JSON document of that length,
+and the bytes that it announces. The process ends with its input, and is ended by the system when one picture takes
+too much of the processor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from model.errors import ImageError
+from model.images.limits import ImageLimits
+from model.images.reduction import Reduction, decode_reduced
+
+LENGTH = struct.Struct("<I")
+
+
+def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    """A document and its bytes; EOFError where the other side has gone."""
+    (length,) = LENGTH.unpack(_exactly(file, LENGTH.size))
+    document: dict[str, Any] = json.loads(_exactly(file, length))
+    return document, _exactly(file, document["bytes"])
+
+
+def write_message(file: IO[bytes], document: dict[str, Any], data: bytes = b"") -> None:
+    """Send a document and its bytes; BrokenPipeError where the other side has gone."""
+    text = json.dumps({**document, "bytes": len(data)}).encode()
+    file.write(LENGTH.pack(len(text)) + text)
+    file.write(data)
+    file.flush()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a codec prints is no answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which then closes our input
+    with contextlib.suppress(OSError):  # where memory runs out, it is this process that goes
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            request, data = read_message(requests)
+            signal.setitimer(signal.ITIMER_PROF, request["seconds"])  # SIGPROF ends the process
+            document, pixels = _answer(request, data)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            write_message(answers, document, pixels)
+
+
+def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    try:
+        decoded = decode_reduced(data, ImageLimits(**request["limits"]), Reduction(**request["reduction"]))
+    except ImageError as error:
+        return {"code": error.code, "message": str(error)}, b""
+    except MemoryError:
+        return {"code": "image_too_large", "message": "There is not enough memory to decode this file."}, b""
+    document = {"media_type": decoded.media_type, "width": decoded.width, "height": decoded.height}
+    return {**document, "size": decoded.image.size}, decoded.image.tobytes()
+
+
+def _exactly(file: IO[bytes], count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+if __name__ == "__main__":
+    main()
