@@ -47,3 +47,9 @@ def open_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
             return stack.enter_context(open_library(configs[request.param], space))
 
         yield open_one
+
+
+@pytest.fixture
+def library(open_parts: Callable[..., Library], space: Space) -> Library:
+    """An empty library."""
+    return open_parts(space)

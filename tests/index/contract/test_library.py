@@ -18,26 +18,13 @@ COUNT = 40
 
 
 @pytest.fixture
-def library(open_parts: OpenLibrary, space: Space) -> Library:
-    return open_parts(space)
-
-
-@pytest.fixture
 def filled(library: Library, image: Image) -> Library:
     library.add_images([image(n, metadata={"even": n % 2 == 0}) for n in range(COUNT)])
     return library
 
 
-def pages(library: Library, query: np.ndarray, k: int, **options: object) -> list[Page[Hit]]:
-    """All pages from a cursor on, or from the beginning."""
-    found = [library.search(query, k, "images", **options)]  # type: ignore[arg-type]
-    while (cursor := found[-1].next_cursor) is not None:
-        found.append(library.search(query, k, "images", **{**options, "cursor": cursor}))  # type: ignore[arg-type]
-    return found
-
-
-def ids(found: list[Page[Hit]]) -> list[str]:
-    return [hit.record.id for page in found for hit in page.items]
+def ids(page: Page[Hit]) -> list[str]:
+    return [hit.record.id for hit in page.items]
 
 
 def test_what_is_added_is_there_for_everybody_and_after_opening_again(
@@ -63,35 +50,6 @@ def test_another_space_is_refused(library: Library, open_parts: OpenLibrary, oth
         open_parts(other_space)
 
 
-def test_pages_are_parts_of_one_list(filled: Library, vector: Callable[[int], np.ndarray]) -> None:
-    whole = filled.search(vector(99), COUNT, "images")
-    assert whole.total == COUNT
-    for k in (1, 7, COUNT - 1):
-        found = pages(filled, vector(99), k)
-        assert [hit for page in found for hit in page.items] == whole.items
-    scores = [hit.score for hit in whole.items]
-    limit = float(np.float32(scores[10]))
-    assert ids(pages(filled, vector(99), 4, min_score=limit)) == ids([whole])[:11]
-
-
-def test_filters_and_exclusions_go_together(filled: Library, vector: Callable[[int], np.ndarray]) -> None:
-    even = {record.id for record in filled.list_images(limit=COUNT, filters={"even": "true"}).items}
-    whole = [id for id in ids([filled.search(vector(7), COUNT, "images")]) if id in even]
-    found = pages(filled, vector(7), 3, filters={"even": "true"}, exclude=[whole[0], whole[4], "nowhere"])
-    assert ids(found) == [id for at, id in enumerate(whole) if at not in (0, 4)]
-    assert {page.total for page in found} == {len(whole) - 2}
-
-
-def test_nothing_is_skipped_or_comes_twice_when_records_go_between_pages(
-    filled: Library, vector: Callable[[int], np.ndarray]
-) -> None:
-    order = ids([filled.search(vector(5), COUNT, "images")])
-    first = filled.search(vector(5), 10, "images")
-    filled.delete_images([order[2], order[9], order[10], order[15]])
-    rest = ids(pages(filled, vector(5), 6, cursor=first.next_cursor))
-    assert rest == [id for id in order[10:] if id not in (order[10], order[15])]
-
-
 def test_a_deletion_is_gone_from_the_next_search_everywhere(
     filled: Library, open_parts: OpenLibrary, space: Space, vector: Callable[[int], np.ndarray]
 ) -> None:
@@ -99,7 +57,7 @@ def test_a_deletion_is_gone_from_the_next_search_everywhere(
     best = filled.search(vector(3), 1, "images").items[0].record
     assert other.search(vector(3), 1, "images").items[0].record == best
     filled.delete_image(best.id)
-    assert best.id not in ids([other.search(vector(3), COUNT, "images")])
+    assert best.id not in ids(other.search(vector(3), COUNT, "images"))
     with pytest.raises(index.RecordNotFound):
         other.open_file(best.id, "content")
     assert other.thumbnail(getattr(best, "sha256", "")) is None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from index import Library, LibraryConfig, NewImage, Space, open_library
+from index import Library, NewImage, Space
 from index.interfaces import Catalog, Collection, GenerationChanged, Nearest, VectorIndex, Where
 from index.scoring import cosines
 from index.types import ImageRecord
@@ -21,11 +20,10 @@ COUNT = 120
 
 
 @pytest.fixture
-def library(root: Path, space: Space, image: Image) -> Iterator[Library]:
+def library(library: Library, image: Image) -> Library:
     """Records to follow: number n has its parity, and a concept."""
-    with open_library(LibraryConfig(root), space) as opened:
-        opened.add_images([numbered(image, n) for n in range(COUNT)])
-        yield opened
+    library.add_images([numbered(image, n) for n in range(COUNT)])
+    return library
 
 
 def numbered(image: Image, n: int, **fields: object) -> NewImage:

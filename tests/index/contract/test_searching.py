@@ -1,8 +1,9 @@
+"""What a search of a library keeps whatever its parts are made of: order, pages, filters, exclusions, cursors."""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import index
-from index import (
-    Hit,
-    Library,
-    LibraryConfig,
-    NewImage,
-    NewSentence,
-    Page,
-    Space,
-    open_library,
-)
+from index import Hit, Library, NewImage, NewSentence, Page
 
 Image = Callable[..., NewImage]
 
@@ -44,14 +36,10 @@ def ids_of(found: list[Page[Hit]]) -> list[str]:
 
 
 @pytest.fixture
-def filled(root: Path, space: Space, image: Image, copy_of: Callable[..., None]) -> Iterator[Library]:
-    def fill(library: Library) -> None:
-        parity = ["even", "odd"]
-        library.add_images([image(n, metadata={"third": n % 3 == 0, "parity": parity[n % 2]}) for n in range(60)])
-
-    copy_of("sixty", fill, root)
-    with open_library(LibraryConfig(root), space) as library:
-        yield library
+def filled(library: Library, image: Image) -> Library:
+    parity = ["even", "odd"]
+    library.add_images([image(n, metadata={"third": n % 3 == 0, "parity": parity[n % 2]}) for n in range(60)])
+    return library
 
 
 def test_scores_are_cosines_and_the_best_come_first(filled: Library) -> None:
