@@ -24,7 +24,7 @@ from index.errors import (
     StorageFailed,
 )
 from index.library import Library
-from index.opening import LibraryConfig, open_library
+from index.opening import LibraryConfig, is_library, open_library
 from index.thumbnails import render_thumbnail
 from index.types import (
     Added,
@@ -87,6 +87,7 @@ __all__ = [
     "StorageFailed",
     "Target",
     "fingerprint",
+    "is_library",
     "open_library",
     "render_thumbnail",
 ]

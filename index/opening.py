@@ -11,7 +11,7 @@ This is the only module that knows all implementations; `Library` knows interfac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
 from index.types import Space, Target
 from index.vectors import EXACT_UP_TO
+
+_CATALOG = "catalog.sqlite"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     it has to be there (LibraryNotFound) and may be of any space. EngineUnsupported, CatalogUnsupported.
     """
     _require_engines(config)
-    path = config.folder / "catalog.sqlite"
+    path = config.folder / _CATALOG
     if space is None and config.catalog is None and not path.exists():
         raise LibraryNotFound(config.folder)
     content = DirectoryContentStore(config.folder)
@@ -66,6 +68,11 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
         library = Library(catalog, content, _indexes(config, catalog))
         opened.pop_all()
         return library
+
+
+def is_library(names: Iterable[str]) -> bool:
+    """Tell whether a folder with files and folders of these names holds a library."""
+    return {_CATALOG, "content"} <= set(names)
 
 
 def _indexes(config: LibraryConfig, catalog: Catalog) -> Mapping[Target, VectorIndex]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 _IMAGES = (
@@ -26,7 +26,6 @@ _NO_PHOTOGRAPHS = {
     "lost+found": "fragments of a file system",
 }
 _PREVIEWS = (".lrdata", "previews of Lightroom")
-_LIBRARY_FILE, _LIBRARY_FOLDER = "catalog.sqlite", "content"
 
 _PEEK = 64
 """Bytes by which a file without an ending is told to be a picture."""
@@ -80,7 +79,7 @@ class Folders:
                 self._on_error(folder, error)
                 continue
             names = {entry.name for entry in listed}
-            if _LIBRARY_FILE in names and _LIBRARY_FOLDER in names:
+            if _is_library(names):
                 self._on_left_out(folder, "a library of Visem")
                 continue
             folders: list[Path] = []
@@ -137,3 +136,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
+
+
+def _is_library(names: Collection[str]) -> bool:
+    from index import is_library
+
+    return is_library(names)
