@@ -63,6 +63,11 @@ class MeanTower:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
+@pytest.fixture(scope="module")
+def space(shipped_space: JointSpace) -> JointSpace:
+    return shipped_space
+
+
 @pytest.fixture
 def plain(space: JointSpace) -> JointSpace:
     return JointSpace(space.bundle, MeanTower(space.dimension), PlainTower(space.dimension), "cpu")
