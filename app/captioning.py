@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
 from app.cache import Vector
 from app.problems import Problem
 from app.results import CaptionOptions, GeneratedCaption
-from app.stored_captions import StoredCaptions
-from index import Library, RecordNotFound
+from index import Library, NewCaption, OwedCaptions, RecordNotFound
 from model.captioner import Captioner, Vectors
 from model.errors import CaptionerMissingError
 from model.space import JointSpace
@@ -22,6 +21,12 @@ logger = logging.getLogger(__name__)
 
 BATCH = 16
 """Images that are captioned at once in the background."""
+
+LEASE = 120.0
+"""Seconds after which a batch that was begun, and not finished, is anybody's again."""
+
+POLL = 30.0
+"""Seconds between looks for what other processes left undone."""
 
 
 def load_captioner(space: JointSpace) -> Captioner | None:
@@ -57,76 +62,81 @@ def generated(captioner: Captioner, vectors: Vectors, options: CaptionOptions) -
 
 
 class CaptionKeeper:
-    """Writes captions of new images in a thread of its own."""
+    """Writes, in a thread of its own, the captions that the library owes to images.
 
-    def __init__(self, library: Library, stored: StoredCaptions, captioner: Captioner | None) -> None:
+    What is owed is in the catalog, written with the image: whoever is stopped or killed, others go on. Several
+    processes share the work.
+    """
+
+    def __init__(self, library: Library, captioner: Captioner | None) -> None:
         self._library = library
-        self._stored = stored
         self._captioner = captioner
-        self._waiting: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
-        self._idle = threading.Condition()
-        self._pending = 0
+        self._changed = threading.Condition()
+        self._wanted = False
+        self._working = False
         self._closing = False
         self._thread: threading.Thread | None = None
 
-    def add(self, image_id: str, count: int) -> None:
-        """Have `count` captions written for a stored image, soon."""
-        with self._idle:
+    def wake(self) -> None:
+        """Look for what is owed, now, and from time to time from here on; nothing happens without a captioner."""
+        with self._changed:
             if self._closing or self._captioner is None:
                 return
-            self._pending += 1
+            self._wanted = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="visem-captions", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._work, args=[self._captioner], name="visem-captions", daemon=True
+                )
                 self._thread.start()
-        self._waiting.put((image_id, count))
+            self._changed.notify_all()
 
-    def wait(self, report: Callable[[int], None] = lambda pending: None) -> None:
-        """Return when every image that was added has its captions; `report` is told how many wait."""
-        with self._idle:
-            while self._pending and not self._closing:
-                report(self._pending)
-                self._idle.wait(timeout=0.5)
+    def wait(self, report: Callable[[int], None] = lambda owed: None) -> None:
+        """Return when nothing is left for this process to do; `report` is told how many images are owed captions."""
+        with self._changed:
+            while (self._wanted or self._working) and not self._closing:
+                report(self._library.owed_captions())
+                self._changed.wait(timeout=0.5)
 
     def close(self) -> None:
-        """Stop after the batch at work; what still waits is dropped. Idempotent."""
-        with self._idle:
+        """Stop after the batch at work; what is still owed stays so. Idempotent."""
+        with self._changed:
             self._closing = True
-            self._idle.notify_all()
-        self._waiting.put(None)
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 
-    def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch = [first]
-            while len(batch) < BATCH and not self._waiting.empty():
-                if (another := self._waiting.get()) is None:
-                    self._waiting.put(None)
-                    break
-                batch.append(another)
-            if self._closing:
-                return
+    def _work(self, captioner: Captioner) -> None:
+        while True:
+            with self._changed:
+                self._working = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._wanted or self._closing, timeout=POLL)
+                if self._closing:
+                    return
+                self._wanted, self._working = False, True
             try:
-                self._caption(batch)
+                while not self._closing and (batch := self._library.claim_captions(BATCH, LEASE)):
+                    self._caption(captioner, batch)
             except Exception:
-                logger.exception("%d images got no captions", len(batch))
-            with self._idle:
-                self._pending -= len(batch)
-                self._idle.notify_all()
+                logger.exception("captions could not be written; they stay owed")
 
-    def _caption(self, batch: Sequence[tuple[str, int]]) -> None:
+    def _caption(self, captioner: Captioner, batch: Sequence[OwedCaptions]) -> None:
         vectors: list[Vector] = []
-        there: list[tuple[str, int]] = []
-        for image_id, count in batch:
-            try:
-                vectors.append(self._library.image_vectors([image_id])[0])
-            except RecordNotFound:  # deleted in the meantime
-                continue
-            there.append((image_id, count))
-        if not there or self._captioner is None:
+        there: list[OwedCaptions] = []
+        for owed in batch:
+            with suppress(RecordNotFound):  # deleted in the meantime
+                vectors.append(self._library.image_vectors([owed.image_id])[0])
+                there.append(owed)
+        if not there:
             return
-        written = self._captioner.caption(np.stack(vectors), max(count for _, count in there))
-        for (image_id, count), captions in zip(there, written, strict=True):
-            texts = [caption.text for caption in captions[:count]]
-            if texts:
-                self._stored.add(image_id, texts, self._captioner.space.embed_texts(texts))
+        written = captioner.caption(np.stack(vectors), max(owed.count for owed in there))
+        for owed, captions in zip(there, written, strict=True):
+            chosen = captions[: owed.count]
+            texts = [caption.text for caption in chosen]
+            embedded = captioner.space.embed_texts(texts) if texts else ()
+            news = [
+                NewCaption(caption.text, vector, caption.score)
+                for caption, vector in zip(chosen, embedded, strict=True)
+            ]
+            with suppress(RecordNotFound):
+                self._library.add_captions(owed.image_id, news)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from app.ingest import IngestResult
 from app.mapping import Map
 from app.schemas import about, captions, changes, embeddings, maps, records, search
 from app.search.results import FoundHit, SearchResult
-from index import ImageRecord, IndexStats, LibraryStats, SentenceRecord
+from index import CaptionRecord, ImageRecord, IndexStats, LibraryStats, SentenceRecord
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -102,6 +103,18 @@ def caption(one: results.RetrievedCaption | results.GeneratedCaption) -> caption
         structure=list(one.structure),
         confidence=one.confidence,
         sentence_id=None,
+    )
+
+
+def image_captions(stored: Sequence[CaptionRecord]) -> captions.ImageCaptions:
+    """The stored captions of an image."""
+    return captions.ImageCaptions(
+        captions=[
+            captions.StoredCaption(
+                text=one.sentence.text, sentence_id=one.sentence.id, origin=one.origin, score=one.score
+            )
+            for one in stored
+        ]
     )
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.embedder import Embedder
-from app.marks import Marks
 from app.names import display_name
 from index import ImageRecord, Library, NewImage, render_thumbnail
 from model.errors import ImageError
@@ -80,15 +79,16 @@ class Ingestion:
         self,
         library: Library,
         embedder: Embedder,
-        marks: Marks,
         chunk_size: int,
         metadata: Mapping[str, Any],
+        captions: int,
     ) -> None:
+        """`captions`: how many each new image is owed."""
         self._library = library
         self._embedder = embedder
-        self._marks = marks
         self._chunk_size = chunk_size
         self._metadata = dict(metadata)
+        self._captions = captions
 
     def run(self, files: Iterable[IncomingFile]) -> Iterator[IngestResult]:
         """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results."""
@@ -130,13 +130,13 @@ class Ingestion:
         """Look up what the library has already, and start decoding the rest, each content once."""
         wanted = [item for item in chunk if item.error is None]
         known = self._library.find_images([item.sha256 for item in wanted])
+        # Now, as a deletion may be due before the chunk is stored.
+        self._library.cancel_deletions([record.id for record in known.values()])
         started: dict[str, Future[_Prepared]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)
-            if item.known is not None:
-                self._marks.take(item.known.id)  # now, as the deletion may be due before the chunk is stored
-                if not self._library.has_files(item.known):
-                    item.known = None  # adding it once more brings back what got lost
+            if item.known is not None and not self._library.has_files(item.known):
+                item.known = None  # adding it once more brings back what got lost
             if item.known is None:
                 if item.sha256 not in started:
                     started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder)
@@ -184,6 +184,7 @@ class Ingestion:
                     height=decoded.height,
                     filename=item.filename,
                     metadata=self._metadata,
+                    captions=self._captions,
                 )
             )
         added = self._library.add_images(news) if news else []
@@ -197,8 +198,6 @@ class Ingestion:
                 one = added[positions[item.sha256]]
                 created = one.created and item.sha256 not in reported
                 reported.add(item.sha256)
-                if not one.created:
-                    self._marks.take(one.record.id)
                 yield IngestResult("created" if created else "duplicate", item.filename, one.record)
 
 

@@ -28,7 +28,7 @@ from app.middleware import (
     SameSite,
     is_loopback,
 )
-from app.routes import about, captions, embeddings, images, maps, search, sentences
+from app.routes import about, captions, embeddings, image_captions, images, maps, search, sentences
 from app.schemas.about import ProblemDocument
 from app.service import Service
 from app.settings import Settings
@@ -70,7 +70,8 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         running = service if service is not None else await run_in_threadpool(Service.open, settings)
-        app.state.deletions = Deletions(running.delete_image, running.marks, settings.undo_seconds)
+        app.state.deletions = await run_in_threadpool(Deletions, running.library, settings.undo_seconds)
+        running.captions_kept.wake()  # for what a service before this one still owes
         try:
             running.observe_batches(metrics.observe_batch)
             metrics.watch_library(running.stats)
@@ -98,7 +99,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.metrics = metrics
     app.state.held_pictures = HeldPictures()
     errors.install(app)
-    for module in (images, sentences, search, maps, captions, embeddings, about):
+    for module in (images, image_captions, sentences, search, maps, captions, embeddings, about):
         app.include_router(module.router)
     install_pages(app)
     if settings.api_key is not None:
@@ -142,7 +143,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range"],
             expose_headers=[REQUEST_ID_HEADER, "ETag", "Content-Range"],
         )

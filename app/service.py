@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -16,8 +15,7 @@ from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
 from app.libraries import open_library
 from app.mapping import Map, draw_map
-from app.marks import Marks
-from app.metadata import check_metadata, merge_patch
+from app.metadata import merge_patch
 from app.problems import Problem
 from app.results import (
     CaptionMode,
@@ -31,13 +29,16 @@ from app.search.engine import SearchEngine
 from app.search.expression import Expression
 from app.search.results import SearchOptions, SearchResult
 from app.settings import Settings
-from app.stored_captions import StoredCaptions
 from index import (
+    CaptionOrigin,
+    CaptionRecord,
     Hit,
     ImageFile,
     ImageRecord,
+    InvalidMetadata,
     Library,
     LibraryStats,
+    NewCaption,
     NewSentence,
     Page,
     SentenceRecord,
@@ -62,11 +63,8 @@ class Service:
         self._embedder = Embedder(space, settings)
         self.limits = self._embedder.limits
         self._engine = SearchEngine(space, library, self._embedder)
-        self._metadata_lock = threading.Lock()
-        self.marks = Marks(settings.library / "deleting")
         self.captioner = captioning.load_captioner(space)
-        self.captions_stored = StoredCaptions(library, settings.library / "forgetting")
-        self.captions_kept = captioning.CaptionKeeper(library, self.captions_stored, self.captioner)
+        self.captions_kept = captioning.CaptionKeeper(library, self.captioner)
 
     @classmethod
     def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
@@ -78,9 +76,7 @@ class Service:
             space = JointSpace.load(settings.bundle, device=settings.device)
         library = open_library(settings, library_space(space))
         library.describe(partial(name_concepts, space))
-        service = cls(space, library, settings)
-        service.captions_stored.finish()
-        return service
+        return cls(space, library, settings)
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
@@ -110,19 +106,18 @@ class Service:
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
         file is a result with status "rejected", not an exception. An image that waits for its deletion is kept when it
         is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
-        Problem invalid_request for bad metadata, captioner_missing.
+        InvalidMetadata, Problem captioner_missing.
         """
-        checked = _checked_metadata(metadata or {})
         count = self.settings.caption_images if captions is None else captions
         if count and self.captioner is None:
             raise captioning.missing(self.space)
-        ingestion = Ingestion(self.library, self._embedder, self.marks, self.settings.batch_size, checked)
+        ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, metadata or {}, count)
         return self._with_captions(ingestion.run(files), count)
 
     def _with_captions(self, results: Iterator[IngestResult], count: int) -> Iterator[IngestResult]:
         for result in results:
-            if count and result.status == "created" and result.record is not None:
-                self.captions_kept.add(result.record.id, count)
+            if count and result.status == "created":
+                self.captions_kept.wake()
             yield result
 
     def get_image(self, image_id: str) -> ImageRecord:
@@ -141,14 +136,17 @@ class Service:
 
     def patch_image(self, image_id: str, patch: Mapping[str, Any]) -> ImageRecord:
         """Apply a JSON merge patch (RFC 7396) to the metadata of an image; RecordNotFound, Problem."""
-        with self._metadata_lock:  # or two patches at once could lose one of them
-            record = self.library.get_image(image_id)
-            merged = _checked_metadata(merge_patch(record.metadata, dict(patch)))
-            return self.library.update_image(image_id, metadata=merged)
+        try:
+            return self.library.update_image(image_id, lambda record: merge_patch(record.metadata, dict(patch)))
+        except InvalidMetadata as error:
+            reason = str(error)
+            raise Problem(
+                "invalid_request", f"metadata: {reason}", errors=[{"field": "metadata", "reason": reason}]
+            ) from None
 
     def delete_image(self, image_id: str) -> None:
         """Delete an image: its record, vector, files and captions; RecordNotFound."""
-        self.captions_stored.delete_image(image_id)
+        self.library.delete_image(image_id)
 
     def image_content(self, image_id: str) -> ImageFile:
         """The original file of an image, as it was uploaded, open; RecordNotFound, ContentMissing."""
@@ -170,17 +168,16 @@ class Service:
     def add_sentences(self, texts: Sequence[str], metadata: Mapping[str, Any] | None = None) -> list[SentenceResult]:
         """Store sentences; a result for each, in order. One of which the model knows no word is rejected.
 
-        One that is there as a caption of the background loses its `origin`: it stays when the image goes.
+        One that the captioner wrote becomes people's own: it loses its `origin`, and stays when the image goes.
         """
-        checked = _checked_metadata(metadata or {})
         normalised = [" ".join(text.split()) for text in texts]
         embeddings = self.embed_texts(normalised)
         accepted = [
-            NewSentence(text=text, vector=embedding.vector, metadata=checked)
+            NewSentence(text=text, vector=embedding.vector, metadata=dict(metadata or {}))
             for text, embedding in zip(normalised, embeddings, strict=True)
             if embedding.vector is not None
         ]
-        added = iter(self.captions_stored.add_own(accepted) if accepted else ())
+        added = iter(self.library.add_sentences(accepted) if accepted else ())
         results: list[SentenceResult] = []
         for text, embedding in zip(normalised, embeddings, strict=True):
             if embedding.vector is None:
@@ -254,6 +251,32 @@ class Service:
         ]
         return Captions(mode, found)
 
+    def image_captions(self, image_id: str) -> list[CaptionRecord]:
+        """The stored captions of an image, people's own first; RecordNotFound."""
+        return self.library.captions(image_id)
+
+    def set_captions(self, image_id: str, texts: Sequence[str]) -> list[CaptionRecord]:
+        """Make these people's own captions of an image, in this order, and return all that it has.
+
+        All of them or none: RecordNotFound; Problem sentences_rejected if the model knows no word of one.
+        """
+        self.library.get_image(image_id)  # before anything is embedded
+        normalised = [" ".join(text.split()) for text in texts]
+        news: list[NewCaption] = []
+        errors: list[dict[str, Any]] = []
+        for text, embedding in zip(normalised, self.embed_texts(normalised), strict=True):
+            if embedding.vector is None:
+                errors.append({"text": text, "code": embedding.code, "reason": embedding.reason})
+            else:
+                news.append(NewCaption(text, embedding.vector))
+        if errors:
+            raise Problem("sentences_rejected", f"{errors[0]['text'][:100]}: {errors[0]['reason']}", errors=errors)
+        return self.library.set_captions(image_id, news)
+
+    def delete_captions(self, image_id: str, origin: CaptionOrigin | None = None) -> None:
+        """Delete the captions of an image, or those of one origin; RecordNotFound. People's own sentences stay."""
+        self.library.delete_captions(image_id, origin)
+
     # Embeddings
 
     def embed_texts(self, texts: Sequence[str]) -> list[Embedding]:
@@ -291,13 +314,3 @@ class Service:
 def library_space(space: JointSpace) -> Space:
     """What a library remembers of the joint space that made its vectors."""
     return Space(id=space.id, name=space.name, dimension=space.dimension)
-
-
-def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return check_metadata(dict(metadata))
-    except ValueError as error:
-        reason = str(error)
-        raise Problem(
-            "invalid_request", f"metadata: {reason}", errors=[{"field": "metadata", "reason": reason}]
-        ) from None

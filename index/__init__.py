@@ -28,6 +28,8 @@ from index.opening import LibraryConfig, is_library, open_library
 from index.thumbnails import render_thumbnail
 from index.types import (
     Added,
+    CaptionOrigin,
+    CaptionRecord,
     Concept,
     Concepts,
     Content,
@@ -39,9 +41,12 @@ from index.types import (
     IndexStats,
     LibraryStats,
     Metadata,
+    NewCaption,
     NewImage,
     NewSentence,
+    OwedCaptions,
     Page,
+    PendingDeletion,
     SentenceRecord,
     Space,
     Target,
@@ -49,6 +54,8 @@ from index.types import (
 
 __all__ = [
     "Added",
+    "CaptionOrigin",
+    "CaptionRecord",
     "CatalogCorrupted",
     "CatalogUnsupported",
     "Concept",
@@ -75,9 +82,12 @@ __all__ = [
     "LibraryNotFound",
     "LibraryStats",
     "Metadata",
+    "NewCaption",
     "NewImage",
     "NewSentence",
+    "OwedCaptions",
     "Page",
+    "PendingDeletion",
     "RankedCursor",
     "RecordNotFound",
     "ReindexConflict",

@@ -7,9 +7,9 @@ import hashlib
 from index.concepts import checked_concepts
 from index.encoding import unit_vector
 from index.errors import InvalidText
-from index.interfaces import Draft
-from index.metadata import encode_metadata
-from index.types import NewImage, NewSentence
+from index.interfaces import CaptionDraft, Draft
+from index.metadata import ORIGIN, encode_metadata
+from index.types import CaptionOrigin, NewCaption, NewImage, NewSentence
 
 MAX_TEXT_BYTES = 64 * 1024
 """How long a sentence may be, in UTF-8."""
@@ -21,7 +21,6 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
     A file name that is not valid Unicode (they exist on Linux) gets question marks for the bytes without a
     meaning.
     """
-    encode_metadata(image.metadata)
     name = image.filename
     return Draft(
         name=hashlib.sha256(image.content).hexdigest(),
@@ -33,20 +32,32 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
             "size": len(image.content),
         },
         vector=unit_vector(image.vector, dimension),
-        metadata=image.metadata,
+        metadata=encode_metadata(image.metadata),
         concepts=checked_concepts(image.concepts),
+        captions=image.captions,
     )
 
 
 def sentence_draft(sentence: NewSentence, dimension: int) -> Draft:
     """Return the record to be of a sentence; InvalidText, InvalidVector, InvalidMetadata."""
-    encode_metadata(sentence.metadata)
     return Draft(
         name=checked_text(sentence.text),
-        columns={},
+        columns={"origin": None},
         vector=unit_vector(sentence.vector, dimension),
-        metadata=sentence.metadata,
+        metadata=encode_metadata(sentence.metadata),
     )
+
+
+def caption_draft(caption: NewCaption, origin: CaptionOrigin, dimension: int) -> CaptionDraft:
+    """Return the caption to be; InvalidText, InvalidVector. The sentence of a captioner tells its `origin`."""
+    generated = origin == "captioner"
+    sentence = Draft(
+        name=checked_text(caption.text),
+        columns={"origin": origin if generated else None},
+        vector=unit_vector(caption.vector, dimension),
+        metadata=encode_metadata({ORIGIN: origin} if generated else {}),
+    )
+    return CaptionDraft(sentence, caption.score)
 
 
 def checked_text(text: str) -> str:

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from index.types import (
     Added,
+    CaptionOrigin,
+    CaptionRecord,
     Concepts,
     Content,
     ContentKind,
@@ -26,6 +29,8 @@ from index.types import (
     Keys,
     Metadata,
     NameConcepts,
+    OwedCaptions,
+    PendingDeletion,
     R,
     SentenceRecord,
     Space,
@@ -70,13 +75,25 @@ class ChangeBatch:
 
 @dataclass(frozen=True)
 class Draft:
-    """A record to be. `name` is what makes it unique: the SHA-256 of an image, the text of a sentence."""
+    """A record to be. `name` is what makes it unique: the SHA-256 of an image, the text of a sentence.
+
+    `metadata` is JSON text of `index.metadata.encode_metadata`; `captions` is how many an image is owed.
+    """
 
     name: str
     columns: Mapping[str, str | int | None]
     vector: Vectors
-    metadata: Metadata
+    metadata: str
     concepts: Concepts = ()
+    captions: int = 0
+
+
+@dataclass(frozen=True)
+class CaptionDraft:
+    """A caption to be: the sentence, and what the captioner ranked it by."""
+
+    sentence: Draft
+    score: float | None
 
 
 class ChangeFeed(Protocol):
@@ -103,8 +120,9 @@ class Collection(Protocol[R]):
     def add(self, drafts: Sequence[Draft], space: Space, before_insert: Callable[[list[str]], None]) -> list[Added[R]]:
         """Store the drafts in one transaction; a name that exists, or comes again, keeps its first record.
 
-        `before_insert` gets the names about to be stored while nobody else can write, so what it ensures
-        holds. SpaceMismatch if the catalog has another space by now.
+        What exists is somebody's own from then on: the pending deletion of an image is off, and a sentence of the
+        captioner loses its origin. `before_insert` gets the names about to be stored while nobody else can write, so
+        what it ensures holds. SpaceMismatch if the catalog has another space by now.
         """
 
     def find(self, names: Sequence[str]) -> dict[str, R]:
@@ -125,11 +143,18 @@ class Collection(Protocol[R]):
     def count(self, filters: Filters, words: Sequence[str] = ()) -> int:
         """Count the records that match."""
 
-    def update(self, id: str, metadata: Metadata) -> R:
-        """Replace the metadata of one record; RecordNotFound."""
+    def update(self, id: str, change: Callable[[R], Metadata]) -> R:
+        """Give one record the metadata that `change` makes of it, in one transaction; RecordNotFound, InvalidMetadata.
+
+        Nobody else writes meanwhile. What `change` raises comes through, and nothing is changed then.
+        """
 
     def delete(self, ids: Sequence[str]) -> list[R]:
-        """Delete all of these in one transaction, or none: RecordNotFound."""
+        """Delete all of these in one transaction, or none: RecordNotFound.
+
+        Everything that is known about them goes with them: captions, what is owed, pending deletions. A sentence of
+        the captioner goes with the last image that it is a caption of.
+        """
 
     def release(self, names: Sequence[str], remove: Callable[[list[str]], None]) -> None:
         """Call `remove` with those names that no record has, while nobody else can write."""
@@ -162,8 +187,59 @@ class Collection(Protocol[R]):
         """Keep vectors of `space` for these keys until the swap; ReindexConflict for another space."""
 
 
+class CaptionStore(Protocol):
+    """Which sentences are captions of which images. Thread-safe, each method one transaction."""
+
+    def of(self, image_id: str) -> list[CaptionRecord]:
+        """Return the captions of an image, people's own first, each kind in its order; RecordNotFound."""
+
+    def add(self, image_id: str, drafts: Sequence[CaptionDraft], space: Space) -> list[CaptionRecord]:
+        """Add captions of the captioner and return all; nothing is owed to the image then.
+
+        A sentence that is there already is not changed. RecordNotFound, SpaceMismatch.
+        """
+
+    def set(self, image_id: str, drafts: Sequence[CaptionDraft], space: Space) -> list[CaptionRecord]:
+        """Make these, in their order, people's own captions of an image, and return all its captions.
+
+        Those that are no longer among them stay as sentences. One that the captioner wrote, too, is people's own
+        from then on, and so is its sentence. RecordNotFound, SpaceMismatch.
+        """
+
+    def delete(self, image_id: str, origin: CaptionOrigin | None) -> None:
+        """Delete the captions of an image, or those of one origin; RecordNotFound.
+
+        A sentence of the captioner goes with the last image that it is a caption of; people's own stay.
+        """
+
+    def owed(self) -> int:
+        """Return how many images are owed captions."""
+
+    def claim(self, limit: int, seconds: float) -> list[OwedCaptions]:
+        """Return up to `limit` images that are owed captions, oldest first, for the caller to work on.
+
+        No one else is given them for so many `seconds`.
+        """
+
+
+class PendingDeletions(Protocol):
+    """Images whose deletion can be undone, for every process alike. Thread-safe, each method one transaction."""
+
+    def schedule(self, image_id: str, due: datetime) -> None:
+        """Let an image be deleted from `due` on; one that is pending becomes due then instead. RecordNotFound."""
+
+    def cancel(self, image_ids: Sequence[str]) -> list[str]:
+        """Keep these images after all; return the ids of those that were pending."""
+
+    def all(self) -> list[PendingDeletion]:
+        """Return what is pending, the first due first."""
+
+    def carry_out(self, image_id: str) -> ImageRecord | None:
+        """Delete an image if its deletion is still pending, as `Collection.delete`; None if it is not."""
+
+
 class Catalog(Protocol):
-    """The one source of truth: every record and every vector."""
+    """The one source of truth: every record and every vector, and all state that processes share."""
 
     @property
     def images(self) -> Collection[ImageRecord]:
@@ -172,6 +248,14 @@ class Catalog(Protocol):
     @property
     def sentences(self) -> Collection[SentenceRecord]:
         """The sentences."""
+
+    @property
+    def captions(self) -> CaptionStore:
+        """The captions."""
+
+    @property
+    def pending(self) -> PendingDeletions:
+        """The deletions that can be undone."""
 
     def state(self) -> CatalogState:
         """Return who this catalog is, as of now."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from index import maintenance, thumbnails
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
-from index.drafts import checked_text, image_draft, sentence_draft
+from index.drafts import caption_draft, checked_text, image_draft, sentence_draft
 from index.encoding import unit_vector
 from index.errors import ContentMissing, LibraryError, SpaceMismatch
 from index.interfaces import (
@@ -36,6 +37,8 @@ from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.searching import Query, search_page
 from index.types import (
     Added,
+    CaptionOrigin,
+    CaptionRecord,
     ContentKind,
     Hit,
     ImageFile,
@@ -43,9 +46,12 @@ from index.types import (
     LibraryStats,
     Metadata,
     NameConcepts,
+    NewCaption,
     NewImage,
     NewSentence,
+    OwedCaptions,
     Page,
+    PendingDeletion,
     R,
     SentenceRecord,
     Space,
@@ -189,22 +195,28 @@ class Library:
             records = self._catalog.images.records(wanted)
             return [records[key] for key in wanted.tolist() if key in records]
 
-    def update_image(self, id: str, metadata: Metadata) -> ImageRecord:
-        """Replace the metadata of an image; RecordNotFound, InvalidMetadata."""
-        with self._gate.enter():
-            return self._catalog.images.update(id, metadata)
+    def update_image(self, id: str, change: Callable[[ImageRecord], Metadata]) -> ImageRecord:
+        """Give an image the metadata that `change` makes of its record; RecordNotFound, InvalidMetadata.
 
-    def update_sentence(self, id: str, metadata: Metadata) -> SentenceRecord:
-        """Replace the metadata of a sentence; RecordNotFound, InvalidMetadata."""
+        It is one transaction: nobody else changes the record between, and what `change` raises leaves it as it was.
+        """
         with self._gate.enter():
-            return self._catalog.sentences.update(id, metadata)
+            return self._catalog.images.update(id, change)
+
+    def update_sentence(self, id: str, change: Callable[[SentenceRecord], Metadata]) -> SentenceRecord:
+        """Give a sentence the metadata that `change` makes of its record; as `update_image`."""
+        with self._gate.enter():
+            return self._catalog.sentences.update(id, change)
 
     def delete_image(self, id: str) -> None:
         """Delete an image with its files; RecordNotFound. No search that starts afterwards finds it."""
         self.delete_images([id])
 
     def delete_images(self, ids: Sequence[str]) -> None:
-        """Delete all these images with their files, or none: RecordNotFound."""
+        """Delete all these images with their files, or none: RecordNotFound.
+
+        Sentences that the captioner wrote go with the last image that they are captions of; people's own stay.
+        """
         with self._gate.enter():
             records = self._catalog.images.delete(ids)
             maintenance.try_remove(self._catalog, self._content, [record.sha256 for record in records])
@@ -217,6 +229,76 @@ class Library:
         """Delete all these sentences, or none: RecordNotFound."""
         with self._gate.enter():
             self._catalog.sentences.delete(ids)
+
+    def captions(self, image_id: str) -> list[CaptionRecord]:
+        """Return the captions of an image, people's own first, each kind in its order; RecordNotFound."""
+        with self._gate.enter():
+            return self._catalog.captions.of(image_id)
+
+    def add_captions(self, image_id: str, captions: Sequence[NewCaption]) -> list[CaptionRecord]:
+        """Add what the captioner wrote for an image, and return all its captions; nothing is owed to it then.
+
+        A sentence that is there already is not changed. RecordNotFound, InvalidText, InvalidVector, SpaceMismatch.
+        """
+        with self._gate.enter():
+            space = self._state.space
+            drafts = [caption_draft(caption, "captioner", space.dimension) for caption in captions]
+            return self._catalog.captions.add(image_id, drafts, space)
+
+    def set_captions(self, image_id: str, captions: Sequence[NewCaption]) -> list[CaptionRecord]:
+        """Make these, in their order, people's own captions of an image, and return all its captions.
+
+        Idempotent. Those that are no longer among them stay as sentences. One that the captioner had written is
+        people's own from then on. RecordNotFound, InvalidText, InvalidVector, SpaceMismatch.
+        """
+        with self._gate.enter():
+            space = self._state.space
+            drafts = [caption_draft(caption, "user", space.dimension) for caption in captions]
+            return self._catalog.captions.set(image_id, drafts, space)
+
+    def delete_captions(self, image_id: str, origin: CaptionOrigin | None = None) -> None:
+        """Delete the captions of an image, or those of one origin; RecordNotFound.
+
+        Sentences that the captioner wrote go with the last image that they are captions of; people's own stay.
+        """
+        with self._gate.enter():
+            self._catalog.captions.delete(image_id, origin)
+
+    def owed_captions(self) -> int:
+        """Return how many images are owed captions of the captioner."""
+        with self._gate.enter():
+            return self._catalog.captions.owed()
+
+    def claim_captions(self, limit: int, seconds: float) -> list[OwedCaptions]:
+        """Return up to `limit` images that are owed captions, to work on; nobody else gets them for some seconds."""
+        with self._gate.enter():
+            return self._catalog.captions.claim(limit, seconds)
+
+    def schedule_deletion(self, image_id: str, due: datetime) -> None:
+        """Have an image wait for its deletion, which is due then and can be undone until; RecordNotFound.
+
+        The library carries nothing out by itself (`carry_out_deletion`). Adding the image again cancels it.
+        """
+        with self._gate.enter():
+            self._catalog.pending.schedule(image_id, due)
+
+    def cancel_deletions(self, image_ids: Sequence[str]) -> list[str]:
+        """Keep these images after all; return the ids of those that waited for their deletion."""
+        with self._gate.enter():
+            return self._catalog.pending.cancel(image_ids)
+
+    def pending_deletions(self) -> list[PendingDeletion]:
+        """Return which images wait for their deletion, the first due first."""
+        with self._gate.enter():
+            return self._catalog.pending.all()
+
+    def carry_out_deletion(self, image_id: str) -> bool:
+        """Delete an image if it still waits for its deletion, as `delete_image`; False if it does not."""
+        with self._gate.enter():
+            record = self._catalog.pending.carry_out(image_id)
+            if record is not None:
+                maintenance.try_remove(self._catalog, self._content, [record.sha256])
+            return record is not None
 
     def image_vectors(self, ids: Sequence[str]) -> Vectors:
         """Return float32 unit rows (n, D) of these images, in this order; RecordNotFound, SpaceMismatch."""

@@ -6,7 +6,9 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
 from index.errors import LibraryError, RecordNotFound
 from index.interfaces import Catalog, ContentStore
@@ -51,6 +53,27 @@ def try_remove(catalog: Catalog, content: ContentStore, names: Sequence[str]) ->
         remove(catalog, content, names)
     except LibraryError as error:
         _log.warning("Content of deleted images is left for the next sweep: %s", error)
+
+
+def adopt_marks(root: Path, catalog: Catalog) -> None:
+    """Take over the deletions that could still be undone when an earlier version stopped: empty files in a folder.
+
+    They are due now, and whoever carries deletions out says how long they can be undone. Marks of a second folder, for
+    images whose captions were to go, have done their work: the migration of the catalog removes such captions.
+    """
+    due = datetime.now(UTC)
+    for mark in _marks(root / "deleting"):
+        with suppress(RecordNotFound):
+            catalog.pending.schedule(mark.name, due)
+    for folder in (root / "deleting", root / "forgetting"):
+        for mark in _marks(folder):
+            mark.unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or something else is in it
+            folder.rmdir()
+
+
+def _marks(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def content_problems(catalog: Catalog, content: ContentStore, deep: bool) -> list[str]:

@@ -9,6 +9,9 @@ from typing import Any, cast
 from index.errors import InvalidFilter, InvalidMetadata
 from index.types import Filters, Metadata
 
+ORIGIN = "origin"
+"""The key that says `captioner` in the metadata of a sentence that a captioner wrote and nobody made their own."""
+
 MAX_KEYS = 64
 """How many keys the metadata of one record may have."""
 

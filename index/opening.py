@@ -17,10 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import URL
-
 from index import maintenance
-from index.catalog import open_catalog
+from index.catalog import CATALOG_FILE, default_url, open_catalog
 from index.content import DirectoryContentStore
 from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.following import FaissVectorIndex
@@ -28,8 +26,6 @@ from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
 from index.types import Space, Target
 from index.vectors import EXACT_UP_TO
-
-_CATALOG = "catalog.sqlite"
 
 
 @dataclass(frozen=True)
@@ -53,18 +49,17 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     it has to be there (LibraryNotFound) and may be of any space. EngineUnsupported, CatalogUnsupported.
     """
     _require_engines(config)
-    path = config.folder / _CATALOG
-    if space is None and config.catalog is None and not path.exists():
+    if space is None and config.catalog is None and not (config.folder / CATALOG_FILE).exists():
         raise LibraryNotFound(config.folder)
     content = DirectoryContentStore(config.folder)
     with ExitStack() as opened:
-        url = config.catalog or URL.create("sqlite", database=str(path))
-        catalog = open_catalog(url, space, may_create=content.is_empty)
+        catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=content.is_empty)
         opened.callback(catalog.close)
         found = catalog.state().space
         if space is not None and not found.agrees_with(space):
             raise SpaceMismatch(found, space)
         maintenance.sweep(catalog, content)
+        maintenance.adopt_marks(config.folder, catalog)
         library = Library(catalog, content, _indexes(config, catalog))
         opened.pop_all()
         return library
@@ -72,7 +67,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
 
 def is_library(names: Iterable[str]) -> bool:
     """Tell whether a folder with files and folders of these names holds a library."""
-    return {_CATALOG, "content"} <= set(names)
+    return {CATALOG_FILE, "content"} <= set(names)
 
 
 def _indexes(config: LibraryConfig, catalog: Catalog) -> Mapping[Target, VectorIndex]:

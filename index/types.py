@@ -29,6 +29,9 @@ Metadata = dict[str, Any]
 Filters = dict[str, str]
 """Metadata key to the value that it must have, the JSON value written as text: `3`, `true`, `holiday`."""
 
+CaptionOrigin = Literal["captioner", "user"]
+"""Who says that a sentence is a caption of an image: the captioner of a bundle, or people."""
+
 Vectors = npt.NDArray[np.float32]
 """Unit rows, shape (n, D), or one unit vector, shape (D,)."""
 
@@ -93,8 +96,37 @@ class SentenceRecord:
 
 
 @dataclass(frozen=True)
+class CaptionRecord:
+    """A sentence that is a caption of an image. `score`: what its captioner ranked it by, None if people wrote it."""
+
+    sentence: SentenceRecord
+    origin: CaptionOrigin
+    score: float | None
+
+
+@dataclass(frozen=True)
+class OwedCaptions:
+    """An image that is to get captions of the captioner, and how many."""
+
+    image_id: str
+    count: int
+
+
+@dataclass(frozen=True)
+class PendingDeletion:
+    """An image whose deletion can be undone; it is due at `due`, in UTC."""
+
+    image_id: str
+    filename: str | None
+    due: datetime
+
+
+@dataclass(frozen=True)
 class NewImage:
-    """An image to add: its bytes, its vector (D,), its thumbnail (JPEG), and what decoding it told."""
+    """An image to add: its bytes, its vector (D,), its thumbnail (JPEG), and what decoding it told.
+
+    `captions` is how many captions of the captioner it is owed.
+    """
 
     content: bytes
     vector: npt.NDArray[Any]
@@ -105,6 +137,7 @@ class NewImage:
     filename: str | None = None
     metadata: Metadata = field(default_factory=dict)
     concepts: Sequence[tuple[str, float]] = ()
+    captions: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,6 +147,15 @@ class NewSentence:
     text: str
     vector: npt.NDArray[Any]
     metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewCaption:
+    """A caption to add to an image, with its vector (D,), and what the captioner ranked it by."""
+
+    text: str
+    vector: npt.NDArray[Any]
+    score: float | None = None
 
 
 @dataclass(frozen=True)

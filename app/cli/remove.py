@@ -27,11 +27,8 @@ def remove(
 
     This cannot be undone. Ids that do not exist are reported, and all others are removed; the exit status is 1 then.
     """
-    from app.stored_captions import StoredCaptions
-
-    settings = read_settings(library=library)
-    with open_library(settings) as opened:
-        remove_each(StoredCaptions(opened, settings.library / "forgetting").delete_image, ids, "image", json=json)
+    with open_library(read_settings(library=library)) as opened:
+        remove_each(opened.delete_image, ids, "image", json=json)
 
 
 def remove_each(delete: Callable[[str], None], ids: Sequence[str], kind: str, *, json: bool) -> None:

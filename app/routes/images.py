@@ -60,7 +60,7 @@ class ImagesForm(Input):
         ge=0,
         le=20,
         description="How many captions each new image gets in the background, stored as sentences with the metadata "
-        "`origin: captioner` and `caption_of_ID: true`. Without it: as VISEM_CAPTION_IMAGES says.",
+        "`origin: captioner`. Without it: as VISEM_CAPTION_IMAGES says.",
         examples=[1],
     )
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from app.results import CaptionMode, CaptionOptions, Strategy
 from app.schemas.base import EXAMPLE_ID, Input, Output, PlainText
+from index import CaptionOrigin
 
 MAX_CAPTIONS = 50
 """Most captions of one image."""
@@ -69,3 +70,33 @@ class CaptionAnswer(Output):
 
     mode: CaptionMode = Field(description="How they came about.", examples=["retrieve"])
     captions: list[Caption] = Field(description="The captions, best first.", examples=[[]])
+
+
+class OwnCaptions(Input):
+    """What people say that an image shows."""
+
+    captions: list[PlainText] = Field(
+        description="All of people's own captions of the image, in their order.",
+        examples=[["A dog runs along the beach.", "Our dog on holiday."]],
+    )
+
+
+class StoredCaption(Output):
+    """A sentence of the library that is a caption of an image."""
+
+    text: str = Field(description="The caption.", examples=["A dog runs along the beach."])
+    sentence_id: str = Field(description="The stored sentence.", examples=[EXAMPLE_ID])
+    origin: CaptionOrigin = Field(
+        description="captioner: the captioner of a bundle wrote it; user: people set it.", examples=["user"]
+    )
+    score: float | None = Field(
+        description="What the captioner ranked it by when it wrote it; null for people's own.", examples=[None]
+    )
+
+
+class ImageCaptions(Output):
+    """The stored captions of an image."""
+
+    captions: list[StoredCaption] = Field(
+        description="People's own in their order, then those of the captioner, best first.", examples=[[]]
+    )

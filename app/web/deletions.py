@@ -4,104 +4,103 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from app.marks import Marks
-from index import RecordNotFound
+from index import Library
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A photograph that is about to be deleted, and when (monotonic seconds)."""
+    """A photograph that is about to be deleted, and how many whole seconds are left to undo it."""
 
     id: str
     name: str
-    due: float
-    timer: threading.Timer = field(repr=False, compare=False)
-
-    @property
-    def seconds(self) -> int:
-        """Whole seconds that are left to undo it."""
-        return max(0, round(self.due - time.monotonic()))
+    seconds: int
 
 
 class Deletions:
-    """The deletions that were asked for, pending at first, then under way. `close` carries all of them out.
+    """Carries out the deletions that wait in the library, each when it is due. `close` carries out all of them.
 
-    Each pending one has a mark in the library; when somebody takes it away, because they store the photograph again,
-    the deletion is off. A process that dies in between has deleted nothing, and the photograph is there again. Nothing
-    here waits for the library, except `close`: pages ask for the pending ones on the event loop.
+    They are in the catalog: every service on the library shows them and can undo them, and storing a photograph again
+    keeps it. What a service leaves behind that is killed, the next one takes up; it can be undone for as long again.
     """
 
-    def __init__(self, delete: Callable[[str], None], marks: Marks, seconds: float) -> None:
-        self._delete = delete
-        self._marks = marks
+    def __init__(self, library: Library, seconds: float) -> None:
+        self._library = library
         self._seconds = seconds
         self._changed = threading.Condition()
-        self._pending: dict[str, Pending] = {}
-        self._under_way: set[str] = set()
+        self._timers: dict[str, threading.Timer] = {}
+        self._under_way = 0
+        for one in library.pending_deletions():
+            library.schedule_deletion(one.image_id, self._due())
+            self._start(one.image_id)
 
-    def schedule(self, image_id: str, name: str) -> None:
-        """Delete an image in a while. Doing it again changes nothing."""
-        timer = threading.Timer(self._seconds, self._carry_out, [image_id])
-        timer.daemon = True
-        with self._changed:
-            if self._is_pending(image_id) or image_id in self._under_way:
-                return
-            if (old := self._pending.get(image_id)) is not None:  # it was stored again, and is deleted again
-                old.timer.cancel()
-            self._marks.put(image_id)
-            self._pending[image_id] = Pending(image_id, name, time.monotonic() + self._seconds, timer)
-            timer.start()
+    def schedule(self, image_id: str) -> None:
+        """Delete an image in a while; RecordNotFound. Doing it again changes nothing."""
+        if image_id in self.ids():
+            return
+        self._library.schedule_deletion(image_id, self._due())
+        self._start(image_id)
 
     def undo(self, image_id: str) -> bool:
         """Keep an image after all; False when it is too late, or was never to be deleted."""
         with self._changed:
-            pending = self._pending.pop(image_id, None)
-            if pending is None:
-                return False
-            self._marks.take(image_id)
-        pending.timer.cancel()
-        return True
+            timer = self._timers.pop(image_id, None)
+        if timer is not None:
+            timer.cancel()
+        return bool(self._library.cancel_deletions([image_id]))
 
     def pending(self) -> tuple[Pending, ...]:
-        """What can still be undone, oldest first."""
-        with self._changed:
-            return tuple(one for one in self._pending.values() if one.id in self._marks)
+        """What can still be undone, the first due first."""
+        now = datetime.now(UTC)
+        return tuple(
+            Pending(one.image_id, one.filename or "The photograph", max(0, round((one.due - now).total_seconds())))
+            for one in self._library.pending_deletions()
+        )
 
-    def __contains__(self, image_id: object) -> bool:
-        """Whether an image is about to be deleted, or being deleted."""
-        with self._changed:
-            return self._is_pending(image_id) or image_id in self._under_way
+    def ids(self) -> frozenset[str]:
+        """The ids of what can still be undone."""
+        return frozenset(one.image_id for one in self._library.pending_deletions())
 
     def close(self) -> None:
-        """Carry out what is pending, now, and wait for what is under way."""
-        for pending in self.pending():
-            pending.timer.cancel()
-            self._carry_out(pending.id)
+        """Carry out what is pending here, now, and wait for what is under way."""
+        with self._changed:
+            waiting = dict(self._timers)
+        for image_id, timer in waiting.items():
+            timer.cancel()
+            self._carry_out(image_id)
         with self._changed:
             self._changed.wait_for(lambda: not self._under_way)
 
-    def _is_pending(self, image_id: object) -> bool:
-        return isinstance(image_id, str) and image_id in self._pending and image_id in self._marks
+    def _due(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._seconds)
+
+    def _start(self, image_id: str) -> None:
+        timer = threading.Timer(self._seconds, self._carry_out, [image_id])
+        timer.daemon = True
+        with self._changed:
+            if (old := self._timers.pop(image_id, None)) is not None:  # it was stored again, and is deleted again
+                old.cancel()
+            self._timers[image_id] = timer
+        timer.start()
 
     def _carry_out(self, image_id: str) -> None:
         with self._changed:
-            if self._pending.pop(image_id, None) is None:
+            if self._timers.pop(image_id, None) is None:
                 return
-            self._under_way.add(image_id)
+            self._under_way += 1
         try:
-            if self._marks.take(image_id):
-                self._delete(image_id)
-        except RecordNotFound:
-            pass
+            self._library.carry_out_deletion(image_id)
         except Exception:
             logger.exception("image %s could not be deleted", image_id)
+            try:
+                self._library.cancel_deletions([image_id])  # it is in the pages again, and can be deleted again
+            except Exception:
+                logger.exception("the deletion of image %s is left to the next service", image_id)
         finally:
             with self._changed:
-                self._under_way.remove(image_id)
+                self._under_way -= 1
                 self._changed.notify_all()

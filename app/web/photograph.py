@@ -22,7 +22,7 @@ from app.web.rendering import render
 from app.web.thumbnails import thumbnail_url
 from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
-from index import ImageRecord, LibraryError
+from index import LibraryError
 from model.errors import ModelError
 
 NEIGHBOURS = 24
@@ -108,7 +108,7 @@ def near(request: Request, image_id: str, service: ServiceDep, minus: str = "", 
         problem = as_problem(error)
     else:
         unknown = result.unknown_words
-        tiles = photograph_tiles(result.hits, _deletions(request))
+        tiles = photograph_tiles(result.hits, _deletions(request).ids())
     return render(
         request,
         "near.html",
@@ -149,8 +149,8 @@ def edit_metadata(
 @router.post("/delete")
 def delete(request: Request, image_id: str, service: ServiceDep) -> Response:
     """Delete the photograph, with some seconds to undo it."""
-    record = service.get_image(image_id)
-    _deletions(request).schedule(image_id, _name(record))
+    service.get_image(image_id)  # RecordNotFound, also for what cannot be an id
+    _deletions(request).schedule(image_id)
     return RedirectResponse("/", 303)
 
 
@@ -160,10 +160,6 @@ def restore(request: Request, image_id: str) -> Response:
     if not _deletions(request).undo(image_id):
         raise Problem("record_not_found", "It was too late: the photograph is deleted.")
     return RedirectResponse(f"/photos/{image_id}", 303)
-
-
-def _name(record: ImageRecord) -> str:
-    return record.filename or "The photograph"
 
 
 def _deletions(request: Request) -> Deletions:

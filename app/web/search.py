@@ -140,7 +140,7 @@ def find(request: Request, service: Service, view: View, cursor: str | None = No
         chips=chips.chips(view, expression, result.unknown_words, service),
         text=_text(view, expression),
         references=chips.references(expression),
-        tiles=photograph_tiles(result.hits, _deletions(request)),
+        tiles=photograph_tiles(result.hits, _deletions(request).ids()),
         lines=sentence_lines(result.hits),
         unknown=result.unknown_words,
         next_url=None if result.next_cursor is None else view.results_url(result.next_cursor),
@@ -173,7 +173,7 @@ def _everything(request: Request, service: Service, view: View, cursor: str | No
     else:
         images = service.list_images(cursor, PAGE_SIZE, view.filters)
         following, total = images.next_cursor, images.total
-        tiles, lines = photograph_tiles(images.items, _deletions(request)), []
+        tiles, lines = photograph_tiles(images.items, _deletions(request).ids()), []
     return Results(
         view,
         tiles=tiles,

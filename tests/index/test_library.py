@@ -67,7 +67,7 @@ def test_strings_come_back_unchanged(library: Library, image: Image, sentence: S
     assert (two.text, two.metadata) == (f"{text}.", metadata)
     assert library.list_images(filters={text: text}).items == [one]
     assert library.find_sentences([f"{text}."]) == {f"{text}.": two}
-    assert library.update_image(one.id, {"then": text}).metadata == {"then": text}
+    assert library.update_image(one.id, lambda _: {"then": text}).metadata == {"then": text}
     assert library.check() == []
 
 
@@ -215,7 +215,7 @@ def test_lists_are_filtered_by_the_text_of_a_value(library: Library, image: Imag
 
 def test_filters_follow_an_update_and_a_deletion(library: Library, image: Image) -> None:
     one, two = (added.record for added in library.add_images([image(1), image(2)]))
-    library.update_image(one.id, {"colour": "blue"})
+    library.update_image(one.id, lambda _: {"colour": "blue"})
     assert library.list_images(filters={"number": "1"}).items == []
     assert [record.id for record in library.list_images(filters={"colour": "blue"}).items] == [one.id]
     library.delete_image(two.id)
@@ -265,14 +265,14 @@ def test_an_unknown_sentence_is_not_found(library: Library, method: str) -> None
 
 def test_sentences_are_listed_changed_and_deleted(library: Library, sentence: Sentence) -> None:
     records = [one.record for one in library.add_sentences([sentence(n) for n in range(3)])]
-    changed = library.update_sentence(records[1].id, {"new": True})
+    changed = library.update_sentence(records[1].id, lambda _: {"new": True})
     library.delete_sentence(records[0].id)
     page = library.list_sentences(limit=1)
     assert page.items == [records[2]]
     assert library.list_sentences(page.next_cursor, 1).items == [changed]
     assert library.list_sentences(filters={"new": "true"}).items == [changed]
     with pytest.raises(index.RecordNotFound):
-        library.update_sentence(records[0].id, {})
+        library.update_sentence(records[0].id, lambda _: {})
 
 
 def test_vectors_come_back_at_unit_length_in_the_order_asked_for(library: Library, image: Image) -> None:
@@ -370,7 +370,7 @@ def test_statistics(root: Path, space: Space, image: Image, sentence: Sentence) 
         library.add_sentences([sentence(1)])
         stats = library.stats()
     assert (stats.images, stats.sentences, stats.content_bytes) == (3, 1, 27)
-    assert (stats.space, stats.generation, stats.schema_version) == (space, 1, 2)
+    assert (stats.space, stats.generation, stats.schema_version) == (space, 1, 3)
     assert stats.image_index == index.IndexStats("exact", 3, 1.0)
     assert stats.sentence_index.size == 1
     assert stats.catalog_bytes > 0

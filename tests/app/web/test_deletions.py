@@ -1,136 +1,183 @@
-"""Deletions that wait: undone, carried out, or failing."""
+"""Deletions that wait: undone, carried out, taken up by another service, or failing."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from app.marks import Marks
 from app.web.deletions import Deletions
-from index import RecordNotFound
+from index import Library, LibraryBusy, LibraryConfig, NewImage, RecordNotFound, Space, open_library
+
+SPACE = Space("a" * 64, "bundle", 4)
+
+Start = Callable[..., Deletions]
 
 
 @pytest.fixture
-def marks(tmp_path: Path) -> Marks:
-    return Marks(tmp_path / "deleting")
+def library(tmp_path: Path) -> Iterator[Library]:
+    with open_library(LibraryConfig(tmp_path / "library"), SPACE) as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(library: Library) -> Iterator[Start]:
+    """Starts what carries deletions out, for a service; all of them end with the test."""
+    with ExitStack() as stack:
+
+        def begin(seconds: float = 60) -> Deletions:
+            deletions = Deletions(library, seconds)
+            stack.callback(deletions.close)
+            return deletions
+
+        yield begin
+
+
+def add(library: Library, content: bytes = b"a") -> str:
+    image = NewImage(content, np.ones(4), b"thumbnail", "image/png", 1, 1, "a.png")
+    return library.add_images([image])[0].record.id
 
 
 def wait_for(deletions: Deletions, image_id: str) -> None:
     deadline = time.monotonic() + 30
-    while image_id in deletions and time.monotonic() < deadline:
+    while image_id in deletions.ids() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert image_id not in deletions
+    assert image_id not in deletions.ids()
 
 
-def test_it_happens_after_a_while(marks: Marks) -> None:
-    deleted: list[str] = []
-    deletions = Deletions(deleted.append, marks, seconds=0.05)
-    deletions.schedule("a", "a.jpg")
-    assert "a" in deletions
-    assert deleted == []
-    wait_for(deletions, "a")
+def test_it_happens_after_a_while(library: Library, start: Start) -> None:
+    deletions = start(0.2)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    assert deletions.ids() == {image_id}
+    assert library.get_image(image_id)
+    wait_for(deletions, image_id)
     assert deletions.pending() == ()
-    assert deleted == ["a"]
-    assert not deletions.undo("a")
+    with pytest.raises(RecordNotFound):
+        library.get_image(image_id)
+    assert not deletions.undo(image_id)
 
 
-def test_undone_it_never_happens(marks: Marks) -> None:
-    deleted: list[str] = []
-    deletions = Deletions(deleted.append, marks, seconds=0.05)
-    deletions.schedule("a", "a.jpg")
-    assert deletions.undo("a")
+def test_undone_it_never_happens(library: Library, start: Start) -> None:
+    deletions = start(0.05)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    assert deletions.undo(image_id)
     time.sleep(0.15)
     deletions.close()
-    assert deleted == []
+    assert library.get_image(image_id)
 
 
-def test_nobody_waits_for_a_deletion_under_way_but_closing(marks: Marks) -> None:
+def test_it_tells_the_name_and_the_seconds_left(library: Library, start: Start) -> None:
+    deletions = start(60)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    deletions.schedule(image_id)
+    [pending] = deletions.pending()
+    assert (pending.id, pending.name) == (image_id, "a.png")
+    assert 50 < pending.seconds <= 60
+
+
+def test_closing_waits_for_a_deletion_under_way(
+    library: Library, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started, release = threading.Event(), threading.Event()
-    released: list[bool] = []
+    carry_out = Library.carry_out_deletion
 
-    def delete(image_id: str) -> None:
+    def slow(self: Library, image_id: str) -> bool:
         started.set()
-        released.append(release.wait(5))
+        assert release.wait(10)
+        return carry_out(self, image_id)
 
-    deletions = Deletions(delete, marks, seconds=0.01)
-    deletions.schedule("a", "a.jpg")
-    assert started.wait(30)
-    assert "a" in deletions  # still hidden
-    assert deletions.pending() == ()  # but no way back is offered
-    assert not deletions.undo("a")
-    deletions.schedule("a", "a.jpg")  # it is being deleted: nothing to add to that
-    assert deletions.pending() == ()
+    monkeypatch.setattr(Library, "carry_out_deletion", slow)
+    deletions = start(0.01)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    assert started.wait(10)
     closing = threading.Thread(target=deletions.close)
     closing.start()
     closing.join(0.1)
     assert closing.is_alive()
     release.set()
-    closing.join(30)
-    assert released == [True]
-    assert "a" not in deletions
+    closing.join(10)
+    assert library.count("images") == 0
 
 
-def test_undone_in_time_it_can_be_asked_for_again(marks: Marks) -> None:
-    deleted: list[str] = []
-    deletions = Deletions(deleted.append, marks, seconds=60)
-    deletions.schedule("a", "a.jpg")
-    assert deletions.undo("a")
-    assert "a" not in deletions
-    deletions.schedule("a", "a.jpg")
-    deletions.close()
-    assert deleted == ["a"]
-
-
-def test_closing_carries_out_what_is_pending_once(marks: Marks) -> None:
-    deleted: list[str] = []
-    deletions = Deletions(deleted.append, marks, seconds=60)
-    for name in ("a", "b", "a"):
-        deletions.schedule(name, name)
-    assert [one.id for one in deletions.pending()] == ["a", "b"]
-    assert 50 <= deletions.pending()[0].seconds <= 60
+def test_closing_carries_out_what_is_pending(library: Library, start: Start) -> None:
+    deletions = start(60)
+    deletions.schedule(add(library, b"a"))
+    deletions.schedule(add(library, b"b"))
     deletions.close()
     deletions.close()
-    assert deleted == ["a", "b"]
+    assert library.count("images") == 0
 
 
-def test_what_is_gone_already_is_fine_and_a_failure_is_logged(caplog: pytest.LogCaptureFixture, marks: Marks) -> None:
-    def fail(image_id: str) -> None:
-        raise RecordNotFound("image", image_id) if image_id == "gone" else OSError("disk")
+def test_what_is_gone_already_is_fine(library: Library, start: Start) -> None:
+    deletions = start(60)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    library.delete_image(image_id)
+    assert deletions.pending() == ()
+    deletions.close()
+    with pytest.raises(RecordNotFound):
+        deletions.schedule(image_id)
 
-    deletions = Deletions(fail, marks, seconds=60)
-    deletions.schedule("gone", "gone")
-    deletions.schedule("stuck", "stuck")
+
+def test_a_failure_is_logged_and_the_photograph_is_there_again(
+    library: Library, start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Library, image_id: str) -> bool:
+        raise LibraryBusy
+
+    deletions = start(60)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    monkeypatch.setattr(Library, "carry_out_deletion", fail)
     with caplog.at_level(logging.ERROR):
         deletions.close()
+    assert image_id in caplog.text
     assert deletions.pending() == ()
-    assert "stuck could not be deleted" in caplog.text
-    assert "gone could not" not in caplog.text
+    assert library.get_image(image_id)
 
 
-def test_who_takes_the_mark_calls_it_off(marks: Marks, tmp_path: Path) -> None:
-    deleted: list[str] = []
-    deletions = Deletions(deleted.append, marks, seconds=60)
-    deletions.schedule("a", "a")
-    deletions.schedule("b", "b")
-    others = Marks(tmp_path / "deleting")  # as another process has them
-    assert others.take("a")
-    assert not others.take("a")
-    assert "a" not in deletions
-    assert [one.id for one in deletions.pending()] == ["b"]
+def test_who_stores_it_again_keeps_it(library: Library, start: Start) -> None:
+    deletions = start(60)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    assert add(library) == image_id
+    assert deletions.pending() == ()
+    deletions.schedule(image_id)  # it may be deleted again
+    assert deletions.undo(image_id)
     deletions.close()
-    assert deleted == ["b"]
+    assert library.get_image(image_id)
 
 
-def test_what_was_stored_again_can_be_deleted_again(marks: Marks) -> None:
-    deleted: list[str] = []
-    deletions = Deletions(deleted.append, marks, seconds=60)
-    deletions.schedule("a", "a")
-    marks.take("a")
-    deletions.schedule("a", "a")
-    assert "a" in deletions
-    deletions.close()
-    assert deleted == ["a"]
+def test_services_share_what_is_pending(library: Library, start: Start) -> None:
+    first, second = start(60), start(60)
+    image_id, other = add(library, b"a"), add(library, b"b")
+    first.schedule(image_id)
+    first.schedule(other)
+    assert second.ids() == {image_id, other}
+    assert second.undo(image_id)
+    first.close()
+    assert [record.id for record in library.list_images().items] == [image_id]
+
+
+def test_what_a_killed_service_left_is_taken_up_and_can_be_undone_for_as_long_again(
+    library: Library, start: Start
+) -> None:
+    image_id, other = add(library, b"a"), add(library, b"b")
+    for id in (image_id, other):
+        library.schedule_deletion(id, datetime(2026, 1, 1, tzinfo=UTC))
+    deletions = start(1)
+    assert [one.seconds for one in deletions.pending()] == [1, 1]
+    assert deletions.undo(other)
+    wait_for(deletions, image_id)
+    assert [record.id for record in library.list_images().items] == [other]

@@ -70,7 +70,7 @@ def test_the_sign_in_page_tells_nothing(locked: TestClient) -> None:
     headers = {"X-API-Key": KEY}
     files = {"files": ("secret.jpg", picture(1))}
     image_id = locked.post("/v1/images", files=files, headers=headers).json()["results"][0]["image"]["id"]
-    locked.app.state.deletions.schedule(image_id, "secret.jpg")  # type: ignore[attr-defined]
+    locked.app.state.deletions.schedule(image_id)  # type: ignore[attr-defined]
     assert "secret.jpg" not in locked.get("/").text
     assert "secret.jpg" not in locked.get("/nowhere", headers={"Accept": "text/html"}).text
     assert locked.get("/assets/x/y").status_code == 404

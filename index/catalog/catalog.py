@@ -1,7 +1,6 @@
-"""The catalog in SQLite: every record and every vector, and with that the one source of truth.
+"""The catalog over a SQL database: every record and every vector, and with that the one source of truth.
 
-A catalog is chosen by URL. `sqlite:///path` is what there is; another database would be another
-implementation of `index.interfaces.Catalog`.
+It is chosen by URL. `sqlite:///path` is what there is, and the default is a file in the folder of the library.
 """
 
 from __future__ import annotations
@@ -15,17 +14,19 @@ from sqlalchemy import URL, Connection, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from index import inspection, schema, staging
-from index.concepts import decode_concepts, fill_missing
-from index.database import Database
+from index.catalog import inspection, migrations, schema, staging
+from index.catalog.captions import SqlCaptions
+from index.catalog.collection import SqlCollection
+from index.catalog.concepts import decode_concepts, fill_missing
+from index.catalog.database import Database
+from index.catalog.pending import SqlPendingDeletions
+from index.catalog.sqlite import SqliteDatabase
 from index.errors import CatalogCorrupted, CatalogUnsupported
 from index.interfaces import Catalog, CatalogState
 from index.metadata import decode_metadata
-from index.records import SqlCollection
 from index.types import ImageRecord, NameConcepts, SentenceRecord, Space
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CHECKED_AT_OPEN = 64 * 2**20  # bytes; the structure of a larger catalog is checked by `problems` only
 
 
 def open_catalog(url: str | URL, space: Space | None, may_create: Callable[[], bool]) -> Catalog:
@@ -39,27 +40,27 @@ def open_catalog(url: str | URL, space: Space | None, may_create: Callable[[], b
         raise CatalogUnsupported(f"{url!r} is not a database URL; use sqlite:///path/to/catalog.") from error
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise CatalogUnsupported(f"{parsed.drivername} is not supported; use sqlite:///path/to/catalog.")
-    return SqliteCatalog(Path(parsed.database), space, may_create)
+    return SqlCatalog(SqliteDatabase(Path(parsed.database)), space, may_create)
 
 
-class SqliteCatalog:
-    """A catalog in one SQLite file; see `Catalog` for what each method promises."""
+class SqlCatalog:
+    """A catalog in a SQL database; see `Catalog` for what each method promises."""
 
-    def __init__(self, path: Path, space: Space | None, may_create: Callable[[], bool]) -> None:
-        """Open the file, or create it for `space`.
+    def __init__(self, database: Database, space: Space | None, may_create: Callable[[], bool]) -> None:
+        """Take over `database`, and create the tables for `space` if it is empty.
 
         CatalogCorrupted, CatalogUnsupported. `may_create` is asked before an empty catalog is made.
         """
-        self._database = Database(path)
+        self._database = database
         try:
             self._prepare(space, may_create)
         except BaseException:
-            self._database.close()
+            database.close()
             raise
-        self.images: SqlCollection[ImageRecord] = SqlCollection(self._database, "images", "image", "sha256", _image)
-        self.sentences: SqlCollection[SentenceRecord] = SqlCollection(
-            self._database, "sentences", "sentence", "text", _sentence
-        )
+        self.images: SqlCollection[ImageRecord] = SqlCollection(database, "images", _image)
+        self.sentences: SqlCollection[SentenceRecord] = SqlCollection(database, "sentences", _sentence)
+        self.captions = SqlCaptions(database, self.images, self.sentences)
+        self.pending = SqlPendingDeletions(database, self.images)
 
     def state(self) -> CatalogState:
         """Return who this catalog is, as of now."""
@@ -79,15 +80,13 @@ class SqliteCatalog:
         return fill_missing(self._database, space, name)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the file and with the records in it."""
+        """Return what is wrong with the database and with the records in it."""
         with self._database.read() as connection:
-            return inspection.problems(connection)
+            return inspection.problems(self._database, connection)
 
     def size(self) -> int:
-        """Return how many bytes the file and its write-ahead log take up."""
-        path = self._database.path
-        files = (path, path.with_name(f"{path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        """Return how many bytes the database takes up."""
+        return self._database.size()
 
     def content_size(self) -> int:
         """Return how many bytes the content of all images takes up."""
@@ -100,30 +99,31 @@ class SqliteCatalog:
         self._database.close()
 
     def _prepare(self, space: Space | None, may_create: Callable[[], bool]) -> None:
-        """Create the tables where there are none, and make sure that they are the right ones."""
-        path = self._database.path
+        """Create the tables where there are none, bring older ones up to date, and make sure of them."""
+        database = self._database
 
         def create(connection: Connection) -> None:
-            if not schema.is_blank(connection):  # another process was faster
+            if schema.table_names(connection):  # another process was faster
                 return
             if space is None or not may_create():
-                raise CatalogCorrupted(path, "it is empty or was missing, but there are content files beside it")
+                raise CatalogCorrupted(
+                    database.path, "it is empty or was missing, but there are content files beside it"
+                )
             schema.create(connection, space)
 
-        with self._database.read() as connection:
-            blank = schema.is_blank(connection)
+        with database.read() as connection:
+            blank = not schema.table_names(connection)
         if blank:
-            self._database.write(create)
-        with self._database.read() as connection:
-            old = schema.needs_migration(connection)
+            database.write(create)
+        with database.read() as connection:
+            old = migrations.needed(connection)
         if old:
-            self._database.write(schema.migrate)
-        with self._database.read() as connection:
-            schema.verify(connection, path)
-            if path.stat().st_size <= _CHECKED_AT_OPEN:
-                damage = inspection.damage(connection, "quick_check")
-                if damage:
-                    raise CatalogCorrupted(path, damage[0])
+            database.write(migrations.run)
+        with database.read() as connection:
+            inspection.verify(connection, database.path)
+            damage = database.damage(connection, thorough=False)
+        if damage:
+            raise CatalogCorrupted(database.path, damage[0])
 
 
 def _image(row: Mapping[str, Any]) -> ImageRecord:

@@ -1,4 +1,4 @@
-"""Following one collection of a SQLite catalog, whichever process writes to it."""
+"""Following one collection of a catalog, whichever process writes to it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from sqlalchemy import Table, func, select
 
-from index import schema
-from index.database import Database
+from index.catalog import schema
+from index.catalog.database import Database
 from index.encoding import unpack
 from index.errors import CatalogCorrupted, InvalidVector
 from index.interfaces import ChangeBatch, Position
@@ -18,7 +18,7 @@ _BATCH = 4096  # vectors held in memory at once while an index is rebuilt
 
 
 class SqlChangeFeed:
-    """Keeps a connection of its own: there `PRAGMA data_version` tells whether anyone has committed."""
+    """Keeps a connection of its own, which tells whether anyone has committed; see `ChangeFeed`."""
 
     def __init__(self, database: Database, target: Target) -> None:
         self._database = database
@@ -33,7 +33,7 @@ class SqlChangeFeed:
             self._database.named_errors(),
             self._connection.begin(),
         ):  # one read transaction: the version and the changes are of one moment
-            version = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            version = self._database.version(self._connection)
             if version == self._seen and since is not None:
                 return
             self._seen = None

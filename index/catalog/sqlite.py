@@ -1,4 +1,6 @@
-"""One SQLite file: a thread that owns the only write connection, a pool of read-only ones, errors with names.
+"""All that is particular to SQLite: one file, its connections, transactions and options of tables, names of errors.
+
+A thread owns the only write connection; readers have a pool of read-only ones.
 
 After datasette's `database.py`: callers hand functions to the writer thread and wait. Each runs in a
 transaction of its own that begins with BEGIN IMMEDIATE, so that two processes take turns instead of failing
@@ -17,17 +19,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Insert, NullPool, Pool, QueuePool, Table, create_engine, event
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
+from index.catalog import schema
 from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, StorageFailed
 
 T = TypeVar("T")
 
+CATALOG_FILE = "catalog.sqlite"
+"""What the catalog is called in the folder of a library."""
+
 _BUSY_TIMEOUT = 30.0  # seconds; a reindex swaps a large library within this
+_CHECKED_QUICKLY = 64 * 2**20  # bytes; the structure of a larger file is checked only where that may take long
 
 
-class Database:
+def default_url(folder: Path) -> URL:
+    """Return the URL of the catalog in the folder of a library."""
+    return URL.create("sqlite", database=str(folder / CATALOG_FILE))
+
+
+class SqliteDatabase:
     """A SQLite file that is open for reading by many threads and for writing by one."""
 
     def __init__(self, path: Path, busy_timeout: float = _BUSY_TIMEOUT) -> None:
@@ -82,6 +95,27 @@ class Database:
         self._readers.dispose()
         self._writer.close()
         self._writers.dispose()
+
+    def version(self, connection: Connection) -> int:
+        """Return a number that changes for this connection whenever something was committed."""
+        return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    def insert_missing(self, table: Table) -> Insert:
+        """Return an INSERT that leaves out rows whose primary key is there already."""
+        return insert(table).on_conflict_do_nothing()
+
+    def damage(self, connection: Connection, *, thorough: bool) -> list[str]:
+        """Return what SQLite finds wrong with the structure of the file."""
+        if not thorough and self.path.stat().st_size > _CHECKED_QUICKLY:
+            return []
+        check = "integrity_check" if thorough else "quick_check"
+        lines = connection.exec_driver_sql(f"PRAGMA {check}").scalars().all()
+        return [] if lines == ["ok"] else [str(line) for line in lines]
+
+    def size(self) -> int:
+        """Return how many bytes the file and its write-ahead log take up."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     @contextmanager
     def named_errors(self) -> Iterator[None]:
@@ -148,6 +182,21 @@ class Database:
 
         return engine
 
+
+def _set_options() -> None:
+    """Turn what the schema says of its tables into options of SQLite."""
+    for table in schema.tables.sorted_tables:
+        options = table.dialect_options["sqlite"]
+        if table.info.get("ascending"):
+            options["autoincrement"] = True
+        if table.info.get("clustered"):
+            options["with_rowid"] = False
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options["sqlite"]["where"] = index.info["where"]
+
+
+_set_options()
 
 _STORAGE_CODES = frozenset(
     {

@@ -19,7 +19,7 @@ from index import (
     open_library,
 )
 from index.catalog import open_catalog
-from index.database import Database
+from index.catalog.sqlite import SqliteDatabase
 
 PathOf = Callable[..., Path]
 
@@ -62,8 +62,8 @@ def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Imag
 
 def test_a_newer_schema_is_refused_with_both_versions(root: Path, space: Space) -> None:
     open_library(LibraryConfig(root), space).close()
-    execute(root, "UPDATE meta SET value = '3' WHERE name = 'schema_version'")
-    with pytest.raises(index.CatalogUnsupported, match=r"version 3.*version 2"):
+    execute(root, "UPDATE meta SET value = '4' WHERE name = 'schema_version'")
+    with pytest.raises(index.CatalogUnsupported, match=r"version 4.*version 3"):
         open_library(LibraryConfig(root), space)
 
 
@@ -93,7 +93,7 @@ def test_a_catalog_may_live_elsewhere(root: Path, tmp_path: Path, space: Space, 
 def test_a_write_waits_for_another_process_and_then_gives_up(
     root: Path, space: Space, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Database.__init__, "__defaults__", (0.2,))
+    monkeypatch.setattr(SqliteDatabase.__init__, "__defaults__", (0.2,))
     with (
         open_library(LibraryConfig(root), space) as library,
         closing(sqlite3.connect(root / "catalog.sqlite")) as other,
@@ -120,7 +120,7 @@ def test_a_read_only_catalog_says_so(root: Path, space: Space, image: Image) -> 
 
 
 def test_an_error_in_a_transaction_rolls_back_and_spares_the_next(tmp_path: Path) -> None:
-    database = Database(tmp_path / "x.sqlite")
+    database = SqliteDatabase(tmp_path / "x.sqlite")
 
     def broken(connection: object) -> None:
         connection.exec_driver_sql("CREATE TABLE t (x)")  # type: ignore[attr-defined]
@@ -140,7 +140,7 @@ def test_an_error_in_a_transaction_rolls_back_and_spares_the_next(tmp_path: Path
 
 
 def test_readers_cannot_write_and_one_thread_does_all_writing(tmp_path: Path) -> None:
-    with closing(Database(tmp_path / "x.sqlite")) as database:
+    with closing(SqliteDatabase(tmp_path / "x.sqlite")) as database:
         with pytest.raises(index.StorageFailed), database.read() as connection:
             connection.exec_driver_sql("CREATE TABLE t (x)")
         writers = {database.write(lambda connection: threading.current_thread().name) for _ in range(3)}
@@ -148,7 +148,7 @@ def test_readers_cannot_write_and_one_thread_does_all_writing(tmp_path: Path) ->
 
 
 def test_writes_are_synchronised_in_full(tmp_path: Path) -> None:
-    with closing(Database(tmp_path / "x.sqlite")) as database:
+    with closing(SqliteDatabase(tmp_path / "x.sqlite")) as database:
         modes = database.write(
             lambda connection: [
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")

@@ -6,8 +6,8 @@ import json
 
 from sqlalchemy import Connection, delete, exists, func, select, update
 
-from index import schema
-from index.concepts import clear_concepts
+from index.catalog import schema
+from index.catalog.concepts import clear_concepts
 from index.errors import ReindexConflict
 from index.types import Space
 

@@ -1,15 +1,21 @@
-"""The tables of a catalog, and how a catalog comes to be."""
+"""The tables of a catalog, and its description of itself. No dialect is named here.
+
+What a dialect needs to know about a table is in its `info`, and it turns that into options of its own:
+
+- `ASCENDING`: keys are never used again, so that the changes since a key are those above it.
+- `CLUSTERED`: rows are found by their whole primary key only, in its order.
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     Column,
     Connection,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -22,12 +28,15 @@ from sqlalchemy import (
     update,
 )
 
-from index.errors import CatalogCorrupted, CatalogUnsupported, SpaceMismatch
+from index.errors import SpaceMismatch
 from index.interfaces import CatalogState
 from index.types import Space, Target
 
-SCHEMA_VERSION = 2
-"""What this code reads and writes."""
+SCHEMA_VERSION = 3
+"""What this code reads and writes. Each version has a migration in `migrations/versions`."""
+
+ASCENDING = {"ascending": True}
+CLUSTERED = {"clustered": True}
 
 tables = MetaData()
 
@@ -50,10 +59,10 @@ images = Table(
     Column("metadata", Text, nullable=False),  # JSON
     Column("concepts", Text, nullable=False, server_default="[]"),  # JSON: pairs of word and cosine
     Column("vector", LargeBinary, nullable=False),  # D little-endian float16
-    sqlite_autoincrement=True,  # keys are never used again: the changes since a key are those above it
+    info=ASCENDING,
 )
 
-Index("ix_images_undescribed", images.c.key, sqlite_where=images.c.concepts == text("'[]'"))
+Index("ix_images_undescribed", images.c.key, info={"where": images.c.concepts == text("'[]'")})
 """Finds the images without concepts at once, and takes no space when there are none."""
 
 concepts = Table(
@@ -61,7 +70,7 @@ concepts = Table(
     tables,
     Column("word", Text, primary_key=True),
     Column("key", Integer, primary_key=True),
-    sqlite_with_rowid=False,
+    info=CLUSTERED,
 )
 """The concepts of images, ordered for filters."""
 
@@ -73,9 +82,40 @@ sentences = Table(
     Column("text", Text, nullable=False, unique=True),
     Column("created_at", Integer, nullable=False),
     Column("metadata", Text, nullable=False),
+    Column("origin", Text),  # `captioner`: it goes with the last image that it is a caption of; NULL: people's own
     Column("vector", LargeBinary, nullable=False),
-    sqlite_autoincrement=True,
+    info=ASCENDING,
 )
+
+captions = Table(
+    "captions",
+    tables,
+    Column("image", Integer, primary_key=True),
+    Column("sentence", Integer, primary_key=True),
+    Column("origin", Text, nullable=False),  # `captioner` or `user`
+    Column("place", Integer, nullable=False),  # among the captions of the image of this origin
+    Column("score", Float),  # what the captioner ranked it by, when it wrote it
+    Index("ix_captions_sentence", "sentence"),
+    info=CLUSTERED,
+)
+"""Which sentences are captions of which images, by their keys."""
+
+captions_owed = Table(
+    "captions_owed",
+    tables,
+    Column("image", Integer, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("claimed_until", Integer, nullable=False),  # microseconds; a process is at work on it until then
+)
+"""Images that are to get captions of the captioner, and how many."""
+
+pending_deletions = Table(
+    "pending_deletions",
+    tables,
+    Column("image", Integer, primary_key=True),
+    Column("due", Integer, nullable=False),  # microseconds since the epoch, UTC
+)
+"""Images whose deletion can still be undone."""
 
 deletions = Table(
     "deletions",
@@ -85,7 +125,7 @@ deletions = Table(
     Column("key", Integer, nullable=False),
     Column("id", Text, nullable=False),
     Index("ix_deletions_target_key", "target", "key"),
-    sqlite_autoincrement=True,
+    info=ASCENDING,
 )
 """What was deleted, in order, for every process to follow; emptied by a reindex: all start anew then."""
 
@@ -98,7 +138,7 @@ def _labels(name: str) -> Table:
         Column("name", Text, primary_key=True),
         Column("value", Text, primary_key=True),
         Column("key", Integer, primary_key=True),
-        sqlite_with_rowid=False,
+        info=CLUSTERED,
     )
 
 
@@ -112,9 +152,9 @@ labels: Mapping[Target, Table] = {target: _labels(f"{target}_labels") for target
 staged: Mapping[Target, Table] = {target: _staged(f"{target}_staged") for target in records}
 
 
-def is_blank(connection: Connection) -> bool:
-    """Tell whether the database has no tables at all."""
-    return not inspect(connection).get_table_names()
+def table_names(connection: Connection) -> set[str]:
+    """Return the names of the tables that are there."""
+    return set(inspect(connection).get_table_names())
 
 
 def create(connection: Connection, space: Space) -> None:
@@ -143,7 +183,8 @@ def write_meta(connection: Connection, values: Mapping[str, str]) -> None:
 
 def read_meta(connection: Connection) -> dict[str, str]:
     """Return all rows of `meta`."""
-    return {row.name: row.value for row in connection.execute(select(meta))}
+    rows: Any = connection.execute(select(meta))
+    return {row.name: row.value for row in rows}
 
 
 def read_state(connection: Connection) -> CatalogState:
@@ -163,42 +204,3 @@ def require_space(connection: Connection, space: Space) -> CatalogState:
     if (state.space.id, state.space.dimension) != (space.id, space.dimension):
         raise SpaceMismatch(state.space, space)
     return state
-
-
-def migrate(connection: Connection) -> None:
-    """Bring a catalog of an earlier version up to date; nothing else happens to it.
-
-    From 1 to 2: images have concepts, which whoever knows the model fills in (`SqliteCatalog.describe`).
-    """
-    if not needs_migration(connection):  # another process was faster
-        return
-    connection.exec_driver_sql("ALTER TABLE images ADD COLUMN concepts TEXT DEFAULT '[]' NOT NULL")
-    concepts.create(connection)
-    for index in images.indexes:
-        index.create(connection, checkfirst=True)
-    write_meta(connection, {"schema_version": "2"})
-
-
-def needs_migration(connection: Connection) -> bool:
-    """Tell whether `migrate` has something to do."""
-    return meta.name in inspect(connection).get_table_names() and read_meta(connection).get("schema_version") == "1"
-
-
-def verify(connection: Connection, path: Path) -> None:
-    """Raise CatalogCorrupted or CatalogUnsupported unless this code can work with the catalog at `path`."""
-    present: Any = set(inspect(connection).get_table_names())
-    if meta.name not in present:
-        raise CatalogCorrupted(path, "it is a database of something else than Visem")
-    version = read_meta(connection).get("schema_version", "")
-    if version != str(SCHEMA_VERSION):
-        raise CatalogUnsupported(
-            f"The catalog {path} has the schema version {version or 'unknown'}, but this version of Visem "
-            f"works with version {SCHEMA_VERSION}. Use the version of Visem that wrote it, or a newer one."
-        )
-    missing = {table.name for table in tables.sorted_tables} - present
-    if missing:
-        raise CatalogCorrupted(path, f"it lacks the tables {', '.join(sorted(missing))}")
-    try:
-        read_state(connection)
-    except (KeyError, ValueError) as error:
-        raise CatalogCorrupted(path, f"its description of itself is incomplete ({error})") from error

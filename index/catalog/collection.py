@@ -1,53 +1,40 @@
-"""One collection of records in a SQLite catalog: images or sentences, by the same queries."""
+"""One collection of records in a catalog: images or sentences, by the same queries."""
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Literal
 
 import numpy as np
-from sqlalchemy import Column, Connection, FromClause, Select, and_, delete, exists, func, insert, select
-from sqlalchemy import update as sql_update
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Column, Connection, FromClause, Select, and_, exists, func, select
 
-from index import schema
-from index.concepts import encode_concepts, insert_concepts, remove_concepts
-from index.database import Database
+from index.catalog import relations, schema
+from index.catalog.database import Database
+from index.catalog.feed import SqlChangeFeed
+from index.catalog.rows import insert_record, name_column, replace_metadata, select_in
+from index.catalog.staging import require_staging
 from index.encoding import pack, unpack
 from index.errors import CatalogCorrupted, InvalidVector, RecordNotFound
-from index.feed import SqlChangeFeed
 from index.interfaces import Draft, Position
-from index.metadata import decode_metadata, encode_metadata
-from index.metadata import labels as labels_of
-from index.staging import require_staging
-from index.types import Added, Filters, ImageRecord, Keys, Metadata, R, Space, Target, Vectors
+from index.metadata import encode_metadata
+from index.types import Added, Filters, Keys, Metadata, R, Space, Target, Vectors
 
-V = TypeVar("V")
+Noun = Literal["image", "sentence"]
 
-_CHUNK = 500  # values in one IN (…); SQLite allows 32,766 parameters
+_NOUNS: Mapping[Target, Noun] = {"images": "image", "sentences": "sentence"}
 
 
 class SqlCollection(Generic[R]):
     """The records of one kind; see `Collection` for what each method promises."""
 
-    def __init__(
-        self,
-        database: Database,
-        target: Target,
-        noun: Literal["image", "sentence"],
-        unique: str,
-        to_record: Callable[[Mapping[Any, Any]], R],
-    ) -> None:
-        """Work on the tables of `target`; `unique` is the column of names, `to_record` reads a row."""
+    def __init__(self, database: Database, target: Target, to_record: Callable[[Mapping[Any, Any]], R]) -> None:
+        """Work on the tables of `target`; `to_record` reads a row."""
         self._database = database
         self._target: Target = target
-        self._noun: Literal["image", "sentence"] = noun
         self._table = schema.records[target]
         self._labels = schema.labels[target]
         self._staged = schema.staged[target]
-        self._name: Column[Any] = self._table.c[unique]
+        self._name = name_column(target)
         self._to_record = to_record
         self._columns = [column for column in self._table.c if column.name != "vector"]
 
@@ -58,12 +45,14 @@ class SqlCollection(Generic[R]):
 
     def add(self, drafts: Sequence[Draft], space: Space, before_insert: Callable[[list[str]], None]) -> list[Added[R]]:
         """Store the drafts in one transaction; see `Collection.add`."""
-        blobs = pack(np.stack([draft.vector for draft in drafts])) if drafts else []
-        texts = [encode_metadata(draft.metadata) for draft in drafts]
         names = [draft.name for draft in drafts]
 
         def transaction(connection: Connection) -> list[Added[R]]:
             schema.require_space(connection, space)
+            if self._target == "images":
+                relations.keep_images(connection, names)
+            else:
+                relations.claim_sentences(connection, names)
             known = self._find(connection, names)
             first: dict[str, int] = {}
             for at, name in enumerate(names):
@@ -71,7 +60,7 @@ class SqlCollection(Generic[R]):
                     first.setdefault(name, at)
             before_insert(list(first))
             for name, at in first.items():
-                known[name] = self._insert(connection, drafts[at], texts[at], blobs[at])
+                known[name] = self.record(insert_record(connection, self._target, drafts[at]))
             return [Added(known[name], created=first.get(name) == at) for at, name in enumerate(names)]
 
         return self._database.write(transaction)
@@ -89,7 +78,7 @@ class SqlCollection(Generic[R]):
     def get(self, id: str) -> R:
         """Return one record; RecordNotFound."""
         with self._database.read() as connection:
-            return self._get(connection, id)[1]
+            return self.record(self.row(connection, id))
 
     def page(self, before: int | None, limit: int, filters: Filters, words: Sequence[str] = ()) -> list[tuple[int, R]]:
         """Return up to `limit` pairs (key, record), newest first, with keys below `before`."""
@@ -98,7 +87,7 @@ class SqlCollection(Generic[R]):
             query = query.where(key < before)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(key.desc()).limit(limit)).mappings()
-            return [(row["key"], self._record(row)) for row in rows]
+            return [(row["key"], self.record(row)) for row in rows]
 
     def count(self, filters: Filters, words: Sequence[str] = ()) -> int:
         """Count the records that match."""
@@ -106,16 +95,14 @@ class SqlCollection(Generic[R]):
         with self._database.read() as connection:
             return int(connection.execute(query.with_only_columns(func.count())).scalar_one())
 
-    def update(self, id: str, metadata: Metadata) -> R:
-        """Replace the metadata of one record; RecordNotFound."""
-        text = encode_metadata(metadata)
+    def update(self, id: str, change: Callable[[R], Metadata]) -> R:
+        """Give one record the metadata that `change` makes of it; see `Collection.update`."""
 
         def transaction(connection: Connection) -> R:
-            key, old = self._get(connection, id)
-            self._remove_labels(connection, {key: old.metadata})
-            self._insert_labels(connection, key, text)
-            connection.execute(sql_update(self._table).where(self._table.c.key == key).values(metadata=text))
-            return self._get(connection, id)[1]
+            row = self.row(connection, id)
+            metadata = encode_metadata(change(self.record(row)))
+            replace_metadata(connection, self._target, row["key"], row["metadata"], metadata)
+            return self.record({**row, "metadata": metadata})
 
         return self._database.write(transaction)
 
@@ -123,14 +110,13 @@ class SqlCollection(Generic[R]):
         """Delete all of these in one transaction, or none: RecordNotFound."""
 
         def transaction(connection: Connection) -> list[R]:
-            found = {id: self._get(connection, id) for id in ids}
-            self._remove_labels(connection, {key: record.metadata for key, record in found.values()})
-            for id, (key, record) in found.items():
-                if isinstance(record, ImageRecord):
-                    remove_concepts(connection, key, record.concepts)
-                connection.execute(delete(self._table).where(self._table.c.key == key))
-                connection.execute(insert(schema.deletions).values(target=self._target, key=key, id=id))
-            return [record for _, record in found.values()]
+            rows = {id: self.row(connection, id) for id in ids}
+            keys = [row["key"] for row in rows.values()]
+            if self._target == "images":
+                relations.remove_images(connection, keys)
+            else:
+                relations.remove_sentences(connection, keys)
+            return [self.record(row) for row in rows.values()]
 
         return self._database.write(transaction)
 
@@ -153,24 +139,23 @@ class SqlCollection(Generic[R]):
         if not ids:
             return np.empty(0, dtype=np.int64)
         with self._database.read() as connection:
-            rows = self._select(connection, [self._table.c.key], self._table.c.id, ids)
+            rows = select_in(connection, [self._table.c.key], self._table.c.id, ids)
             return np.fromiter((row["key"] for row in rows), dtype=np.int64)
 
     def records(self, keys: Keys) -> dict[int, R]:
         """Return the records with these keys; keys of deleted records are left out."""
         with self._database.read() as connection:
-            rows = self._select(connection, self._columns, self._table.c.key, keys.tolist())
-            return {row["key"]: self._record(row) for row in rows}
+            return self.by_keys(connection, keys.tolist())
 
     def vectors(self, ids: Sequence[str], space: Space) -> Vectors:
         """Return the vectors of these records, (n, D), in this order; RecordNotFound, SpaceMismatch."""
         with self._database.read() as connection:
             schema.require_space(connection, space)
-            rows = self._select(connection, [self._table.c.id, self._table.c.vector], self._table.c.id, ids)
+            rows = select_in(connection, [self._table.c.id, self._table.c.vector], self._table.c.id, ids)
             blobs: dict[str, bytes] = {row["id"]: row["vector"] for row in rows}
         for id in ids:
             if id not in blobs:
-                raise RecordNotFound(self._noun, id)
+                raise RecordNotFound(_NOUNS[self._target], id)
         try:
             return unpack([blobs[id] for id in ids], space.dimension)
         except InvalidVector as error:
@@ -209,7 +194,7 @@ class SqlCollection(Generic[R]):
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [(row["key"], self._record(row)) for row in connection.execute(query).mappings()]
+            return [(row["key"], self.record(row)) for row in connection.execute(query).mappings()]
 
     def stage(self, space: Space, keys: Keys, vectors: Vectors) -> None:
         """Keep vectors of `space` for these keys until the swap; ReindexConflict for another space."""
@@ -217,9 +202,27 @@ class SqlCollection(Generic[R]):
 
         def transaction(connection: Connection) -> None:
             require_staging(connection, space)
-            connection.execute(sqlite_insert(self._staged).on_conflict_do_nothing(), rows)
+            connection.execute(self._database.insert_missing(self._staged), rows)
 
         self._database.write(transaction)
+
+    def row(self, connection: Connection, id: str) -> Mapping[Any, Any]:
+        """Return the row of one record, without its vector; RecordNotFound. For the modules of this package."""
+        for row in select_in(connection, self._columns, self._table.c.id, [id]):
+            return row
+        raise RecordNotFound(_NOUNS[self._target], id)
+
+    def by_keys(self, connection: Connection, keys: Sequence[int]) -> dict[int, R]:
+        """Return the records with these keys; others are left out. For the modules of this package."""
+        return {row["key"]: self.record(row) for row in select_in(connection, self._columns, self._table.c.key, keys)}
+
+    def record(self, row: Mapping[Any, Any]) -> R:
+        """Return the record of a row; CatalogCorrupted. For the modules of this package."""
+        try:
+            return self._to_record(row)
+        except ValueError as error:
+            reason = f"the metadata of the {_NOUNS[self._target]} {row['id']} is damaged ({error})"
+            raise CatalogCorrupted(self._database.path, reason) from error
 
     def _matching(
         self, filters: Filters, words: Sequence[str] = (), whole: bool = False
@@ -249,63 +252,10 @@ class SqlCollection(Generic[R]):
         return select(*(self._columns if whole else [key])).select_from(source).where(*conditions), key
 
     def _find(self, connection: Connection, names: Sequence[str]) -> dict[str, R]:
-        rows = self._select(connection, self._columns, self._name, names)
-        return {row[self._name.name]: self._record(row) for row in rows}
+        rows = select_in(connection, self._columns, self._name, names)
+        return {row[self._name.name]: self.record(row) for row in rows}
 
     def _unknown(self, connection: Connection, names: Sequence[str]) -> list[str]:
-        rows = self._select(connection, [self._name], self._name, names)
+        rows = select_in(connection, [self._name], self._name, names)
         known = {row[self._name.name] for row in rows}
         return [name for name in names if name not in known]
-
-    def _get(self, connection: Connection, id: str) -> tuple[int, R]:
-        for row in self._select(connection, self._columns, self._table.c.id, [id]):
-            return row["key"], self._record(row)
-        raise RecordNotFound(self._noun, id)
-
-    @staticmethod
-    def _select(
-        connection: Connection, columns: Sequence[Column[Any]], column: Column[Any], values: Sequence[V]
-    ) -> Iterator[Mapping[Any, Any]]:
-        """Yield the rows in which `column` has one of `values`."""
-        unique = list(dict.fromkeys(values))
-        for start in range(0, len(unique), _CHUNK):
-            query = select(*columns).where(column.in_(unique[start : start + _CHUNK]))
-            yield from connection.execute(query).mappings().all()
-
-    def _record(self, row: Mapping[Any, Any]) -> R:
-        try:
-            return self._to_record(row)
-        except ValueError as error:
-            reason = f"the metadata of the {self._noun} {row['id']} is damaged ({error})"
-            raise CatalogCorrupted(self._database.path, reason) from error
-
-    def _insert(self, connection: Connection, draft: Draft, metadata: str, vector: bytes) -> R:
-        values = {
-            **draft.columns,
-            self._name.name: draft.name,
-            "id": secrets.token_hex(10),
-            "created_at": time.time_ns() // 1000,
-            "metadata": metadata,
-        }
-        if self._table is schema.images:
-            values["concepts"] = encode_concepts(draft.concepts)
-        result = connection.execute(insert(self._table).values(**values, vector=vector))
-        (key,) = cast(tuple[int], result.inserted_primary_key)
-        self._insert_labels(connection, key, metadata)
-        insert_concepts(connection, key, draft.concepts)
-        return self._record(values)
-
-    def _insert_labels(self, connection: Connection, key: int, metadata: str) -> None:
-        rows = [
-            {"name": name, "value": value, "key": key} for name, value in labels_of(decode_metadata(metadata)).items()
-        ]
-        if rows:
-            connection.execute(insert(self._labels), rows)
-
-    def _remove_labels(self, connection: Connection, metadata: Mapping[int, Metadata]) -> None:
-        """Delete the labels of these records, each by its whole primary key: no other index is needed."""
-        table = self._labels
-        for key, object in metadata.items():
-            for name, value in labels_of(object).items():
-                same = and_(table.c.name == name, table.c.value == value, table.c.key == key)
-                connection.execute(delete(table).where(same))

@@ -1,0 +1,58 @@
+"""What the catalog asks of a database: the seam between SQLAlchemy Core and one dialect.
+
+SQLite is what there is (`index.catalog.sqlite`). Everything else of this package is written against this
+protocol and the plain SQL that dialects share, so another database is another module beside that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Insert, Table
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """A database that is open. Thread-safe; after `close` everything raises LibraryClosed."""
+
+    @property
+    def path(self) -> Path:
+        """What errors name."""
+
+    def write(self, function: Callable[[Connection], T]) -> T:
+        """Run `function` in a transaction; return its result once that is durable.
+
+        Nobody else writes meanwhile, in whatever process, and keys come in the order of these transactions.
+        An exception rolls everything back and is raised here. LibraryBusy, StorageFailed, CatalogCorrupted.
+        """
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Give a connection that cannot write; everything read through it describes one moment."""
+
+    def connect(self) -> Connection:
+        """Return a connection that cannot write, to keep; close it before the database."""
+
+    def version(self, connection: Connection) -> int:
+        """Return, cheaply, a number that changes for this connection whenever something was committed."""
+
+    def insert_missing(self, table: Table) -> Insert:
+        """Return an INSERT that leaves out rows whose primary key is there already."""
+
+    def named_errors(self) -> AbstractContextManager[None]:
+        """Raise what the driver raises as LibraryBusy, CatalogCorrupted or StorageFailed, where it is one."""
+
+    def damage(self, connection: Connection, *, thorough: bool) -> list[str]:
+        """Return what is wrong with the structure of the database.
+
+        It is complete if `thorough`; else it may leave out what would take long.
+        """
+
+    def size(self) -> int:
+        """Return how many bytes the database takes up."""
+
+    def close(self) -> None:
+        """Finish the writes under way and give up every connection. Idempotent."""
