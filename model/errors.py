@@ -9,6 +9,7 @@
     │   ├── EmptyTextError       empty_text
     │   └── NoKnownWordsError    no_known_words
     ├── CaptionerMissingError    captioner_missing
+    ├── DeviceMissingError       device_missing
     ├── StructureError           structure_unknown, structure_too_long
     └── DegenerateQueryError     degenerate_query
 
@@ -118,6 +119,12 @@ class CaptionerMissingError(ModelError):
     """A bundle without a captioner was asked to write."""
 
     code = "captioner_missing"
+
+
+class DeviceMissingError(ModelError):
+    """A device was asked for that this machine does not have, or that torch cannot use."""
+
+    code = "device_missing"
 
 
 class StructureError(ModelError):

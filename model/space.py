@@ -18,7 +18,7 @@ from PIL import Image
 
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
 from model.composition import Composer, Composition, LearnedComposition, Term
-from model.errors import TextError
+from model.errors import DeviceMissingError, TextError
 from model.towers.factory import build_towers
 from model.towers.interfaces import ImageTower, TextTower, Vectors
 
@@ -43,10 +43,15 @@ class JointSpace:
     def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
         """Load a bundle (None: the shipped one) without touching the network.
 
-        `device`: `cpu`, `cuda`, or `auto` for a GPU where torch finds one. Errors: `BundleError`.
+        `device`: `cpu`, `cuda`, or `auto` for a GPU where torch finds one. Errors: `BundleError`,
+        `DeviceMissingError`.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif device.startswith("cuda") and not torch.cuda.is_available():
+            raise DeviceMissingError(
+                f"There is no {device}: torch finds no GPU that it can use. Choose `auto` or `cpu` (VISEM_DEVICE)."
+            )
         return build_space(Bundle.load(bundle), device)
 
     @property

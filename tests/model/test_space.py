@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from model.encoders import OnnxBackbone, TorchBackbone, WordVectors, preprocess
-from model.errors import DegenerateQueryError, EmptyTextError, NoKnownWordsError
+from model.errors import DegenerateQueryError, DeviceMissingError, EmptyTextError, NoKnownWordsError
 from model.space import JointSpace
 from model.towers.config import ENCODERS
 from model.towers.words import WordTower
@@ -205,3 +205,9 @@ def test_threads_may_share_a_space(space: JointSpace, images: dict[str, Image.Im
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(12)))
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DeviceMissingError, match=r"no cuda:1.*VISEM_DEVICE"):
+        JointSpace.load(device="cuda:1")

@@ -25,7 +25,7 @@ def test_sentences_without_a_known_word(run: Run) -> None:
 
 
 def test_from_a_file_and_from_standard_input(run: Run, tmp_path: Path) -> None:
-    lines = [f"a dog {'runs ' * n}".strip() for n in range(1, 301)]
+    lines = [f"a dog {'runs ' * (n // 2)}{'cat' * (n % 2)}".strip() for n in range(1, 301)]
     file = tmp_path / "sentences.txt"
     file.write_text("\ufeff" + "\n\n".join(lines) + "\n", encoding="utf-8")
     assert run("sentences", "add", "--file", file, "--json").document["created"] == 300
