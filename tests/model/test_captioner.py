@@ -22,10 +22,10 @@ from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.protocol import embed_photographs
 from model.scnlm import SPECIAL_WORDS
 from model.space import JointSpace
-from model.training import checkpoint
+from model.training import run as training_run
 from model.training.captioner.blank_images import pictures_of_nothing
 from model.training.captioner.train import train_captioner
-from model.training.space.stage import Progress
+from model.training.progress import Progress
 from tests.captioning import CAPTIONS, SMALL
 from tests.tiny import write_bundle
 
@@ -166,7 +166,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(captioner_bundle: Pat
 
     bundle = write_bundle(tmp_path / "bundle", (CAPTIONS / "Flickr8k.token.txt").read_text())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(Stopped):
             train_captioner(CAPTIONS, bundle, SMALL, work=tmp_path / "work", report=stop)
     assert list((tmp_path / "work").glob("*/language.checkpoint"))
@@ -182,7 +182,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(captioner_bundle: Pat
         work=tmp_path / "work",
         report=lambda progress: resumed.append(progress.step) if progress.stage == "language model" else None,
     )
-    assert resumed[0] == 40, "it went on, instead of starting anew at 20"
+    assert resumed[0] == 60, "it went on, instead of starting anew at 20"
     ours, theirs = load_file(bundle / CAPTIONER), load_file(captioner_bundle / CAPTIONER)
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():

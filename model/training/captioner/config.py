@@ -12,6 +12,7 @@ class CaptionerTraining(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    preset: str = "default"
     seed: int = 7
     minimum_count: int = Field(default=5, ge=1, description="A word seen less often is never written.")
     context: Literal["lstm", "log-bilinear"] = "lstm"

@@ -1,6 +1,5 @@
-"""Likelihood training of the structure-content language model; resumable at any step.
+"""Likelihood training of the structure-content language model.
 
-Every step seeds its own random numbers, as in `space/stage.py`, so that a run that was stopped takes the same steps.
 The gap between the sentence vectors of training and the image vectors of use is closed in three ways, each a setting:
 the image's own vector takes the place of the sentence's in a share of the cases, a random vector is added, and either
 kind is centred on its mean.
@@ -21,8 +20,8 @@ from torch import Tensor, nn
 from model.scnlm import NO_TAG, RARE, StructureContentModel
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import IGNORED, CaptionSet, make_batch
-from model.training.checkpoint import AveragedRun
-from model.training.space.stage import Progress, Report, rate_factor, seeded
+from model.training.progress import Progress, Report
+from model.training.run import TrainingRun, seed_step, seeded
 
 CLIP_NORM = 5.0
 CHUNK_BATCHES = 20
@@ -36,6 +35,11 @@ class Centres:
     images: Tensor
     texts: Tensor
 
+    @classmethod
+    def of(cls, captions: CaptionSet) -> Centres:
+        """Those of a set of captions."""
+        return cls(torch.from_numpy(captions.images.mean(axis=0)), torch.from_numpy(captions.texts.mean(axis=0)))
+
 
 def train_language(
     model: StructureContentModel,
@@ -47,26 +51,23 @@ def train_language(
     report: Report,
 ) -> None:
     """Train in place; the model holds the averaged weights afterwards. `checkpoint`: to resume from and to write to."""
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), weight_decay=config.weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+    )
     steps_per_epoch = math.ceil(len(captions.words) / config.batch_captions)
     steps = config.epochs * steps_per_epoch
     images, texts = torch.from_numpy(captions.images), torch.from_numpy(captions.texts)
     owner = torch.from_numpy(captions.owner)
-    run = AveragedRun(model, parameters, optimizer, checkpoint)
-    start = run.resume()
+    run = TrainingRun(model.parameters(), optimizer, steps, config.average, checkpoint)
     model.train()
     losses: list[float] = []
     order: list[list[int]] = []
     order_epoch = -1
-    for step in range(start, steps):
+    for step in range(run.finished, steps):
         epoch, place = divmod(step, steps_per_epoch)
         if epoch != order_epoch:
             order, order_epoch = _epoch_batches(captions, config, epoch), epoch
-        generator = seeded(config.seed, "language", step)
-        torch.manual_seed(generator.initial_seed())  # dropout draws from the global generator
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_factor(step, steps)
+        generator = seed_step(config.seed, "language", step)
         batch = make_batch(captions, order[place], tag_numbers, config.structure_window)
         rows = len(batch.rows)
         of_image = torch.rand(rows, 1, generator=generator) < config.image_share
@@ -85,14 +86,12 @@ def train_language(
         )
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters.values(), CLIP_NORM)
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimizer.step()
-        decay = min(config.average, (1 + step) / (10 + step))
-        run.average(decay)
+        run.finish_step()
         losses.append(loss.item())
-        if (step + 1) % 20 == 0 or step + 1 == steps:
-            report(Progress("language model", step + 1, steps, _told(losses, step, steps_per_epoch)))
-        run.keep(step + 1)
+        if run.finished % 20 == 0 or run.finished == steps:
+            report(Progress("language model", run.finished, steps, _told(losses, step, steps_per_epoch)))
     run.finish()
     model.eval()
 
@@ -117,8 +116,24 @@ def with_noise(vectors: Tensor, noise: float, generator: torch.Generator) -> Ten
     return unit(vectors + noise * unit(torch.randn(vectors.shape, generator=generator)))
 
 
+def measure_perplexities(
+    model: StructureContentModel, dev: CaptionSet, tag_numbers: dict[str, int], centres: Centres
+) -> dict[str, float]:
+    """Development perplexity given the image, and given the sentence's own vector."""
+    contents = {
+        "image": unit(torch.from_numpy(dev.images) - centres.images)[torch.from_numpy(dev.owner)],
+        "sentence": unit(torch.from_numpy(dev.texts) - centres.texts),
+    }
+    figures: dict[str, float] = {}
+    for kind, content in contents.items():
+        figures[f"given_{kind}"] = _perplexity(model, dev, tag_numbers, content)
+        figures[f"given_{kind}_without_structure"] = _perplexity(model, dev, tag_numbers, content, "structure")
+    figures["without_content"] = _perplexity(model, dev, tag_numbers, contents["image"], "content")
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
 @torch.inference_mode()
-def perplexity(
+def _perplexity(
     model: StructureContentModel,
     captions: CaptionSet,
     tag_numbers: dict[str, int],

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from model.captioner import CONFIDENCE_FEATURES, Pool
 from model.evaluation.captions import Cider, bleu
@@ -16,6 +17,8 @@ from model.ranking import FEATURES
 Floats = npt.NDArray[np.float64]
 RIGHT = 0.5
 """A caption with at least this CIDEr against its references counts as right."""
+PENALTY = 1e-3
+"""Of the squared weights of a confidence, against the mean log-loss of a caption."""
 
 
 def rewards(
@@ -78,25 +81,15 @@ def fit_confidence(inputs: Floats, right: npt.NDArray[np.bool_], of_nothing: Flo
 
     `inputs` (m, 4) with `right` (m,) are photographs; `of_nothing` (p, 4) weigh as much as all photographs together.
     """
-    stacked = np.concatenate([inputs, of_nothing])
-    means, scales = stacked.mean(axis=0), np.maximum(stacked.std(axis=0), 1e-3)
-    values = torch.from_numpy((stacked - means) / scales).float()
-    targets = torch.from_numpy(np.concatenate([right, np.zeros(len(of_nothing))])).float()
-    importance = torch.ones(len(stacked))
+    stacked = np.concatenate([inputs, of_nothing])  # (m + p, 4)
+    targets = np.concatenate([right, np.zeros(len(of_nothing), dtype=bool)])
+    if not targets.any():  # nothing is ever right
+        return {"bias": float(np.log(1 / (len(targets) + 1))), **dict.fromkeys(CONFIDENCE_FEATURES, 0.0)}
+    importance = np.ones(len(stacked))
     importance[len(inputs) :] = len(inputs) / max(1, len(of_nothing))
-    layer = nn.Linear(values.shape[1], 1)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(layer(values)[:, 0], targets, importance)
-        loss = loss + 1e-3 * layer.weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    weights = layer.weight.detach().numpy()[0].astype(np.float64) / scales
-    bias = float(layer.bias.item() - weights @ means)
+    scaler = StandardScaler().fit(stacked)
+    model = LogisticRegression(C=1 / (2 * PENALTY * len(stacked)))
+    model.fit(scaler.transform(stacked), targets, sample_weight=importance)
+    weights = model.coef_[0] / scaler.scale_
+    bias = float(model.intercept_[0] - weights @ scaler.mean_)
     return {"bias": bias, **{name: float(one) for name, one in zip(CONFIDENCE_FEATURES, weights, strict=True)}}

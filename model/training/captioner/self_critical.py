@@ -21,11 +21,13 @@ from model.scnlm import END, END_TAG, NO_TAG, RARE, START, StructureContentModel
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet
 from model.training.captioner.likelihood import CLIP_NORM, Centres, with_noise
-from model.training.checkpoint import AveragedRun
-from model.training.space.stage import Progress, Report, rate_factor, seeded
+from model.training.progress import Progress, Report
+from model.training.run import TrainingRun, seed_step
 
 LONGEST = 18
 FORBIDDEN = float("-inf")
+LARGEST_AVERAGE = 0.98
+"""Decay of the average of the weights: there are few steps."""
 
 
 def train_reward(
@@ -40,10 +42,9 @@ def train_reward(
     """Train in place for `config.reward_steps`; the model holds the averaged weights afterwards."""
     if not config.reward_steps:
         return
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizer = torch.optim.Adam(parameters.values())
-    run = AveragedRun(model, parameters, optimizer, checkpoint)
-    start = run.resume()
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.reward_learning_rate)
+    average = min(config.average, LARGEST_AVERAGE)
+    run = TrainingRun(model.parameters(), optimizer, config.reward_steps, average, checkpoint)
     model.eval()  # no dropout: the captions are to be those that the model writes
     by_image = [[[*words, END] for words in own] for own in captions.of_images()]
     cider = Cider.of_references(by_image)
@@ -55,10 +56,8 @@ def train_reward(
     images = torch.from_numpy(captions.images)
     rewards_seen: list[float] = []
     samples = config.reward_samples
-    for step in range(start, config.reward_steps):
-        generator = seeded(config.seed, "reward", step)
-        for group in optimizer.param_groups:
-            group["lr"] = config.reward_learning_rate * rate_factor(step, config.reward_steps)
+    for step in range(run.finished, config.reward_steps):
+        generator = seed_step(config.seed, "reward", step)
         chosen = described[torch.randperm(len(described), generator=generator)[: config.reward_images]]
         shapes = torch.full((len(chosen), LONGEST + 1), NO_TAG)
         for place, row in enumerate(chosen.tolist()):
@@ -88,15 +87,13 @@ def train_reward(
         loss = -(advantage[:, None] * log_p * counted).sum() / counted.sum()
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP_NORM)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimizer.step()
-        decay = min(config.average, (1 + step) / (10 + step), 0.98)
-        run.average(decay)
+        run.finish_step()
         rewards_seen.append(float(rewards.mean()))
-        if (step + 1) % 10 == 0 or step + 1 == config.reward_steps:
-            told = f"reward {np.mean(rewards_seen[-50:]):.3f}" if (step + 1) % 50 == 0 else ""
-            report(Progress("self-critical training", step + 1, config.reward_steps, told))
-        run.keep(step + 1)
+        if run.finished % 10 == 0 or run.finished == config.reward_steps:
+            told = f"reward {np.mean(rewards_seen[-50:]):.3f}" if run.finished % 50 == 0 else ""
+            report(Progress("self-critical training", run.finished, config.reward_steps, told))
     run.finish()
 
 

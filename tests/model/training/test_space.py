@@ -14,13 +14,14 @@ from model.bundle import Bundle
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.towers.config import ENCODERS
-from model.training import checkpoint
+from model.training import run as training_run
 from model.training.fitting.discriminants import tell_apart
+from model.training.presets import PRESETS
+from model.training.progress import Progress
 from model.training.space import train as training
 from model.training.space.backbone_weights import BackboneWeightsError, load_pretrained
-from model.training.space.config import PRESETS, SpaceTraining, Stage
+from model.training.space.config import SpaceTraining, Stage
 from model.training.space.data import augment
-from model.training.space.stage import Progress
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 
@@ -91,14 +92,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle from a run that was stopped in its last stage, and then resumed."""
     folder = tmp_path_factory.mktemp("training")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(KilledError):
             _train(folder / "bundle", folder / "work", stop_at=("bag", 20))
     assert not (folder / "bundle").exists()
     _, seen = _train(folder / "bundle", folder / "work")
     assert "tune" not in {progress.stage for progress in seen}, "a finished stage must not run again"
     steps = [progress.step for progress in seen if progress.stage == "bag"]
-    assert steps[0] == 20, "it went on, instead of starting anew at 10"
+    assert steps[0] == 30, "it went on, instead of starting anew at 10"
     return folder / "bundle"
 
 
@@ -168,7 +169,8 @@ def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
 
 
 def test_the_paper_preset_is_the_papers_encoder() -> None:
-    paper = PRESETS["paper"]
+    paper = PRESETS["paper"].space
+    assert paper.backbone == "vgg19"
     assert (paper.loss, paper.margin, paper.dimension, paper.lstm_dimension) == ("ranking", 0.2, 300, 300)
     assert paper.encoders == ("lstm",)
     assert not any(stage.trains_backbone for stage in paper.stages)

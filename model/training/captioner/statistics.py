@@ -1,0 +1,65 @@
+"""What a captioner knows of its training captions beside the network: counts, means and expectations; no caption."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from model.structures import Structures
+from model.training.captioner.data import CaptionSet
+from model.training.captioner.expectation import fit_expectation
+from model.training.captioner.likelihood import Centres, unit
+from model.trigrams import KneserNeyTrigrams, Table, to_arrays
+
+Vectors = npt.NDArray[np.float32]
+LANDMARKS = 128
+"""Means of groups of training images: what is far from all of them is unfamiliar."""
+
+
+def learn_statistics(
+    train: CaptionSet, dev: CaptionSet, structures: Structures, centres: Centres, frequencies: Table
+) -> dict[str, Tensor]:
+    """Tensors by their names in `captioner.safetensors`: all but the network's."""
+    trigrams = KneserNeyTrigrams.train(train.words, len(structures.words))
+    expectation = fit_expectation(
+        _contents(train, centres),
+        train.of_images(),
+        _contents(dev, centres),
+        dev.of_images(),
+        frequencies,
+        len(train.images),
+    )
+    arrays = {**to_arrays(trigrams, frequencies), **expectation.to_arrays()}
+    return {
+        "centre.images": centres.images.half(),
+        "landmarks": torch.from_numpy(find_landmarks(train.images)).half(),
+        "structures.vectors": _structure_vectors(structures, train, centres).half(),
+        **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()},
+    }
+
+
+def find_landmarks(images: Vectors) -> Vectors:
+    """Unit means (LANDMARKS, D) of groups of unit vectors (n, D), found by k-means; fewer where there are fewer."""
+    count = min(LANDMARKS, len(np.unique(images, axis=0)))
+    centres = KMeans(count, n_init=1, max_iter=30, random_state=0).fit(images).cluster_centers_
+    landmarks: Vectors = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).astype(np.float32)
+    return landmarks
+
+
+def _contents(captions: CaptionSet, centres: Centres) -> npt.NDArray[np.float64]:
+    return unit(torch.from_numpy(captions.images) - centres.images).numpy().astype(np.float64)
+
+
+def _structure_vectors(structures: Structures, captions: CaptionSet, centres: Centres) -> Tensor:
+    """Mean content (S, D) of the training captions of each structure."""
+    places = {structure.tags: place for place, structure in enumerate(structures.structures)}
+    found = [(places[key], row) for row, tags in enumerate(captions.tags) if (key := " ".join(tags)) in places]
+    rows = torch.tensor([row for _, row in found], dtype=torch.long)
+    contents = unit(torch.from_numpy(captions.texts)[rows] - centres.texts)
+    sums = torch.zeros(len(places), contents.shape[1])
+    sums.index_add_(0, torch.tensor([place for place, _ in found], dtype=torch.long), contents)
+    counts = torch.tensor([float(structure.count) for structure in structures.structures])[:, None]
+    return sums / counts.clamp_min(1)

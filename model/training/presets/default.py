@@ -1,0 +1,45 @@
+"""The shipped bundle: EfficientNet-Lite2, fine-tuned; a linear encoder and an LSTM; an LSTM captioner."""
+
+from __future__ import annotations
+
+from model.training.captioner.config import CaptionerTraining
+from model.training.space.config import SpaceTraining, Stage
+
+SPACE = SpaceTraining(
+    preset="default",
+    kinds_emphasis=3.0,
+    stages=(
+        Stage(
+            name="frozen",
+            epochs=20,
+            batch_images=500,
+            captions_per_image=1,
+            encoders=("bag", "lstm"),
+            learning_rate=1e-3,
+            views=1,
+            kinds=200,
+        ),
+        Stage(
+            name="tune",
+            epochs=8,
+            batch_images=96,
+            captions_per_image=3,
+            encoders=("bag", "lstm"),
+            learning_rate=5e-4,
+            backbone_learning_rate=2e-4,
+            image_size=192,
+            frozen_share=0.35,
+        ),
+        Stage(
+            name="heads",
+            epochs=18,
+            batch_images=500,
+            captions_per_image=2,
+            encoders=("bag", "lstm"),
+            learning_rate=8e-4,
+            kinds=500,
+            kinds_weight=1.0,
+        ),
+    ),
+)
+CAPTIONER = CaptionerTraining(preset="default")
