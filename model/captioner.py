@@ -24,7 +24,6 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from model import expectation
-from model.bundle import BundleConfig
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
 from model.decoding import Candidate, Decoder, Grammar, Slot
 from model.errors import BundleError, CaptionerMissingError
@@ -126,11 +125,6 @@ class Captioner:
     def load(cls, bundle: Path | None = None, device: str = "auto") -> Self:
         """Load a bundle (None: the shipped one) and its captioner. Errors: `BundleError`, `CaptionerMissingError`."""
         return cls(JointSpace.load(bundle, device))
-
-    @property
-    def bundle_config(self) -> BundleConfig:
-        """The whole bundle's configuration."""
-        return self.space.config
 
     def caption(
         self,

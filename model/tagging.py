@@ -19,8 +19,6 @@ LONGEST_ENDING = 4
 MINIMUM_SHARE = 0.1
 """A tag that a word carries less often than this is an error of the tagger rather than a sense of the word."""
 
-Tagged = list[tuple[str, str]]
-
 
 class TaggerUnavailable(Exception):  # noqa: N818 - it names a state, like ModuleNotFoundError
     """TextBlob, which only training needs, is not installed."""

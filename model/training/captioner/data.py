@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.datasets import CaptionDataset
-from model.scnlm import END, END_TAG, NO_TAG, RARE, SPECIAL_TAGS, SPECIAL_WORDS, START, tag_windows
+from model.scnlm import END, END_TAG, NO_TAG, RARE, SPECIAL_WORDS, START, tag_windows
 from model.tagging import tag_captions
 from model.words import count_words, tokenise
 
@@ -63,11 +63,6 @@ def read_captions(dataset: CaptionDataset, words: Sequence[str], images: Vectors
         images,
         texts[full],
     )
-
-
-def tag_names(tags: Sequence[Sequence[str]]) -> list[str]:
-    """The tags that occur, after the special ones."""
-    return [*SPECIAL_TAGS, *sorted({tag for sentence in tags for tag in sentence})]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The text model that training learns from, and that is not shipped: all-MiniLM-L6-v2, from its wheel.
+"""Distillation of a text model that is not shipped: all-MiniLM-L6-v2, from its wheel.
 
 It read a billion sentences, and Flickr8k has thirty thousand. Its vectors are the codes of words (`WordVectors`) and
-what the sentence encoders' vectors must be able to tell (`Guidance` in `loop`). Nothing of it runs at serving time.
+what the sentence encoders' vectors must be able to tell (`TrainedParts.guide`). Nothing of it runs at serving time.
 Source: Reimers and Gurevych 2019 (arXiv 1908.10084); Wang et al. 2020 (arXiv 2002.10957). Apache-2.0.
 """
 
