@@ -27,7 +27,8 @@ INNER = {
     "index.searching": ["index.vectors", "faiss"],
     "index.following": ["index.content"],
     "index.catalog": ["index.following"],
-    "app.service": ["faiss"],
+    "index.feed": ["sqlalchemy"],
+    "app.service": ["faiss", "alembic"],
 }
 """What these modules must not import, although their package may."""
 

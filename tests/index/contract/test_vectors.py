@@ -165,7 +165,7 @@ def test_filters_follow_changes_of_metadata(
     library: Library, index: VectorIndex, images: Collection[ImageRecord], query: np.ndarray
 ) -> None:
     record = library.list_images(filters={"n": "4"}).items[0]
-    library.update_image(record.id, {"n": "moved"})
+    library.update_image(record.id, lambda old: {"n": "moved"})
     index.refresh()
     assert find(index, query, 5, Where({"n": "4"})).total == 0
     moved = find(index, query, 5, Where({"n": "moved"})).keys
