@@ -7,22 +7,24 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-MAX_METADATA_BYTES = 16 * 1024
+from index import MAX_METADATA_BYTES, MAX_METADATA_KEYS
+
 MAX_METADATA_DEPTH = 16
-MAX_KEYS = 64
 MAX_KEY_LENGTH = 128
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:
     """Return metadata that may be stored. ValueError says what is wrong with others.
 
+    This is the check of what comes in; storage checks its own limits once more, also for what a patch makes of it.
+
     An object of at most 64 keys; keys non-empty and of at most 128 characters, values which JSON (RFC 8259)
     can express, nested at most 16 deep, and 16 KiB in all when written as JSON.
     """
     if not isinstance(metadata, dict):
         raise ValueError('must be a JSON object, such as {"album": "holiday"}')
-    if len(metadata) > MAX_KEYS:
-        raise ValueError(f"must not have more than {MAX_KEYS} keys")
+    if len(metadata) > MAX_METADATA_KEYS:
+        raise ValueError(f"must not have more than {MAX_METADATA_KEYS} keys")
     _check_value(metadata, depth=1)
     if len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
         raise ValueError(f"must not exceed {MAX_METADATA_BYTES:,} bytes as JSON")

@@ -24,6 +24,8 @@ from index.errors import (
     StorageFailed,
 )
 from index.library import Library
+from index.metadata import MAX_BYTES as MAX_METADATA_BYTES
+from index.metadata import MAX_KEYS as MAX_METADATA_KEYS
 from index.opening import LibraryConfig, is_library, open_library
 from index.thumbnails import render_thumbnail
 from index.types import (
@@ -53,6 +55,8 @@ from index.types import (
 )
 
 __all__ = [
+    "MAX_METADATA_BYTES",
+    "MAX_METADATA_KEYS",
     "Added",
     "CaptionOrigin",
     "CaptionRecord",

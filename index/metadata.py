@@ -15,7 +15,7 @@ ORIGIN = "origin"
 MAX_KEYS = 64
 """How many keys the metadata of one record may have."""
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 16 * 1024
 """How long the metadata of one record may be, as JSON in UTF-8."""
 
 MAX_FILTERS = 16

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from index import Library, LibraryConfig, Space, open_library
+from index.catalog import open_catalog
 from index.content import DirectoryContentStore
 from index.following import FaissVectorIndex
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
@@ -22,6 +23,20 @@ def open_content(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
         "directory": lambda: DirectoryContentStore(tmp_path / "store"),
     }
     return stores[request.param]
+
+
+@pytest.fixture(params=["sqlite"])
+def open_records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Catalog]]:
+    """Opens the catalog of this test, for a space or as it is: the same one each time, as another process would."""
+    urls = {"sqlite": f"sqlite:///{tmp_path / 'records.sqlite'}"}
+    with ExitStack() as stack:
+
+        def open_one(space: Space | None = None) -> Catalog:
+            catalog = open_catalog(urls[request.param], space, lambda: True)
+            stack.callback(catalog.close)
+            return catalog
+
+        yield open_one
 
 
 @pytest.fixture(params=["faiss-exact", "faiss-clustered"])
