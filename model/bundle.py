@@ -3,6 +3,8 @@
     bundle.json            BundleConfig below; names every other file with its checksum
     backbone.safetensors   weights of the image backbone, float16, by their names in timm
     backbone.onnx          the same network as a graph; its weights are read out of backbone.safetensors
+    projection.onnx, words.onnx, lstm.onnx, captioner.onnx
+                           the other networks as graphs; their weights are in the files below (model/runtime/)
     encoders.safetensors   image projection, word vectors, LSTM, looks of kinds (model/towers/)
     vocabulary.txt         one word a line (model/words.py)
     composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/composition.py)
@@ -28,11 +30,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model.captioner_config import CaptionerConfig
 from model.errors import BundleError
+from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig
 
-FORMAT_VERSION = 4
-READABLE_VERSIONS = (2, 3, 4)
-"""Version 2 knew no names of kinds, and up to 3 a chance depended on nothing but a cosine and a length."""
+FORMAT_VERSION = 5
+READABLE_VERSIONS = (2, 3, 4, 5)
+"""Version 2 knew no names of kinds, up to 3 a chance depended on nothing but a cosine and a length, and up to 4 no
+graph was there but the backbone's: to run such a bundle on a CPU, `visem train convert` adds the others."""
+WITHOUT_GRAPHS = 4
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"
 NEW = ".new"
@@ -125,6 +130,18 @@ class BundleConfig(_Config):
         return frozenset({*self.image.files, *self.text.files})
 
     @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """The networks of its towers and of its captioner."""
+        towers = (*self.image.networks, *self.text.networks)
+        return towers if self.captioner is None else (*towers, "captioner")
+
+    @property
+    def required_files(self) -> frozenset[str]:
+        """Files without which it is not whole."""
+        graphs = () if self.format_version <= WITHOUT_GRAPHS else (f"{name}.onnx" for name in self.networks)
+        return self.vector_files | {MODEL_CARD, *graphs}
+
+    @property
     def space_id(self) -> str:
         """Digest of all that determines a vector: two bundles that share it make the same vectors."""
         identity = {
@@ -157,7 +174,7 @@ class Bundle:
         """
         path = shipped_bundle() if path is None else Path(path)
         config = _read_config(path / CONFIG_FILE)
-        for name in sorted({*config.vector_files, MODEL_CARD}):
+        for name in sorted(config.required_files):
             if name not in config.files:
                 raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} lists no checksum for {name}.")
         for name, digest in config.files.items():
@@ -189,6 +206,8 @@ def write_config(path: Path, config: BundleConfig, files: Sequence[Path] = ()) -
     sources |= {file.name: path / f"{file.name}{NEW}" for file in files}
     digests = {name: file_digest(sources[name]) for name in sorted(sources)}
     config = config.model_copy(update={"files": digests, "format_version": FORMAT_VERSION})
+    if not config.required_files <= digests.keys():  # it was not converted yet
+        config = config.model_copy(update={"format_version": WITHOUT_GRAPHS})
     partial = path / f"{CONFIG_FILE}{PARTIAL}"
     partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     partial.replace(path / CONFIG_FILE)

@@ -19,20 +19,19 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 
-from model import expectation
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
-from model.decoding import Candidate, Decoder, Grammar, Slot
+from model.decoding import Candidate, Decoder, Slot
 from model.errors import BundleError, CaptionerMissingError
 from model.expectation import Expectation
+from model.grammar import Grammar
 from model.ranking import FEATURES, Ranker, weighted
-from model.scnlm import StructureContentModel
+from model.runtime.tensors import MappedTensors
+from model.scnlm import LanguageModel
 from model.space import JointSpace
 from model.structures import Structures
-from model.trigrams import PREFIX, from_arrays
+from model.trigrams import from_arrays
 
 Vectors = npt.NDArray[np.float32]
 Strategy = Literal["beam", "sample"]
@@ -81,38 +80,34 @@ class Captioner:
         self.space = space
         self.config: CaptionerConfig = section
         try:
-            tensors = load_file(path / CAPTIONER)
+            tensors = MappedTensors(path / CAPTIONER)
             self.structures = Structures.model_validate_json((path / STRUCTURES).read_bytes())
-            arrays = {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(PREFIX)}
-            network = StructureContentModel(section.network)
-            network.load_state_dict(
-                {
-                    name.removeprefix("network."): tensor.float()
-                    for name, tensor in tensors.items()
-                    if name.startswith("network.")
-                }
+            content, bias, self._centre, self._landmarks, self._structure_vectors = (
+                tensors[name].astype(np.float32)
+                for name in (
+                    "network.content.weight",
+                    "network.content.bias",
+                    "centre.images",
+                    "landmarks",
+                    "structures.vectors",
+                )
             )
-            self._centre = tensors["centre.images"].float().numpy()
-            self._landmarks = tensors["landmarks"].float().numpy()
-            self._structure_vectors = tensors["structures.vectors"].float().numpy()
-            trigrams, frequencies = from_arrays(arrays)
-            self._expectation = Expectation.from_arrays(
-                {name: tensor.numpy() for name, tensor in tensors.items() if name.startswith(expectation.PREFIX)}
-            )
-        except (OSError, KeyError, RuntimeError, ValidationError) as error:
+            trigrams, frequencies = from_arrays(tensors)
+            self._expectation = Expectation.from_arrays(tensors)
+        except (OSError, KeyError, ValidationError) as error:
             raise BundleError("bundle_corrupted", f"The captioner of {path} cannot be read: {error}") from error
-        network.eval().requires_grad_(False).to(space.device)
+        network = space.runtime.load(space.bundle, "captioner")
         vocabulary = self.structures
-        closing = torch.zeros(len(vocabulary.words), dtype=torch.bool)
+        closing = np.zeros(len(vocabulary.words), dtype=np.bool_)
         closing[vocabulary.closing] = True
         grammar = Grammar(
-            vocabulary.carries().to(space.device),
-            closing.to(space.device),
-            {word: mask.to(space.device) for word, mask in vocabulary.clashes(frequencies).items()},
+            vocabulary.carries(),
+            closing,
+            vocabulary.clashes(frequencies),
             longest=section.longest,
             shortest=section.shortest,
         )
-        self.decoder = Decoder(network, grammar)
+        self.decoder = Decoder(LanguageModel(section.network, network, content, bias), grammar)
         self.ranker = Ranker(trigrams, frequencies, section.images, vocabulary.content_words())
         self._tag_numbers = {tag: number for number, tag in enumerate(vocabulary.tags)}
         self._shapes = [
@@ -166,11 +161,10 @@ class Captioner:
         """The candidates of each image with their features, before ranking."""
         centred = images - self._centre
         centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-        contents = torch.from_numpy(centred).to(self.space.device)
         if strategy == "sample":
-            candidates, slots = self._sampled(contents, n, tags, seed)
+            candidates, slots = self._sampled(centred, n, tags, seed)
         else:
-            candidates, slots = self._searched(contents, n, tags)
+            candidates, slots = self._searched(centred, n, tags)
         by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
             slot = slots[candidate.slot]
@@ -182,7 +176,7 @@ class Captioner:
         log_p = np.array([0.0 if known is None else known for own in by_image for known in own.values()])
         unknown = [place for place, known in enumerate(k for own in by_image for k in own.values()) if known is None]
         log_p[unknown] = self.decoder.score(
-            contents, [sentences[place] for place in unknown], [rows[place] for place in unknown]
+            centred, [sentences[place] for place in unknown], [rows[place] for place in unknown]
         )
         texts = [self._text(words) for words in sentences]
         vectors = self.space.embed_texts(texts, self.space.text.quick_encoder)  # there are dozens for an image
@@ -241,9 +235,7 @@ class Captioner:
     def _text(self, words: Sequence[int]) -> str:
         return " ".join(self.structures.words[word] for word in words)
 
-    def _searched(
-        self, contents: torch.Tensor, n: int, tags: Sequence[str] | None
-    ) -> tuple[list[Candidate], list[Slot]]:
+    def _searched(self, contents: Vectors, n: int, tags: Sequence[str] | None) -> tuple[list[Candidate], list[Slot]]:
         if tags is not None:
             asked = tuple(self._tag_numbers[tag] for tag in tags)
             slots = [Slot(row, asked) for row in range(len(contents))]
@@ -254,7 +246,7 @@ class Captioner:
         found = self.decoder.beam(contents, slots, self.config.beam, keep)
         shaped = [
             Slot(row, self._shapes[place])
-            for row, places in enumerate(self._likely_structures(contents.cpu().numpy()))
+            for row, places in enumerate(self._likely_structures(contents))
             for place in places
         ]
         for candidate in self.decoder.beam(contents, shaped, self.config.structure_beam, self.config.structure_beam):
@@ -262,12 +254,12 @@ class Captioner:
         return found, slots + shaped
 
     def _sampled(
-        self, contents: torch.Tensor, n: int, tags: Sequence[str] | None, seed: int
+        self, contents: Vectors, n: int, tags: Sequence[str] | None, seed: int
     ) -> tuple[list[Candidate], list[Slot]]:
         asked = None if tags is None else tuple(self._tag_numbers[tag] for tag in tags)
         count = max(self.config.samples, 3 * n)
         slots = [Slot(row, asked) for row in range(len(contents)) for _ in range(count)]
-        generator = torch.Generator().manual_seed(seed)
+        generator = np.random.default_rng(seed)
         return self.decoder.sample(contents, slots, self.config.temperature, generator), slots
 
     def _likely_structures(self, contents: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

@@ -1,24 +1,23 @@
 """Writing sentences with the structure-content model: beam search and sampling, many at once.
 
-A *slot* is one image with one structure (or an open one). All slots are decoded as one batch, word by word. A structure
-is obeyed by construction: at each place only words that can carry the tag may be written, and the end comes with its
-end. Never written: a rare or unknown word, a word twice in a row, an empty sentence. A beam of 1 is the MAP decoding of
-the paper.
+A *slot* is one image with one structure (or an open one). All slots are decoded as one batch, word by word: the model
+says how likely each word is, the grammar (`model.grammar`) which may be written, and the search keeps the best. A beam
+of 1 is the MAP decoding of the paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from model.scnlm import END, END_TAG, NO_TAG, RARE, START, State, StructureContentModel, tag_windows
+from model.grammar import FORBIDDEN, Grammar, Numbers, Written
+from model.runtime.interfaces import Vectors
+from model.scnlm import END, END_TAG, NO_TAG, START, LanguageModel, tag_windows
 
-FORBIDDEN = float("-inf")
 SCORE_BATCH = 128
-"""Sentences that are scored at once: of a length, and few enough for their logits to stay in the processor's cache."""
+"""Sentences that are scored at once: of about a length, and few enough for the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -38,38 +37,23 @@ class Candidate:
     log_probability: float
 
 
-@dataclass(frozen=True)
-class Grammar:
-    """Which words may be written.
-
-    `carries` (tags, tags, V): true where a word has the second tag after a word with the first. `closing` (V,): true
-    where a word may be the last of a sentence of open structure. `clashes`: by the number of a word, where (V,) a word
-    may not follow it ("a orange", "an dog", "a bikes").
-    """
-
-    carries: Tensor
-    closing: Tensor
-    clashes: Mapping[int, Tensor]
-    longest: int = 18
-    shortest: int = 4
+Finished = list[tuple[float, tuple[int, ...], float]]
+"""Sentences of a slot: mean log-probability, words, log-probability."""
 
 
 class Decoder:
-    """A model made ready for writing: what depends on no sentence is computed once."""
+    """Writes with a model, as a grammar allows. Thread-safe."""
 
-    def __init__(self, model: StructureContentModel, grammar: Grammar) -> None:
+    def __init__(self, model: LanguageModel, grammar: Grammar) -> None:
         self.model = model
         self.grammar = grammar
-        with torch.inference_mode():
-            self._embeddings = model.embeddings()
 
-    @torch.inference_mode()
-    def beam(self, contents: Tensor, slots: Sequence[Slot], beam: int, keep: int) -> list[Candidate]:
+    def beam(self, contents: Vectors, slots: Sequence[Slot], beam: int, keep: int) -> list[Candidate]:
         """The best finished sentences of every slot, up to `keep` each, by mean log-probability.
 
         `contents` (n, D): unit vectors.
         """
-        finished: list[list[tuple[float, tuple[int, ...], float]]] = [[] for _ in slots]
+        finished: list[Finished] = [[] for _ in slots]
         # Open structures apart, and the longest first: those that are done need no more steps.
         order = sorted(range(len(slots)), key=lambda number: -len(slots[number].structure or ()))
         for part in (
@@ -84,148 +68,126 @@ class Decoder:
             found += [Candidate(number, words, total) for _, words, total in sentences[:keep]]
         return found
 
-    def _search(
-        self,
-        contents: Tensor,
-        slots: Sequence[Slot],
-        beam: int,
-        finished: Sequence[list[tuple[float, tuple[int, ...], float]]],
-    ) -> None:
+    def _search(self, contents: Vectors, slots: Sequence[Slot], beam: int, finished: Sequence[Finished]) -> None:
         """Beam search for slots that are all open, or all of a structure and by falling length, into `finished`."""
-        device = contents.device
-        windows, lengths = self._windows(slots, device)
-        rows = torch.tensor([slot.row for slot in slots], device=device).repeat_interleave(beam)
+        tags, windows = self._tags(slots)
+        is_open = slots[0].structure is None
+        lengths = np.array([len(slot.structure or ()) for slot in slots])
+        rows = np.repeat([slot.row for slot in slots], beam)
         projected = self.model.project(contents)[rows]  # (G B, A)
         state = self.model.start(len(rows))
-        words = torch.full((len(rows),), START, dtype=torch.long, device=device)
-        scores = torch.full((len(slots), beam), FORBIDDEN, device=device)
+        scores = np.full((len(slots), beam), FORBIDDEN)
         scores[:, 0] = 0.0
-        history = torch.zeros(len(slots), beam, 0, dtype=torch.long, device=device)
+        words = np.zeros((len(rows), 0), dtype=np.int64)
         for place in range(windows.shape[1]):
-            groups = len(slots) if slots[0].structure is None else int((lengths >= place).sum())
-            if groups < len(windows):  # the shortest structures are done
-                windows, lengths, scores, history = (part[:groups] for part in (windows, lengths, scores, history))
-                words, projected = words[: groups * beam], projected[: groups * beam]
+            groups = len(slots) if is_open else int((lengths >= place).sum())
+            if groups < len(scores):  # the shortest structures are done
+                scores, words, projected = scores[:groups], words[: groups * beam], projected[: groups * beam]
                 state = tuple(part[: groups * beam] for part in state)
-            log_p, state = self._next(words, windows, projected, state, place, lengths, beam)
-            endings = scores + log_p.view(groups, beam, -1)[:, :, END]
-            if bool((endings > FORBIDDEN).any()):
-                spelt = history.tolist()
-                for group, one in (endings > FORBIDDEN).nonzero().tolist():
-                    total = float(endings[group, one])
-                    finished[group].append((total / (place + 1), tuple(spelt[group][one]), total))
+            written = Written(words, None if is_open else np.repeat(tags[:groups], beam, axis=0))
+            window = np.repeat(windows[:groups, place], beam, axis=0)
+            log_p, state = self.model.step(written.last, window, projected, state)
+            self.grammar.restrict(log_p, written)
+            endings = scores + log_p[:, END].reshape(groups, beam)
+            for group, one in zip(*np.nonzero(endings > FORBIDDEN), strict=True):
+                total = float(endings[group, one])
+                sentence = tuple(words[group * beam + one].tolist())
+                finished[group].append((total / (place + 1), sentence, total))
             log_p[:, END] = FORBIDDEN
-            top, choice = log_p.topk(beam, dim=1)  # a sentence has at most `beam` followers among the best
-            scores, best = (scores.view(-1, 1) + top).view(groups, beam * beam).topk(beam, dim=1)
-            if not bool((scores > FORBIDDEN).any()):
+            choice, top = _largest(log_p, beam)  # a sentence has at most `beam` followers among the best
+            best, scores = _largest((scores.reshape(-1, 1) + top).reshape(groups, -1), beam)
+            if not (scores > FORBIDDEN).any():
                 break
-            parents = (best // beam + torch.arange(groups, device=device)[:, None] * beam).flatten()
-            words = choice.view(groups, beam * beam).gather(1, best).flatten()
-            history = torch.cat([history.flatten(0, 1)[parents], words[:, None]], dim=1).view(groups, beam, -1)
+            parents = (best // beam + np.arange(groups)[:, None] * beam).ravel()
+            chosen = np.take_along_axis(choice.reshape(groups, -1), best, axis=1).reshape(-1, 1)
+            words = np.concatenate([words[parents], chosen], axis=1)
             state = tuple(part[parents] for part in state)
 
-    @torch.inference_mode()
     def sample(
-        self, contents: Tensor, slots: Sequence[Slot], temperature: float, generator: torch.Generator
+        self, contents: Vectors, slots: Sequence[Slot], temperature: float, generator: np.random.Generator
     ) -> list[Candidate]:
         """One sentence of every slot, drawn at random; those that do not come to an end are left out.
 
-        `generator` lies on the CPU, so that a seed gives the same sentences on every device.
+        Slots are all open, or all of a structure.
         """
         if not slots:
             return []
-        device = contents.device
-        windows, lengths = self._windows(slots, device)
-        projected = self.model.project(contents)[torch.tensor([slot.row for slot in slots], device=device)]
+        tags, windows = self._tags(slots)
+        is_open = slots[0].structure is None
+        projected = self.model.project(contents)[[slot.row for slot in slots]]
         state = self.model.start(len(slots))
-        words = torch.full((len(slots),), START, dtype=torch.long, device=device)
-        totals = torch.zeros(len(slots), device=device)
-        done = torch.zeros(len(slots), dtype=torch.bool, device=device)
-        dead = torch.zeros_like(done)
-        steps: list[Tensor] = []
+        words = np.zeros((len(slots), 0), dtype=np.int64)
+        totals = np.zeros(len(slots))
+        over = np.zeros(len(slots), dtype=np.bool_)  # at its end, or with no word that it could go on with
+        dead = np.zeros_like(over)
         for place in range(windows.shape[1]):
-            log_p, state = self._next(words, windows, projected, state, place, lengths, 1)
-            dead |= ~(log_p > FORBIDDEN).any(dim=1) & ~done
-            noise = torch.rand(log_p.shape, generator=generator).clamp_min(1e-20).to(device)
-            choice = (log_p / temperature - (-noise.log()).log()).argmax(dim=1)  # Gumbel's trick
-            words = torch.where(done | dead, torch.full_like(words, END), choice)
-            gained = log_p.gather(1, words[:, None])[:, 0]
-            totals += torch.where(done | dead, torch.zeros_like(gained), gained)
-            steps.append(words)
-            done |= words == END
-            if bool((done | dead).all()):
+            written = Written(words, None if is_open else tags)
+            log_p, state = self.model.step(written.last, windows[:, place], projected, state)
+            self.grammar.restrict(log_p, written)
+            dead |= ~(log_p > FORBIDDEN).any(axis=1) & ~over
+            over |= dead
+            noise = np.maximum(generator.random(log_p.shape, dtype=np.float32), np.float32(1e-20))
+            choice = np.where(
+                over, END, (log_p / temperature - np.log(-np.log(noise))).argmax(axis=1)
+            )  # Gumbel's trick
+            totals += np.where(over, 0.0, log_p[np.arange(len(slots)), choice])
+            words = np.concatenate([words, choice[:, None]], axis=1)
+            over |= choice == END
+            if over.all():
                 break
-        sentences = torch.stack(steps, dim=1).tolist()
         return [
             Candidate(number, tuple(sentence[: sentence.index(END)]), total)
             for number, (sentence, total, ok) in enumerate(
-                zip(sentences, totals.tolist(), (done & ~dead).tolist(), strict=True)
+                zip(words.tolist(), totals.tolist(), (over & ~dead).tolist(), strict=True)
             )
             if ok
         ]
 
-    @torch.inference_mode()
-    def score(self, contents: Tensor, sentences: Sequence[Sequence[int]], rows: Sequence[int]) -> list[float]:
+    def score(self, contents: Vectors, sentences: Sequence[Sequence[int]], rows: Sequence[int]) -> list[float]:
         """Log-probability of each sentence, its end included, given a row of the contents and no structure."""
-        totals = [0.0] * len(sentences)
-        by_length = sorted(range(len(sentences)), key=lambda place: len(sentences[place]))
-        for start in range(0, len(by_length), SCORE_BATCH):
-            places = by_length[start : start + SCORE_BATCH]
-            scored = self._score(contents, [sentences[place] for place in places], [rows[place] for place in places])
-            for place, total in zip(places, scored, strict=True):
-                totals[place] = total
+        totals = np.zeros(len(sentences))
+        projected = self.model.project(contents)
+        longest_first = sorted(range(len(sentences)), key=lambda place: -len(sentences[place]))
+        for start in range(0, len(sentences), SCORE_BATCH):
+            places = longest_first[start : start + SCORE_BATCH]
+            totals[places] = self._score([sentences[place] for place in places], projected[[rows[at] for at in places]])
+        return [float(total) for total in totals]
+
+    def _score(self, sentences: Sequence[Sequence[int]], projected: Vectors) -> Vectors:
+        """Sentences by falling length, and the projected content of each (n, A), to log-probabilities (n,)."""
+        lengths = np.array([len(sentence) for sentence in sentences])
+        padded = np.full((len(sentences), int(lengths.max()) + 2), END)
+        padded[:, 0] = START
+        for row, sentence in enumerate(sentences):
+            padded[row, 1 : len(sentence) + 1] = sentence
+        window = np.full((len(sentences), self.model.config.structure_window), NO_TAG)
+        totals = np.zeros(len(sentences), dtype=np.float32)
+        state = self.model.start(len(sentences))
+        for place in range(padded.shape[1] - 1):
+            going = int((lengths >= place).sum())
+            state = tuple(part[:going] for part in state)
+            log_p, state = self.model.step(padded[:going, place], window[:going], projected[:going], state)
+            totals[:going] += log_p[np.arange(going), padded[:going, place + 1]]
         return totals
 
-    def _score(self, contents: Tensor, sentences: Sequence[Sequence[int]], rows: Sequence[int]) -> list[float]:
-        length = max(len(sentence) for sentence in sentences) + 1
-        padded = torch.tensor(
-            [[START, *sentence] + [END] * (length - 1 - len(sentence)) for sentence in sentences],
-            device=contents.device,
-        )
-        windows = torch.full((*padded.shape, self.model.config.structure_window), NO_TAG, device=contents.device)
-        logits = self.model(padded, windows, contents[torch.tensor(rows, device=contents.device)])
-        targets = torch.cat([padded[:, 1:], torch.full_like(padded[:, :1], END)], dim=1)
-        log_p = logits.gather(2, targets[..., None])[..., 0] - logits.logsumexp(dim=-1)
-        places = torch.arange(length, device=contents.device)
-        ends = torch.tensor([len(sentence) for sentence in sentences], device=contents.device)
-        totals: list[float] = (log_p * (places <= ends[:, None])).sum(dim=1).tolist()
-        return totals
-
-    def _windows(self, slots: Sequence[Slot], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Tag windows (G, T + 1, k) of the slots, and the lengths (G,) of their structures, 0 where open."""
-        lengths = [len(slot.structure or ()) for slot in slots]
+    def _tags(self, slots: Sequence[Slot]) -> tuple[Numbers, Numbers]:
+        """Tags (G, T + 1) of the slots' structures, `END_TAG` behind, and the windows of them (G, T + 1, k)."""
         is_open = [slot.structure is None for slot in slots]
-        steps = max(self.grammar.longest if any(is_open) else 0, *lengths) + 1
-        tags = torch.full((len(slots), steps), END_TAG, dtype=torch.long)
+        steps = max(self.grammar.longest if any(is_open) else 0, *(len(slot.structure or ()) for slot in slots), 0) + 1
+        tags = np.full((len(slots), steps), END_TAG)
         for number, slot in enumerate(slots):
             if slot.structure:
-                tags[number, : lengths[number]] = torch.tensor(slot.structure)
+                tags[number, : len(slot.structure)] = slot.structure
         windows = tag_windows(tags, self.model.config.structure_window)
-        windows[torch.tensor(is_open)] = NO_TAG
-        return windows.to(device), torch.tensor(lengths, device=device)
+        windows[is_open] = NO_TAG
+        return tags, windows
 
-    def _next(
-        self, words: Tensor, windows: Tensor, projected: Tensor, state: State, place: int, lengths: Tensor, beam: int
-    ) -> tuple[Tensor, State]:
-        """Log-probabilities (G B, V) of what may come next, `FORBIDDEN` elsewhere, and the new state.
 
-        Slots are all open, or all of a structure: `lengths` are all zero, or none is.
-        """
-        window = windows[:, place].repeat_interleave(beam, dim=0)
-        logits, state = self.model.step(words, window, projected, state, self._embeddings)
-        log_p = nn.functional.log_softmax(logits, dim=-1)
-        log_p.scatter_(1, words[:, None], FORBIDDEN)  # never a word twice in a row
-        for word, clashing in self.grammar.clashes.items():
-            log_p.masked_fill_((words == word)[:, None] & clashing, FORBIDDEN)
-        if int(lengths[0]):
-            tags = windows[:, place, 0]
-            before = windows[:, place - 1, 0] if place else torch.full_like(tags, END_TAG)
-            allowed = self.grammar.carries[before, tags]  # (G, V): where the structure ends, only the end
-            log_p = log_p.view(len(windows), beam, -1).masked_fill_(~allowed[:, None], FORBIDDEN).flatten(0, 1)
-        else:
-            log_p[:, [START, RARE]] = FORBIDDEN
-            if place >= self.grammar.longest:
-                log_p[:, END + 1 :] = FORBIDDEN
-            may_end = self.grammar.closing[words] if place >= self.grammar.shortest else torch.zeros_like(words).bool()
-            log_p[:, END].masked_fill_(~may_end, FORBIDDEN)
-        return log_p, state
+def _largest(values: Vectors, k: int) -> tuple[Numbers, Vectors]:
+    """The places of the k largest of each row (n, m), and their values, both (n, k), in no order."""
+    count = values.shape[1]
+    if k < count:
+        places = np.argpartition(values, count - k, axis=1)[:, count - k :]
+    else:
+        places = np.broadcast_to(np.arange(count), values.shape)
+    return places, np.take_along_axis(values, places, axis=1)

@@ -51,4 +51,4 @@ class Expectation:
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Expectation:
         """What `to_arrays` made."""
         mean, left, right = (arrays[f"{PREFIX}{name}"].astype(np.float32) for name in ("mean", "left", "right"))
-        return cls(arrays[f"{PREFIX}keys"].astype(np.int64), mean, left, right)
+        return cls(arrays[f"{PREFIX}keys"].astype(np.int64, copy=False), mean, left, right)

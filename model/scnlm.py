@@ -24,10 +24,11 @@ arXiv 1411.2539 (2014); the multiplicative form also in Kiros et al., "Multimoda
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
 
 from model.captioner_config import ScnlmConfig
+from model.runtime.interfaces import Array, Network, Vectors
 
 START, END, RARE = 0, 1, 2
 """Word numbers that are no words: before the first, after the last, and too rare to be written."""
@@ -36,107 +37,46 @@ NO_TAG, END_TAG = 0, 1
 """Tag numbers that are no parts of speech: structure left open, and after the last word."""
 SPECIAL_TAGS = ("<open>", "<end>")
 
-State = tuple[Tensor, ...]
+State = tuple[Vectors, ...]
 
 
-class StructureContentModel(nn.Module):
-    """The network. `forward` scores whole sentences, `start` and `step` write them word by word."""
+class LanguageModel:
+    """The network, ready for writing word by word, on either runtime. Thread-safe."""
 
-    def __init__(self, config: ScnlmConfig, dropout: float = 0.0) -> None:
-        super().__init__()
+    def __init__(self, config: ScnlmConfig, network: Network, content: Vectors, bias: Vectors) -> None:
+        """`content` (A, D) and `bias` (A,) are T_u and b; `network` is the bundle's `captioner`."""
         self.config = config
-        k, a, f = config.word_dimension, config.attribute_dimension, config.factors
-        self.words = nn.Parameter(torch.randn(config.words, f) * f**-0.5)  # W_fv, transposed
-        self.context_factors = nn.Parameter(torch.randn(f, k) * k**-0.5)  # W_fk
-        self.attribute_factors = nn.Linear(a, f)  # W_fd
-        self.word_bias = nn.Parameter(torch.zeros(config.words))
-        self.content = nn.Linear(config.content_dimension, a)  # T_u and b
-        self.tags = nn.Parameter(torch.randn(config.structure_window, config.tags, a) * 0.1)  # T_i
-        self.dropout = nn.Dropout(dropout)
-        if config.context == "lstm":
-            self.lstm = nn.LSTM(k + a, config.hidden_dimension, batch_first=True)
-            self.output = nn.Linear(config.hidden_dimension, k, bias=False)
-            nn.init.ones_(self.attribute_factors.bias)
-        else:
-            self.context = nn.Parameter(torch.randn(config.context_words, k, k) * (k * config.context_words) ** -0.5)
-            nn.init.zeros_(self.attribute_factors.bias)
-            self.attribute_factors.bias.requires_grad_(False)
+        self._network = network
+        # Unit vectors have entries of about 1 / sqrt(D): brought to unit variance, every space learns at one rate.
+        self._content = np.ascontiguousarray(content.T * np.float32(config.content_dimension**0.5))
+        self._bias = bias
 
-    def embeddings(self) -> Tensor:
-        """E transposed: a row for each context word (V, K)."""
-        return self.words @ self.context_factors
-
-    def forward(self, words: Tensor, windows: Tensor, content: Tensor) -> Tensor:
-        """Logits of every next word (n, T, V).
-
-        `words` (n, T): the words so far, `START` first. `windows` (n, T, k): tags of the word to come and of those
-        after it (see `tag_windows`). `content` (n, D): unit vectors.
-        """
-        attributes = self._join(self.project(content)[:, None], windows)  # (n, T, A)
-        embedded = self.dropout(nn.functional.embedding(words, self.embeddings()))  # (n, T, K)
-        if self.config.context == "lstm":
-            states, _ = self.lstm(torch.cat([embedded, attributes], dim=-1))
-            predicted = self.output(self.dropout(states))
-        else:
-            predicted = torch.zeros_like(embedded)
-            for back in range(min(self.config.context_words, words.shape[1])):
-                earlier = embedded[:, : words.shape[1] - back] @ self.context[back]
-                predicted = predicted + nn.functional.pad(earlier, (0, 0, back, 0))
-        return self._logits(predicted, attributes)
+    def project(self, contents: Vectors) -> Vectors:
+        """T_u u + b (n, A) of contents (n, D): it stays the same through a sentence."""
+        projected: Vectors = contents @ self._content + self._bias
+        return projected
 
     def start(self, rows: int) -> State:
         """The state before the first word, of `rows` sentences."""
-        device = self.word_bias.device
-        if self.config.context == "lstm":
-            zeros = torch.zeros(rows, self.config.hidden_dimension, device=device)
+        config = self.config
+        if config.context == "lstm":
+            zeros = np.zeros((rows, config.hidden_dimension), dtype=np.float32)
             return zeros, zeros
-        return (torch.zeros(rows, self.config.context_words, self.config.word_dimension, device=device),)
+        return (np.zeros((rows, config.context_words, config.word_dimension), dtype=np.float32),)
 
     def step(
-        self, words: Tensor, windows: Tensor, projected: Tensor, state: State, embeddings: Tensor
-    ) -> tuple[Tensor, State]:
-        """Logits (n, V) of the next word after `words` (n,), and the state after them.
+        self, words: npt.NDArray[np.int64], windows: npt.NDArray[np.int64], projected: Vectors, state: State
+    ) -> tuple[Vectors, State]:
+        """log P (n, V) of the next word after `words` (n,), and the state after them.
 
-        `windows` (n, k) as in `forward`; `projected` (n, A) from `project`; `embeddings` (V, K) from `embeddings`.
+        `windows` (n, k): tags of the word to come and of those after it (see `tag_windows`); `projected` (n, A).
         """
-        attributes = self._join(projected, windows)
-        embedded = embeddings[words]
-        new_state: State
-        if self.config.context == "lstm":
-            hidden, cell = state
-            of_input, of_state, input_bias, state_bias = self.lstm.all_weights[0]
-            gates = nn.functional.linear(torch.cat([embedded, attributes], dim=-1), of_input, input_bias)
-            gates = gates + nn.functional.linear(hidden, of_state, state_bias)
-            admit, forget, update, show = gates.chunk(4, dim=-1)
-            cell = forget.sigmoid() * cell + admit.sigmoid() * update.tanh()
-            hidden = show.sigmoid() * cell.tanh()
-            predicted, new_state = self.output(hidden), (hidden, cell)
-        else:
-            window = torch.cat([embedded[:, None], state[0][:, :-1]], dim=1)  # the latest word first
-            predicted, new_state = torch.einsum("nck,ckj->nj", window, self.context), (window,)
-        return self._logits(predicted, attributes), new_state
-
-    def project(self, content: Tensor) -> Tensor:
-        """T_u u + b (n, A) of content (n, D): it stays the same through a sentence."""
-        # Unit vectors have entries of about 1 / sqrt(D): brought to unit variance, every space learns at one rate.
-        projected: Tensor = self.content(content * self.config.content_dimension**0.5)
-        return projected
-
-    def _join(self, projected: Tensor, windows: Tensor) -> Tensor:
-        structure = torch.zeros((), device=projected.device)
-        for place in range(self.config.structure_window):
-            tags = windows[..., place]
-            vectors = nn.functional.embedding(tags, self.tags[place])
-            structure = structure + vectors * (tags != NO_TAG).unsqueeze(-1)
-        return torch.relu(projected + structure)
-
-    def _logits(self, predicted: Tensor, attributes: Tensor) -> Tensor:
-        factors = (predicted @ self.context_factors.T) * self.attribute_factors(attributes)
-        logits: Tensor = self.dropout(factors) @ self.words.T + self.word_bias
-        return logits
+        log_p, *after = self._network(words, windows, projected, *state)
+        return log_p, tuple(after)
 
 
-def tag_windows(tags: Tensor, window: int) -> Tensor:
+def tag_windows(tags: npt.NDArray[np.int64], window: int) -> npt.NDArray[np.int64]:
     """Tags of every word (n, T) to the windows that start there (n, T, window); `END_TAG` beyond the last."""
-    beyond = torch.full((tags.shape[0], window - 1), END_TAG, dtype=tags.dtype, device=tags.device)
-    return torch.cat([tags, beyond], dim=1).unfold(1, window, 1)
+    beyond = np.full((len(tags), window - 1), END_TAG, dtype=tags.dtype)
+    padded: Array = np.concatenate([tags, beyond], axis=1)
+    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(padded, window, axis=1))

@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
 from model.composition import Composer, Composition, LearnedComposition, Term
-from model.errors import DeviceMissingError, TextError
+from model.errors import TextError
+from model.runtime.factory import open_runtime
+from model.runtime.interfaces import Runtime
 from model.towers.factory import build_towers
 from model.towers.interfaces import ImageTower, TextTower, Vectors
 
@@ -26,11 +27,11 @@ from model.towers.interfaces import ImageTower, TextTower, Vectors
 class JointSpace:
     """Images and sentences in one vector space of dimension D; thread-safe."""
 
-    def __init__(self, bundle: Bundle, image: ImageTower, text: TextTower, device: str) -> None:
+    def __init__(self, bundle: Bundle, image: ImageTower, text: TextTower, runtime: Runtime) -> None:
         self.bundle = bundle
         self.image = image
         self.text = text
-        self.device = device
+        self.runtime = runtime
         heads = len(self.config.composition.heads)
         self.learned_composition = (
             LearnedComposition.load(bundle.path / COMPOSITION, heads, self.dimension)
@@ -46,18 +47,17 @@ class JointSpace:
         `device`: `cpu`, `cuda`, or `auto` for a GPU where torch finds one. Errors: `BundleError`,
         `DeviceMissingError`.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        elif device.startswith("cuda") and not torch.cuda.is_available():
-            raise DeviceMissingError(
-                f"There is no {device}: torch finds no GPU that it can use. Choose `auto` or `cpu` (VISEM_DEVICE)."
-            )
         return build_space(Bundle.load(bundle), device)
 
     @property
     def config(self) -> BundleConfig:
         """The bundle's configuration."""
         return self.bundle.config
+
+    @property
+    def device(self) -> str:
+        """Where its networks run: `cpu` or `cuda`."""
+        return self.runtime.device
 
     @property
     def id(self) -> str:
@@ -148,6 +148,7 @@ class JointSpace:
 
 
 def build_space(bundle: Bundle, device: str) -> JointSpace:
-    """The space of a verified bundle, with the towers of the kinds that it names. Errors: `BundleError`."""
-    image, text = build_towers(bundle, device)
-    return JointSpace(bundle, image, text, device)
+    """The space of a verified bundle, with the towers of the kinds that it names. Errors as `JointSpace.load`."""
+    runtime = open_runtime(device)
+    image, text = build_towers(bundle, runtime)
+    return JointSpace(bundle, image, text, runtime)

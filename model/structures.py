@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from model.errors import EmptyTextError, StructureError
 from model.scnlm import END, END_TAG, SPECIAL_TAGS, SPECIAL_WORDS
@@ -17,6 +16,7 @@ from model.tagging import TagLexicon
 from model.trigrams import Table, pack
 from model.words import tokenise
 
+Mask = npt.NDArray[np.bool_]
 LONGEST_STRUCTURE = 24
 CONTENT_TAGS = ("NN", "VB", "JJ", "CD", "RB")
 """Beginnings of the tags of words that say something of their own."""
@@ -93,13 +93,13 @@ class Structures(BaseModel):
         """The tags of a sentence of word numbers."""
         return self.lexicon.tag([self.words[word] for word in words])
 
-    def carries(self) -> Tensor:
+    def carries(self) -> Mask:
         """Where a word can carry a tag after another (tags, tags, V): [before, tag, word]; `END_TAG` before the first.
 
         It is just what `tags_of` says, so that a sentence written by it has the structure that was asked for.
         """
         numbers = {tag: number for number, tag in enumerate(self.tags)}
-        table = torch.zeros(len(self.tags), len(self.tags), len(self.words), dtype=torch.bool)
+        table = np.zeros((len(self.tags), len(self.tags), len(self.words)), dtype=np.bool_)
         for number, word in enumerate(self.words):
             if number < len(SPECIAL_WORDS):
                 continue
@@ -112,7 +112,7 @@ class Structures(BaseModel):
         table[:, END_TAG, END] = True
         return table
 
-    def clashes(self, frequencies: Table) -> dict[int, Tensor]:
+    def clashes(self, frequencies: Table) -> dict[int, Mask]:
         """Where (V,) a word may not follow *a*, and *an*, by their numbers.
 
         What the training captions had more often after the other article does; so does a plural that none had after
@@ -133,7 +133,7 @@ class Structures(BaseModel):
         undecided = counts["a"] == counts["an"]
         after_a = (counts["an"] > counts["a"]) | (undecided & vowel) | plural
         after_an = (counts["a"] > counts["an"]) | (undecided & ~vowel) | plural
-        return {numbers["a"]: torch.from_numpy(after_a), numbers["an"]: torch.from_numpy(after_an)}
+        return {numbers["a"]: after_a, numbers["an"]: after_an}
 
     def content_words(self) -> frozenset[int]:
         """Numbers of the words that say something of their own: nouns, verbs, adjectives, numbers, adverbs."""

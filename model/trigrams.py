@@ -156,7 +156,7 @@ def from_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> tuple[KneserNe
     names = {name.removeprefix(PREFIX).split(".")[0] for name in arrays if name.startswith(PREFIX)}
     tables = {
         name: Table(
-            arrays[f"{PREFIX}{name}.keys"].astype(np.int64),
+            arrays[f"{PREFIX}{name}.keys"].astype(np.int64, copy=False),
             arrays[f"{PREFIX}{name}.values"],
             float(arrays[f"{PREFIX}{name}.default"][0].item()),
         )

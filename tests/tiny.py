@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
 from model.bundle import MODEL_CARD, BundleConfig, write_config
-from model.encoders import ImageProjection, SentenceEncoders
+from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
 from model.towers.config import (
     BACKBONE_GRAPH,
     BACKBONE_WEIGHTS,
@@ -20,6 +20,7 @@ from model.towers.config import (
     Preprocessing,
     TextConfig,
 )
+from model.training.graphs import write_graphs
 from model.words import Vocabulary, tokenise
 
 SIDE = 32
@@ -63,6 +64,7 @@ def write_bundle(folder: Path, captions: str = "", seed: int = 0) -> Path:
         text=text,
         training_data="none",
     )
+    write_graphs(folder, config)
     write_config(folder, config)
     return folder
 

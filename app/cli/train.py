@@ -277,6 +277,29 @@ def _reported(reporter: Reporter) -> Callable[[Progress], None]:
 
 
 @train.command()
+def convert(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of the bundle to change.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Bring a bundle that an earlier Visem made to today's format, in place.
+
+    Its networks are added as graphs, which a CPU needs. No vector changes, so libraries stay as they are.
+    """
+    from model.bundle import Bundle
+
+    with _training_installed():
+        from model.training.graphs import add_graphs
+    before = Bundle.load(bundle).config
+    config = add_graphs(bundle, before)
+    if json:
+        print_json({"bundle": shown(bundle), "format_version": config.format_version, "space_id": config.space_id})
+        return
+    say(f"{shown(bundle)} has format version {config.format_version} now ({before.format_version} before).")
+
+
+@train.command()
 def composition(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
     """Fit the rule of arithmetic of a bundle, and its calibration, which depends on it.
 

@@ -1,55 +1,66 @@
-"""The image tower of kind `backbone`: a convolutional network, and a projection of its pooled feature."""
+"""The image tower of kind `backbone`: a convolutional network, and a projection of its pooled feature.
+
+    x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
+
+`model.runtime.torch_encoders.ImageProjection` says where it comes from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
 from model.bundle import Bundle
-from model.encoders import Backbone, ImageProjection, OnnxBackbone, TorchBackbone, preprocess
-from model.towers.config import ImageConfig
-from model.towers.interfaces import Vectors
-from model.towers.weights import load_weights
+from model.runtime.interfaces import Runtime
+from model.towers.config import Preprocessing
+from model.towers.vectors import Vectors
 
 BATCH = 16
 """Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
 
 
 class BackboneTower:
-    """x = normalise(W_I q + b_I + V p): see `model.encoders`."""
+    """Images by a network that was trained as a classifier."""
 
-    def __init__(self, config: ImageConfig, dimension: int, backbone: Backbone, projection: ImageProjection) -> None:
-        self.config = config
-        self._dimension = dimension
-        self._backbone = backbone
-        self._projection = projection
-
-    @classmethod
-    def load(cls, bundle: Bundle, device: str) -> BackboneTower:
-        """Load it from a bundle. Errors: `BundleError`."""
-        config, dimension = bundle.config.image, bundle.config.dimension
-        projection = ImageProjection(config.feature_dimension, dimension, config.kinds)
-        load_weights(projection, bundle, "image.")
-        backbone: Backbone = (
-            OnnxBackbone(bundle.path) if device == "cpu" else TorchBackbone(bundle.path, config, device)
-        )
-        return cls(config, dimension, backbone, projection.to(device))
+    def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
+        """Load it from a verified bundle. Errors: `BundleError`."""
+        self.config = bundle.config.image
+        self._dimension = bundle.config.dimension
+        self._backbone = runtime.load(bundle, "backbone")
+        self._projection = runtime.load(bundle, "projection")
 
     @property
     def size(self) -> int:
         """About how many pixels a side it looks at."""
         return self.config.preprocessing.size
 
-    @torch.inference_mode()
     def embed(self, images: Sequence[Image.Image]) -> Vectors:
         """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
         vectors = np.empty((len(images), self._dimension), dtype=np.float32)
-        device = self._projection.scale.device
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            features = self._backbone(preprocess(batch, self.config.preprocessing))
-            vectors[start : start + len(batch)] = self._projection(torch.from_numpy(features).to(device)).cpu().numpy()
+            (features,) = self._backbone(preprocess(batch, self.config.preprocessing))
+            (vectors[start : start + len(batch)],) = self._projection(features)
         return vectors
+
+
+def preprocess(images: Sequence[Image.Image], preprocessing: Preprocessing) -> Vectors:
+    """Upright RGB images of any size to the backbone's input, float32 (n, 3, S, S).
+
+    Images are resized to the square without keeping their aspect ratio: nothing at the border is lost, and it is what
+    the projection was trained on.
+    """
+    size = preprocessing.size
+    planes = np.empty((len(images), 3, size, size), dtype=np.uint8)
+    for row, image in enumerate(images):
+        resized = image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
+        planes[row] = np.asarray(resized).transpose(2, 0, 1)
+    mean, std = (
+        np.asarray(value, dtype=np.float32)[:, None, None] for value in (preprocessing.mean, preprocessing.std)
+    )
+    pixels = planes.astype(np.float32)
+    pixels *= 1 / (255 * std)
+    pixels -= mean / std
+    return pixels

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from model.runtime.networks import NetworkName
 from model.words import TOKENISER
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
@@ -39,6 +40,11 @@ class ImageConfig(_Config):
     feature_dimension: int = Field(gt=0)
     kinds: int = Field(default=0, ge=0, description="Kinds of things that the backbone's own classifier tells apart.")
     preprocessing: Preprocessing
+
+    @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """The networks that it is made of."""
+        return ("backbone", "projection")
 
     def identity(self) -> dict[str, Any]:
         """All that its vectors depend on beside its files: a part of what the space is known by."""
@@ -91,6 +97,12 @@ class TextConfig(_Config):
     def choices(self) -> tuple[SentenceEncoder, ...]:
         """Every way in which this bundle can embed a sentence."""
         return (*self.encoders, "mean") if len(self.encoders) > 1 else self.encoders
+
+    @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """The networks that it is made of."""
+        words: tuple[NetworkName, ...] = () if self.code_dimension is None else ("words",)
+        return words if self.lstm_dimension is None else (*words, "lstm")
 
     def identity(self) -> dict[str, Any]:
         """All that its vectors depend on beside its files: a part of what the space is known by."""

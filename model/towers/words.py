@@ -1,8 +1,14 @@
 """The text tower of kind `words`: sentence encoders over the vectors of a vocabulary's words.
 
-The paper's pair: a linear encoder, the *bag*, whose words can be added and subtracted, and an LSTM, for which their
-order counts; by default a sentence is the normalised mean of the two. A sentence may lean to the kind of thing that it
-names (`model.encoders.KindNames`); operands of arithmetic never do.
+    word      w_i = A c_i + d_i         c_i: the word's code, its vector in a pre-trained text space, as int8;
+                                        d_i: a vector of its own, for the words of the training captions
+    bag       v = normalise(sum_i w_i)  the paper's linear encoder: words can be added and subtracted
+    LSTM      v = normalise(W_o h_T)    h_T: last state of an LSTM over W_in w_i: their order counts
+    mean      v = normalise(bag + LSTM)
+
+A sentence may lean to the kind of thing that it names (`model.towers.names`); operands of arithmetic never do.
+
+Source: Kiros et al. 2014 (arXiv 1411.2539) and the authors' releases.
 """
 
 from __future__ import annotations
@@ -11,17 +17,21 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from model.bundle import CONFIG_FILE, Bundle
-from model.encoders import EPSILON, KindNames, SentenceEncoders, keep_half_precision
 from model.errors import BundleError
-from model.towers.config import VOCABULARY, TextConfig
-from model.towers.interfaces import Capability, Concepts, Role, Vectors
-from model.towers.weights import load_weights
-from model.words import TOKENISER, Vocabulary, plural
+from model.runtime.interfaces import Array, Runtime
+from model.runtime.tensors import MappedTensors
+from model.towers.config import ENCODERS, VOCABULARY
+from model.towers.interfaces import Capability, Concepts, Role
+from model.towers.names import KindNames
+from model.towers.vectors import Vectors, normalise
+from model.words import TOKENISER, Vocabulary
 
-BATCH = 512
+BATCH = 64
+"""Sentences that go through the LSTM at once, of about the same length."""
+FEW, REMEMBERED = 64, 2048
+"""Words that are remembered: of texts with at most so many, and so many in all (4 KB each)."""
 
 
 class WordTower:
@@ -29,37 +39,24 @@ class WordTower:
 
     capabilities: frozenset[Capability] = frozenset({"unknown_words", "concepts", "composition"})
 
-    def __init__(
-        self,
-        config: TextConfig,
-        dimension: int,
-        vocabulary: Vocabulary,
-        encoders: SentenceEncoders,
-        names: KindNames | None,
-    ) -> None:
-        self.config = config
-        self.vocabulary = vocabulary
-        self._dimension = dimension
-        self._encoders = encoders
-        self._names = names
-
-    @classmethod
-    def load(cls, bundle: Bundle, device: str) -> WordTower:
-        """Load it from a bundle. Errors: `BundleError`."""
-        config, dimension = bundle.config.text, bundle.config.dimension
-        vocabulary = _vocabulary(bundle)
-        encoders = SentenceEncoders(config, dimension)
-        load_weights(encoders, bundle, "text.")
-        encoders.to(device).words.fold_codes()
-        if device == "cpu":
-            keep_half_precision(encoders)
-        names = None
+    def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
+        """Load it from a verified bundle. Errors: `BundleError`."""
+        self.config = config = bundle.config.text
+        self.vocabulary = _read_vocabulary(bundle)
+        self._dimension = dimension = bundle.config.dimension
+        tensors = MappedTensors(bundle.path / ENCODERS)
+        self._own = tensors.require("text.words.own.weight", (config.grounded_words, dimension))
+        self._codes: Array | None = None
+        if config.code_dimension is not None:
+            self._codes = tensors.require("text.words.codes", (config.words, config.code_dimension))
+            self._map = runtime.load(bundle, "words")
+        if config.lstm_dimension is not None:
+            self._lstm = runtime.load(bundle, "lstm")
+        self._remembered: dict[int, Vectors] = {}
+        self._names: KindNames | None = None
         if config.names is not None:
-            names = KindNames(config.names, dimension, config.grounded_words)
-            load_weights(names, bundle, "names.")
-            names.to(device)
-            _learn_names(names, vocabulary, encoders)
-        return cls(config, dimension, vocabulary, encoders, names)
+            looks = tensors.require("names.looks.weight", (dimension, len(config.names.names)))
+            self._names = KindNames(config.names, self.vocabulary, config.grounded_words, looks, self._bags)
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -80,23 +77,63 @@ class WordTower:
         """Texts to float32 (n, D), unit rows; (0, D) for none.
 
         Operands are for the linear encoder alone, where words add up; a tower that was not trained for it (preset
-        `paper`) uses what it has. Errors: `EmptyTextError`, `NoKnownWordsError`, for the first such text.
+        `paper`) uses what it has. Errors: `EmptyTextError`, `NoKnownWordsError`, for the first such text; ValueError
+        for an encoder that there is not.
         """
-        if role == "operand" and "bag" in self.config.encoders:
-            return self._embed(texts, "bag", None)
-        return self._embed(texts, encoder or self.encoder, self._names)
-
-    @torch.inference_mode()
-    def _embed(self, texts: Sequence[str], encoder: str, names: KindNames | None) -> Vectors:
+        as_operands = role == "operand" and "bag" in self.config.encoders
+        chosen = "bag" if as_operands else encoder or self.encoder
+        if chosen not in self.encoders:
+            raise ValueError(f"this text tower has no encoder {chosen!r}; it has {', '.join(self.encoders)}")
         sentences = [self.vocabulary.numbers(text) for text in texts]
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
+        # Those of a length together: padding costs as much as words do.
+        order = sorted(range(len(texts)), key=lambda place: len(sentences[place]))
         for start in range(0, len(texts), BATCH):
-            batch = sentences[start : start + BATCH]
-            embedded, bags = self._encoders.embed(batch, [encoder, "bag"])
-            if names is not None:
-                embedded = names(embedded, bags, batch)
-            vectors[start : start + len(batch)] = embedded.cpu().numpy()
+            places = order[start : start + BATCH]
+            batch = [sentences[place] for place in places]
+            embedded, bags = self._encode(batch, chosen)
+            if self._names is not None and not as_operands:
+                embedded = self._names.lean(embedded, bags, batch)
+            vectors[places] = embedded
         return vectors
+
+    def _encode(self, sentences: Sequence[Sequence[int]], encoder: str) -> tuple[Vectors, Vectors]:
+        """Unit vectors (n, D) of sentences as word numbers, none of them empty, and of their bags of words."""
+        lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int32)
+        flat = np.array([number for sentence in sentences for number in sentence])
+        different, places = np.unique(flat, return_inverse=True)
+        words = self._word_vectors(different.tolist())  # (u, D)
+        starts = np.cumsum(lengths) - lengths
+        bags: Vectors = normalise(np.add.reduceat(words[places], starts, axis=0))
+        if encoder == "bag":
+            return bags, bags
+        padded = np.zeros((len(sentences), int(lengths.max())), dtype=np.int64)
+        padded[np.arange(padded.shape[1]) < lengths[:, None]] = places
+        (raw,) = self._lstm(words, padded, lengths)
+        ordered = normalise(raw)
+        return (normalise(bags + ordered) if encoder == "mean" else ordered), bags
+
+    def _bags(self, sentences: Sequence[Sequence[int]]) -> Vectors:
+        return self._encode(sentences, "bag")[1]
+
+    def _word_vectors(self, numbers: Sequence[int]) -> Vectors:
+        """Word numbers (n,) to vectors (n, D), as they are summed. Those of a few words are remembered."""
+        if len(numbers) > FEW:
+            return self._compute_word_vectors(np.array(numbers))
+        remembered = self._remembered
+        if missing := [number for number in numbers if number not in remembered]:
+            if len(remembered) + len(missing) > REMEMBERED:
+                remembered = {}
+            # Others may be reading the old one: it stays as it is.
+            made = self._compute_word_vectors(np.array(numbers))
+            self._remembered = remembered = remembered | dict(zip(numbers, made, strict=True))
+        return np.stack([remembered[number] for number in numbers])
+
+    def _compute_word_vectors(self, numbers: Array) -> Vectors:
+        own = np.zeros((len(numbers), self._dimension), dtype=np.float32)
+        grounded = numbers < len(self._own)
+        own[grounded] = self._own[numbers[grounded]]
+        return own if self._codes is None else self._map(own, self._codes[numbers])[0]
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """The numbers of a text's known words. Errors: `EmptyTextError`, `NoKnownWordsError`."""
@@ -117,9 +154,8 @@ class WordTower:
 
     @cached_property
     def _concepts(self) -> Concepts:
-        grounded = self._word_vectors(range(self.config.grounded_words))
-        lengths = np.linalg.norm(grounded, axis=1, keepdims=True)
-        return Concepts(self.vocabulary.words[: len(grounded)], grounded / np.maximum(lengths, EPSILON))
+        count = self.config.grounded_words
+        return Concepts(self.vocabulary.words[:count], normalise(self._compute_word_vectors(np.arange(count))))
 
     def summands(self, texts: Sequence[str]) -> Vectors:
         """The sum of the vectors of each text's known words, as the linear encoder adds them up: (n, D)."""
@@ -129,14 +165,8 @@ class WordTower:
                 sums[row] = self._word_vectors(numbers).sum(axis=0)
         return sums
 
-    @torch.inference_mode()
-    def _word_vectors(self, numbers: Sequence[int]) -> Vectors:
-        words = self._encoders.words
-        vectors: Vectors = words(torch.tensor(numbers, device=words.own.weight.device)).cpu().numpy()
-        return vectors
 
-
-def _vocabulary(bundle: Bundle) -> Vocabulary:
+def _read_vocabulary(bundle: Bundle) -> Vocabulary:
     config = bundle.config.text
     if config.tokeniser != TOKENISER:
         raise BundleError(
@@ -150,22 +180,3 @@ def _vocabulary(bundle: Bundle) -> Vocabulary:
             f"{bundle.path / VOCABULARY} holds {len(vocabulary)} words where {CONFIG_FILE} says {config.words}.",
         )
     return vocabulary
-
-
-@torch.inference_mode()
-def _learn_names(names: KindNames, vocabulary: Vocabulary, encoders: SentenceEncoders) -> None:
-    """Tell it the words of all names, and of their plurals, that the vocabulary knows whole.
-
-    A synonym of one word that the captions taught is left out: they know better (*board* is no dining table).
-    """
-    known = []
-    for kind, listed in enumerate(names.config.names):
-        for place, name in enumerate(listed):
-            for spelled in (name, plural(name)):
-                numbers, unknown = vocabulary.resolve(spelled)
-                taught = place > 0 and len(numbers) == 1 and numbers[0] < encoders.words.grounded
-                if numbers and not unknown and not taught:
-                    known.append((kind, numbers))
-    if known:
-        (bags,) = encoders.embed([numbers for _, numbers in known], ["bag"])
-        names.learn_names(known, bags)

@@ -99,7 +99,7 @@ def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, o
         ("text", {"tower": "babel"}, "bundle_unsupported", "babel"),
         ("text", {"tokeniser": "upper-2"}, "bundle_unsupported", "upper-2"),
         ("text", {"words": 7}, "bundle_corrupted", VOCABULARY),
-        ("text", {"lstm_dimension": 7}, "bundle_corrupted", ENCODERS),
+        ("text", {"grounded_words": 7}, "bundle_corrupted", ENCODERS),
     ],
 )
 def test_towers_that_this_visem_does_not_have(

@@ -94,7 +94,7 @@ def test_a_structure_that_cannot_be(captioner: Captioner, images: np.ndarray) ->
 
 
 def test_a_beam_of_one_is_the_likeliest_word_each_time(captioner: Captioner, images: np.ndarray) -> None:
-    contents = torch.nn.functional.normalize(torch.from_numpy(images), dim=1)
+    contents = images / np.linalg.norm(images, axis=1, keepdims=True)
     found = captioner.decoder.beam(contents, [Slot(0)], 1, 50)
     scores = captioner.decoder.score(contents, [one.words for one in found], [0] * len(found))
     # The score of a sentence counts words that are never written, too; the search does as well.

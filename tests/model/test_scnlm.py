@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
 from model.captioner_config import ScnlmConfig
-from model.scnlm import END_TAG, NO_TAG, START, StructureContentModel, tag_windows
+from model.runtime.torch_scnlm import StructureContentModel
+from model.scnlm import END_TAG, NO_TAG, START, tag_windows
 
 Context = Literal["lstm", "log-bilinear"]
 
@@ -34,7 +36,7 @@ def small(context: Context) -> StructureContentModel:
 def test_word_by_word_is_the_same_as_all_at_once(context: Context) -> None:
     model = small(context)
     words = torch.tensor([[START, 4, 5, 6], [START, 7, 4, 3]])
-    windows = tag_windows(torch.tensor([[2, 3, 4, END_TAG], [NO_TAG] * 4]), 2)
+    windows = torch.from_numpy(tag_windows(np.array([[2, 3, 4, END_TAG], [NO_TAG] * 4]), 2))
     content = torch.nn.functional.normalize(torch.randn(2, 8), dim=1)
     whole = model(words, windows, content)
     assert whole.shape == (2, 4, 11)
@@ -67,5 +69,5 @@ def test_structure_and_content_are_two_inputs(context: Context) -> None:
 
 
 def test_windows_run_beyond_the_end() -> None:
-    windows = tag_windows(torch.tensor([[2, 3, 4]]), 3)
+    windows = tag_windows(np.array([[2, 3, 4]]), 3)
     assert windows.tolist() == [[[2, 3, 4], [3, 4, END_TAG], [4, END_TAG, END_TAG]]]

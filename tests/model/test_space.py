@@ -8,12 +8,10 @@ from copy import copy
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from model.encoders import OnnxBackbone, TorchBackbone, WordVectors, preprocess
-from model.errors import DegenerateQueryError, DeviceMissingError, EmptyTextError, NoKnownWordsError
+from model.errors import DegenerateQueryError, EmptyTextError, NoKnownWordsError
 from model.space import JointSpace
 from model.towers.config import ENCODERS
 from model.towers.words import WordTower
@@ -55,35 +53,6 @@ def test_a_batch_gives_what_single_calls_give(space: JointSpace, images: dict[st
         together = space.embed_texts(texts, encoder)
         alone = np.concatenate([space.embed_texts([text], encoder) for text in texts])
         np.testing.assert_allclose(together, alone, atol=1e-5)
-
-
-def test_onnx_runtime_and_torch_agree(space: JointSpace, images: dict[str, Image.Image]) -> None:
-    pixels = preprocess(list(images.values()), space.config.image.preprocessing)
-    onnx = OnnxBackbone(space.bundle.path)(pixels)
-    reference = TorchBackbone(space.bundle.path, space.config.image, "cpu")(pixels)
-    np.testing.assert_allclose(onnx, reference, atol=1e-4)
-
-
-def test_weights_in_half_precision_lose_nothing(space: JointSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.towers.words.keep_half_precision", lambda module: None)
-    exact = JointSpace.load(device="cpu")
-    texts = ["a dog runs through the snow", "lighthouse", "two men in red shirts play football on a green field"]
-    for encoder in space.text.encoders:
-        np.testing.assert_allclose(space.embed_texts(texts, encoder), exact.embed_texts(texts, encoder), atol=1e-5)
-    np.testing.assert_allclose(space.embed_operands(texts), exact.embed_operands(texts), atol=1e-5)
-
-
-def test_folded_codes_are_the_same_word_vectors() -> None:
-    torch.manual_seed(2)
-    words = WordVectors(words=9, grounded=4, dimension=6, code_dimension=5)
-    words.codes.random_(-100, 100)
-    with torch.inference_mode():
-        asked = [torch.tensor(numbers) for numbers in ([0, 3, 1], [8, 2, 4], [5])]
-        before = [words(numbers) for numbers in asked]
-        words.fold_codes()
-        words.fold_codes()
-        for numbers, vectors in zip(asked, before, strict=True):
-            torch.testing.assert_close(words(numbers), vectors)
 
 
 def test_sentences_find_their_photographs(space: JointSpace, images: dict[str, Image.Image]) -> None:
@@ -205,9 +174,3 @@ def test_threads_may_share_a_space(space: JointSpace, images: dict[str, Image.Im
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(12)))
-
-
-def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(DeviceMissingError, match=r"no cuda:1.*VISEM_DEVICE"):
-        JointSpace.load(device="cuda:1")

@@ -70,7 +70,7 @@ def space(shipped_space: JointSpace) -> JointSpace:
 
 @pytest.fixture
 def plain(space: JointSpace) -> JointSpace:
-    return JointSpace(space.bundle, MeanTower(space.dimension), PlainTower(space.dimension), "cpu")
+    return JointSpace(space.bundle, MeanTower(space.dimension), PlainTower(space.dimension), space.runtime)
 
 
 def test_what_a_tower_cannot_do_has_an_answer(plain: JointSpace) -> None:

@@ -90,5 +90,5 @@ def make_batch(captions: CaptionSet, rows: Sequence[int], tag_numbers: dict[str,
         inputs[place, : len(words) + 1] = [START, *words]
         targets[place, : len(words) + 1] = [IGNORED if word == RARE else word for word in words] + [END]
         tags[place, : len(words)] = [tag_numbers.get(tag, NO_TAG) for tag in captions.tags[row]]
-    windows = tag_windows(torch.from_numpy(tags), window)
+    windows = torch.from_numpy(tag_windows(tags, window))
     return Batch(torch.from_numpy(inputs), torch.from_numpy(targets), windows, torch.tensor(rows))

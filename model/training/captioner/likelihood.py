@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.scnlm import NO_TAG, RARE, StructureContentModel
+from model.runtime.torch_scnlm import StructureContentModel
+from model.scnlm import NO_TAG, RARE
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import IGNORED, CaptionSet, make_batch
 from model.training.progress import Progress, Report

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from model.evaluation.captions import Cider
-from model.scnlm import END, END_TAG, NO_TAG, RARE, START, StructureContentModel, tag_windows
+from model.runtime.torch_scnlm import StructureContentModel
+from model.scnlm import END, END_TAG, NO_TAG, RARE, START, tag_windows
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet
 from model.training.captioner.likelihood import CLIP_NORM, Centres, with_noise
@@ -65,7 +66,7 @@ def train_reward(
                 own = structures[row][int(torch.randint(len(structures[row]), (1,), generator=generator))]
                 shapes[place] = END_TAG
                 shapes[place, : len(own)] = torch.tensor(own)
-        windows = tag_windows(shapes, config.structure_window)
+        windows = torch.from_numpy(tag_windows(shapes.numpy(), config.structure_window))
         windows[::2] = NO_TAG
         windows = windows.repeat_interleave(samples, dim=0)
         content = with_noise(images[chosen] - centres.images, config.noise, generator)

@@ -29,7 +29,7 @@ from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
 from model.ranking import weighted
-from model.scnlm import StructureContentModel
+from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
 from model.structures import Structures
 from model.training.captioner.blank_images import pictures_of_nothing
@@ -40,6 +40,7 @@ from model.training.captioner.ranking import RIGHT, confidence_inputs, fit_confi
 from model.training.captioner.self_critical import train_reward
 from model.training.captioner.statistics import learn_statistics
 from model.training.card import model_card
+from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.run import save_tensors
 from model.trigrams import Table, document_frequencies, pack
@@ -134,9 +135,11 @@ class _TrialBundle:
         save_file(tensors, folder / CAPTIONER)
         (folder / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
         self._base = Bundle.load_config(folder)
+        self._graphs: list[Path] = []
 
     def write(self, section: CaptionerConfig) -> None:
         """Put another configuration into the copy."""
+        self._graphs = write_graphs(self._folder, self._with(section))
         write_config(self._folder, self._with(section))
 
     def captioner(self) -> Captioner:
@@ -147,7 +150,7 @@ class _TrialBundle:
         """Put the captioner into the bundle itself."""
         (self._folder / MODEL_CARD).write_text(model_card(self._with(section)), encoding="utf-8")
         files = [self._folder / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)]
-        write_config(self._bundle, self._with(section), files)
+        write_config(self._bundle, self._with(section), [*files, *self._graphs])
 
     def _with(self, section: CaptionerConfig) -> BundleConfig:
         return self._base.model_copy(update={"captioner": section})

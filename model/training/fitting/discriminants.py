@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.covariance import shrunk_covariance
 
-from model.encoders import EPSILON
 from model.towers.config import ENCODERS
+from model.towers.vectors import EPSILON
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

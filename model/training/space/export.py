@@ -1,6 +1,6 @@
 """A trained network to the files of a bundle.
 
-`backbone.safetensors` holds the weights in float16, once. The ONNX graph leaves them out: `OnnxBackbone` hands ONNX
+`backbone.safetensors` holds the weights in float16, once. The ONNX graph leaves them out: `OnnxNetwork` hands ONNX
 Runtime the same tensors that torch loads. So a bundle has half the size of the usual export, and the two runtimes
 cannot disagree about the weights.
 """

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.encoders import OnnxBackbone
-from model.towers.config import Preprocessing
+from model.runtime.onnx_runtime import OnnxNetwork
+from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, Preprocessing
 from model.training.progress import Report, counting
 from model.training.space.data import Pixels
 
@@ -28,14 +28,14 @@ def compute_features(
     if cache.exists():
         cached: Features = np.load(cache)
         return cached
-    network = OnnxBackbone(backbone, threads=torch.get_num_threads())
+    network = OnnxNetwork(backbone / BACKBONE_GRAPH, backbone / BACKBONE_WEIGHTS, threads=torch.get_num_threads())
     mean, std = (np.asarray(value, dtype=np.float32) for value in (preprocessing.mean, preprocessing.std))
     count = counting(report, "features")
     rows: list[Features] = []
     for start in range(0, len(pixels), BATCH):
         batch = (pixels[start : start + BATCH].astype(np.float32) / 255 - mean) / std  # (B, S, S, 3)
         sides = [
-            network(np.ascontiguousarray(side.transpose(0, 3, 1, 2)))  # (B, F)
+            network(np.ascontiguousarray(side.transpose(0, 3, 1, 2)))[0]  # (B, F)
             for side in (batch, batch[:, :, ::-1])[:views]
         ]
         rows.append(np.stack(sides, axis=1).astype(np.float16))

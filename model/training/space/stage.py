@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.encoders import ImageProjection, SentenceEncoders
+from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
 from model.towers.config import Preprocessing
 from model.training.progress import Progress, Report
 from model.training.run import TrainingRun, seed_step, seeded

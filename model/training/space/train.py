@@ -24,9 +24,9 @@ from model.bundle import (
     write_config,
 )
 from model.datasets import CaptionDataset, load_dataset
-from model.encoders import ImageProjection, SentenceEncoders
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
+from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
 from model.space import JointSpace
 from model.towers.config import (
     ENCODERS,
@@ -38,6 +38,7 @@ from model.towers.config import (
 )
 from model.training.fitting.discriminants import LOOKS, learn_looks
 from model.training.fitting.fit import fit_posthoc, store
+from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.space.backbone_weights import backbone_preprocessing, load_pretrained
 from model.training.space.config import SpaceTraining
@@ -216,6 +217,7 @@ def _write_bundle(
     save_file(encoders, folder / ENCODERS)
     vocabulary.write(folder / VOCABULARY)
     (folder / MODEL_CARD).write_text("", encoding="utf-8")
+    write_graphs(folder, bundle)
     write_config(folder, bundle)
 
 

@@ -1,0 +1,44 @@
+"""The runtime for a device."""
+
+from __future__ import annotations
+
+import importlib.util
+from ctypes.util import find_library
+from pathlib import Path
+
+from model.errors import DeviceMissingError
+from model.runtime.interfaces import Runtime
+
+_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What the drivers of GPUs leave in a Linux system: NVIDIA's, AMD's, and that of Windows below it."""
+
+
+def open_runtime(device: str) -> Runtime:
+    """ONNX Runtime for `cpu`, torch for `cuda`, and for `auto` torch where it finds a GPU.
+
+    torch takes a second to import, and is not there in every installation: it is only asked where there may be a GPU.
+    Errors: `DeviceMissingError` where torch is missing, or finds no GPU.
+    """
+    if device == "auto" and not (_may_have_gpu() and importlib.util.find_spec("torch")):
+        device = "cpu"
+    if device != "cpu":
+        try:
+            from model.runtime.torch_runtime import TorchRuntime, gpu_is_there
+        except ModuleNotFoundError as error:
+            raise DeviceMissingError(
+                f"The device {device} needs the package {error.name}, which is not installed. Install Visem with the "
+                "extra `gpu`: visem[gpu]. Or choose `auto` or `cpu` (VISEM_DEVICE)."
+            ) from error
+        if gpu_is_there():
+            return TorchRuntime("cuda" if device == "auto" else device)
+        if device != "auto":
+            raise DeviceMissingError(
+                f"There is no {device}: torch finds no GPU that it can use. Choose `auto` or `cpu` (VISEM_DEVICE)."
+            )
+    from model.runtime.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+def _may_have_gpu() -> bool:
+    return any(Path(file).exists() for file in _DRIVERS) or find_library("nvcuda") is not None

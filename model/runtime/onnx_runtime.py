@@ -1,0 +1,69 @@
+"""Networks in ONNX Runtime: for CPUs.
+
+A graph NAME.onnx holds operations alone. Its weights are tensors of the bundle's safetensors files, by name, and torch
+loads the same: so the two runtimes cannot disagree about them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from model.bundle import Bundle
+from model.errors import BundleError
+from model.runtime.interfaces import Array, Network, Vectors
+from model.runtime.networks import WEIGHTS, NetworkName
+from model.runtime.tensors import MappedTensors
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the processor."""
+
+    device = "cpu"
+
+    def load(self, bundle: Bundle, name: NetworkName) -> Network:
+        """A network of a verified bundle. Errors: `BundleError`."""
+        graph = bundle.path / f"{name}.onnx"
+        if graph.name not in bundle.config.files:
+            raise BundleError(
+                "bundle_unsupported",
+                f"The bundle {bundle.path} has format version {bundle.config.format_version}: it lacks {graph.name}, "
+                f"and a CPU needs its networks as graphs. Add them once, with: visem train convert {bundle.path}",
+            )
+        file, prefixes = WEIGHTS[name]
+        # All but the backbone are small: waking a second thread costs more than it brings, above all when others are
+        # busy. Those who call at the same time are served at the same time.
+        return OnnxNetwork(graph, bundle.path / file, prefixes, threads=0 if name == "backbone" else 1)
+
+
+class OnnxNetwork:
+    """A graph in a session of its own."""
+
+    def __init__(self, graph: Path, weights: Path, prefixes: tuple[str, ...] = ("",), threads: int = 0) -> None:
+        """`weights`: a safetensors file; the graph names its tensors that begin with one of `prefixes`.
+
+        `threads` 0: as many as there are cores. Errors: `BundleError`.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Threads that spin while they wait would take the cores from decoding, which runs at the same time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(tensor, dtype=np.float32))
+            for name, tensor in MappedTensors(weights).items()
+            if name.startswith(prefixes) and np.issubdtype(tensor.dtype, np.floating)
+        }
+        options.add_external_initializers(list(values), list(values.values()))
+        try:
+            self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class of its own for each of its codes
+            raise BundleError("bundle_corrupted", f"{graph} does not fit its weights in {weights}: {error}") from error
+        self._inputs = [one.name for one in self._session.get_inputs()]
+
+    def __call__(self, *arrays: Array) -> list[Vectors]:
+        """Its inputs, by position, to its outputs."""
+        outputs: list[Vectors] = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
+        return outputs
