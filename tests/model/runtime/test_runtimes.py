@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tests.app.cli.tiny import write_bundle
 
 from model.bundle import Bundle
 from model.captioner import Captioner
@@ -29,6 +28,7 @@ from model.scnlm import LanguageModel
 from model.space import JointSpace
 from model.towers.factory import build_towers
 from model.training.graphs import write_graphs
+from tests.tiny import write_bundle
 
 PHOTOS = Path(__file__).parents[2] / "fixtures" / "photos"
 Context = Literal["lstm", "log-bilinear"]
@@ -40,6 +40,11 @@ TEXTS = (
     "a woman with a typewriter sits by a window and a child in a blue coat stands behind her",
     "dog",
 )
+
+
+@pytest.fixture(scope="module")
+def space(shipped_space: JointSpace) -> JointSpace:
+    return shipped_space
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +147,7 @@ print(sorted({"torch", "torchvision", "timm"} & sys.modules.keys()))
 @pytest.mark.skipif(gpu_is_there(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
     assert open_runtime("auto").device == "cpu"
-    with pytest.raises(DeviceMissingError, match="no cuda:1.*VISEM_DEVICE"):
+    with pytest.raises(DeviceMissingError, match=r"no cuda:1.*VISEM_DEVICE"):
         open_runtime("cuda:1")
 
 
