@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig
+from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
 from model.decoding import Candidate, Decoder, Slot
 from model.errors import BundleError, CaptionerMissingError
 from model.expectation import Expectation
@@ -81,6 +81,7 @@ class Captioner:
         self.config: CaptionerConfig = section
         try:
             tensors = MappedTensors(path / CAPTIONER)
+            _require_sizes(tensors, section.network)
             self.structures = Structures.model_validate_json((path / STRUCTURES).read_bytes())
             content, bias, self._centre, self._landmarks, self._structure_vectors = (
                 tensors[name].astype(np.float32)
@@ -268,3 +269,16 @@ class Captioner:
             return np.zeros((len(contents), 0), dtype=np.int64)
         likely = self._prior + 12.0 * contents @ self._structure_vectors.T
         return np.argsort(-likely, axis=1, kind="stable")[:, : self.config.structures]
+
+
+def _require_sizes(tensors: MappedTensors, sizes: ScnlmConfig) -> None:
+    """Refuse a network of other sizes than its configuration says. Errors: `BundleError`."""
+    attributes, factors, hidden = sizes.attribute_dimension, sizes.factors, sizes.hidden_dimension
+    tensors.require("network.words", (sizes.words, factors))
+    tensors.require("network.context_factors", (factors, sizes.word_dimension))
+    tensors.require("network.tags", (sizes.structure_window, sizes.tags, attributes))
+    tensors.require("network.content.weight", (attributes, sizes.content_dimension))
+    if sizes.context == "lstm":
+        tensors.require("network.lstm.weight_hh_l0", (4 * hidden, hidden))
+    else:
+        tensors.require("network.context", (sizes.context_words, sizes.word_dimension, sizes.word_dimension))

@@ -28,7 +28,8 @@ INNER = {
     "index.following": ["index.content"],
     "index.catalog": ["index.following"],
     "index.feed": ["sqlalchemy"],
-    "app.service": ["faiss", "alembic"],
+    "app.service": ["faiss", "alembic", "model.training"],
+    "model.space": ["torch", "timm", "model.runtime.torch_runtime", "model.training"],
 }
 """What these modules must not import, although their package may."""
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from model.bundle import Bundle
 from model.runtime.interfaces import Runtime
-from model.towers.config import Preprocessing
+from model.runtime.tensors import MappedTensors
+from model.towers.config import ENCODERS, Preprocessing
 from model.towers.vectors import Vectors
 
 BATCH = 16
@@ -28,6 +29,10 @@ class BackboneTower:
         """Load it from a verified bundle. Errors: `BundleError`."""
         self.config = bundle.config.image
         self._dimension = bundle.config.dimension
+        tensors = MappedTensors(bundle.path / ENCODERS)
+        tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))
+        if self.config.kinds:
+            tensors.require("image.kinds.weight", (self._dimension, self.config.kinds))
         self._backbone = runtime.load(bundle, "backbone")
         self._projection = runtime.load(bundle, "projection")
 

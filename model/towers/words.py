@@ -49,8 +49,12 @@ class WordTower:
         self._codes: Array | None = None
         if config.code_dimension is not None:
             self._codes = tensors.require("text.words.codes", (config.words, config.code_dimension))
+            tensors.require("text.words.map.weight", (dimension, config.code_dimension))
             self._map = runtime.load(bundle, "words")
         if config.lstm_dimension is not None:
+            inputs, hidden = config.lstm_input_dimension or dimension, config.lstm_dimension
+            tensors.require("text.lstm.input.weight", (inputs, dimension))
+            tensors.require("text.lstm.lstm.weight_hh_l0", (4 * hidden, hidden))
             self._lstm = runtime.load(bundle, "lstm")
         self._remembered: dict[int, Vectors] = {}
         self._names: KindNames | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from model.bundle import (
     FORMAT_VERSION,
     MODEL_CARD,
     Bundle,
+    BundleConfig,
     file_digest,
     shipped_bundle,
     write_config,
@@ -22,6 +24,7 @@ from model.bundle import (
 from model.errors import BundleError
 from model.space import JointSpace
 from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ENCODERS, VOCABULARY
+from model.training.graphs import add_graphs
 from tests.tiny import write_bundle
 
 REQUIRED = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
@@ -100,6 +103,8 @@ def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, o
         ("text", {"tokeniser": "upper-2"}, "bundle_unsupported", "upper-2"),
         ("text", {"words": 7}, "bundle_corrupted", VOCABULARY),
         ("text", {"grounded_words": 7}, "bundle_corrupted", ENCODERS),
+        ("text", {"lstm_dimension": 7}, "bundle_corrupted", ENCODERS),
+        ("image", {"feature_dimension": 7}, "bundle_corrupted", ENCODERS),
     ],
 )
 def test_towers_that_this_visem_does_not_have(
@@ -266,3 +271,29 @@ def test_a_change_that_cannot_be_completed_says_what_to_do(tmp_path: Path, monke
 def test_weights_of_the_backbone_are_stored_once(copy: Path) -> None:
     # The graph reads its weights out of the safetensors file, so it stays small.
     assert (copy / "backbone.onnx").stat().st_size < 0.1 * (copy / BACKBONE_WEIGHTS).stat().st_size
+
+
+def _of_version_4(bundle: Path) -> BundleConfig:
+    """Take away what version 5 brought."""
+    config = Bundle.load(bundle).config
+    for name in ("projection", "words", "lstm", "captioner"):
+        (bundle / f"{name}.onnx").unlink(missing_ok=True)
+    return write_config(bundle, config)
+
+
+def test_a_bundle_without_graphs_stays_one_of_version_4_and_says_how_to_convert_it(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    before = Bundle.load(bundle).config
+    old = _of_version_4(bundle)
+    assert (before.format_version, old.format_version) == (FORMAT_VERSION, 4)
+    assert old.space_id == before.space_id
+    with pytest.raises(BundleError, match=re.escape(f"visem train convert {bundle}")) as caught:
+        JointSpace.load(bundle, device="cpu")
+    assert caught.value.code == "bundle_unsupported"
+
+
+def test_converting_the_shipped_bundle_adds_just_what_is_shipped(copy: Path) -> None:
+    _of_version_4(copy)
+    converted = add_graphs(copy, Bundle.load(copy).config)
+    assert converted == Bundle.load().config
+    assert Bundle.load(copy).config.files == Bundle.load().config.files
