@@ -104,7 +104,7 @@ def test_an_interrupted_reindex_goes_on_where_it_stopped(
         again.extend(contents)
         return embed(contents, other_space.dimension)
 
-    with open_library(LibraryConfig(root), other_space) as library:
+    with open_library(LibraryConfig(root)) as library:
         assert library.space.name == "first-bundle"
         library.reindex(other_space, go_on, lambda texts: embed(texts, 16), lambda *at: progress.append(at))
         assert not set(done) & set(again)
