@@ -1,4 +1,10 @@
-"""One worker thread which gathers what many callers want computed into batches."""
+"""Gathering what many callers want computed into batches, in lanes that do not wait for each other.
+
+A caller asks for a *place* in a lane, and is refused at once when all are taken (`Overloaded`). Whoever has a place is
+served to the end: of what it submits, a few batches at most wait at a time, and `Place.submit` makes it wait for its
+own earlier ones. So what waits is bounded (places x `WINDOW` batches), nobody fails half-way, and a caller with many
+items takes turns with all others.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +12,30 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import islice
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 BatchFunction = Callable[[list[Any]], Sequence[Any]]
-"""Computes one result for each item, in order."""
+"""Computes one result for each item, in order. Lanes call it at the same time."""
 
 Observer = Callable[[str, int, float], None]
 """Told of each batch: its kind, its size, and the seconds it took."""
+
+Lane = Literal["search", "bulk"]
+"""`search` is for searches; `bulk` for all that takes longer: storing images and sentences, captions, vectors, maps."""
+
+WINDOW = 2
+"""Batches of one place that wait at the same time: one is computed while the caller makes the next one ready."""
+
+_RETRY_AFTER: Mapping[Lane, int] = {"search": 1, "bulk": 5}
 
 
 class BatcherClosed(RuntimeError):  # noqa: N818  # a state, as in index.LibraryClosed
@@ -29,6 +47,25 @@ class BatcherClosed(RuntimeError):  # noqa: N818  # a state, as in index.Library
         super().__init__(message)
 
 
+class Overloaded(RuntimeError):  # noqa: N818  # a state, as above
+    """All places of a lane are taken. `retry_after`: seconds after which to try again."""
+
+    code = "overloaded"
+
+    def __init__(self, lane: Lane, places: int) -> None:
+        self.lane: Lane = lane
+        self.places = places
+        self.retry_after = _RETRY_AFTER[lane]
+        what = "searches" if lane == "search" else "requests that embed, store or caption"
+        super().__init__(
+            f"The service is at work on {places:,} {what}: as many as it takes on at a time. This one was not begun. "
+            f"Try again in {self.retry_after} s."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.lane, self.places)
+
+
 class _Waiting(NamedTuple):
     item: Any
     future: Future[Any]
@@ -36,27 +73,121 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Runs batch functions on one thread. Items of one kind share batches, whoever submits them.
+    """Runs batch functions, each lane on a thread of its own. Items of one kind share batches, whoever submits them.
 
-    A batch starts when it is full or when its first item has waited long enough. The kinds take turns, so
-    that a long queue of one (an ingestion of photographs) delays another (the sentence of a search) by one
-    batch at most. When a batch fails, its items are computed one by one, so that a bad item fails alone.
+    A batch starts when it is full or when its first item has waited long enough. The kinds of a lane take turns, so
+    that a long queue of one (an ingestion of photographs) delays another (captions) by one batch at most. When a batch
+    fails, its items are computed one by one, so that a bad item fails alone.
     """
 
     def __init__(
         self,
         functions: Mapping[str, BatchFunction],
         *,
+        places: Mapping[Lane, int],
         max_batch: int = 16,
         max_wait: float = 0.002,
         name: str = "batcher",
     ) -> None:
+        """`places`: how many callers each lane takes on at a time."""
         if max_batch < 1:
             raise ValueError("a batch has at least one item")
+        self.observer: Observer | None = None
+        self._max_batch = max_batch
+        self._places = dict(places)
+        self._taken = dict.fromkeys(places, 0)
+        self._lock = threading.Lock()
+        self._workers = {
+            lane: _Worker(functions, max_batch, max_wait, self._observe, f"{name}-{lane}") for lane in places
+        }
+
+    @contextmanager
+    def admit(self, lane: Lane) -> Iterator[Place]:
+        """A place in a lane for as long as the context lasts; Overloaded when all are taken."""
+        with self._lock:
+            self._require_room(lane)
+            self._taken[lane] += 1
+        try:
+            yield Place(self._workers[lane], WINDOW * self._max_batch, self._max_batch)
+        finally:
+            with self._lock:
+                self._taken[lane] -= 1
+
+    def check_room(self, lane: Lane) -> None:
+        """Overloaded if `admit` would refuse now: to tell before a request's body is read."""
+        with self._lock:
+            self._require_room(lane)
+
+    def submit(self, lane: Lane, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
+        """Queue items without a place: for the few callers that the service itself has, which bound what they submit.
+
+        A future for each, in order. BatcherClosed after `close`.
+        """
+        return self._workers[lane].submit(kind, items)
+
+    def close(self) -> None:
+        """Finish the batches that run, fail what waits with BatcherClosed, and join the threads. Idempotent."""
+        for worker in self._workers.values():
+            worker.refuse()
+        for worker in self._workers.values():
+            worker.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _require_room(self, lane: Lane) -> None:
+        if self._taken[lane] >= self._places[lane]:
+            raise Overloaded(lane, self._places[lane])
+
+    def _observe(self, kind: str, size: int, seconds: float) -> None:
+        if self.observer is not None:
+            self.observer(kind, size, seconds)
+
+
+class Place:
+    """A caller's place in a lane (`Batcher.admit`)."""
+
+    def __init__(self, worker: _Worker, window: int, max_batch: int) -> None:
+        self._worker = worker
+        self._max_batch = max_batch
+        self._room = threading.Semaphore(window)
+
+    def submit(self, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
+        """Queue items and return a future for each, in order; waits until few enough of the earlier ones are left.
+
+        BatcherClosed after the batcher's `close`.
+        """
+        futures: list[Future[Any]] = []
+        for chunk in batched(items, self._max_batch):
+            for _ in chunk:
+                self._room.acquire()
+            submitted = self._worker.submit(kind, chunk)
+            for future in submitted:
+                future.add_done_callback(lambda _: self._room.release())
+            futures += submitted
+        return futures
+
+
+class _Worker:
+    """The thread of a lane, and its queues."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, BatchFunction],
+        max_batch: int,
+        max_wait: float,
+        observer: Observer,
+        name: str,
+    ) -> None:
         self._functions = dict(functions)
         self._max_batch = max_batch
         self._max_wait = max_wait
-        self.observer: Observer | None = None
+        self._observer = observer
         self._queues: dict[str, deque[_Waiting]] = {kind: deque() for kind in functions}
         self._turns = deque(functions)
         self._changed = threading.Condition()
@@ -65,7 +196,6 @@ class Batcher:
         self._thread.start()
 
     def submit(self, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
-        """Queue items and return a future for each, in order. BatcherClosed after `close`."""
         now = time.monotonic()
         waiting = [_Waiting(item, Future(), now) for item in items]
         with self._changed:
@@ -75,8 +205,8 @@ class Batcher:
             self._changed.notify_all()
         return [one.future for one in waiting]
 
-    def close(self) -> None:
-        """Finish the batch that runs, fail what waits with BatcherClosed, and join the thread. Idempotent."""
+    def refuse(self) -> None:
+        """Take nothing more, and fail what waits."""
         with self._changed:
             self._closed = True
             abandoned = [one for queue in self._queues.values() for one in queue]
@@ -86,16 +216,10 @@ class Batcher:
         for one in abandoned:
             if one.future.set_running_or_notify_cancel():
                 one.future.set_exception(BatcherClosed())
+
+    def join(self) -> None:
         if threading.current_thread() is not self._thread:
             self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -149,5 +273,11 @@ class Batcher:
             return
         for one, result in zip(waiting, results, strict=True):
             one.future.set_result(result)
-        if self.observer is not None:
-            self.observer(kind, len(waiting), time.perf_counter() - started)
+        self._observer(kind, len(waiting), time.perf_counter() - started)
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to `size` items, in order."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,4 +1,4 @@
-"""Captions that are written: for a request, and in the background for images that enter the library."""
+"""Captions that are written in the background for images that enter the library."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import numpy as np
-
+from app.batching import BatcherClosed
 from app.cache import Vector
-from app.problems import Problem
-from app.results import CaptionOptions, GeneratedCaption
+from app.embedder import Embedder
+from app.results import CaptionOptions
 from index import Library, NewCaption, OwedCaptions, RecordNotFound
-from model.captioner import Captioner, Vectors
-from model.errors import CaptionerMissingError
-from model.space import JointSpace
 
 logger = logging.getLogger(__name__)
 
@@ -29,38 +25,6 @@ POLL = 30.0
 """Seconds between looks for what other processes left undone."""
 
 
-def load_captioner(space: JointSpace) -> Captioner | None:
-    """The captioner of a loaded bundle; None if it has none."""
-    try:
-        return Captioner(space)
-    except CaptionerMissingError:
-        return None
-
-
-def missing(space: JointSpace) -> Problem:
-    """The problem of a bundle that cannot write."""
-    return Problem(
-        "captioner_missing",
-        f"The bundle {space.name} has no captioner, so captions cannot be generated. "
-        "Use mode=retrieve, which picks the nearest sentences of the library, or add a captioner to the bundle "
-        "with `visem train captioner`.",
-    )
-
-
-def generated(captioner: Captioner, vectors: Vectors, options: CaptionOptions) -> list[list[GeneratedCaption]]:
-    """Captions of image vectors (m, D), best first. StructureError, EmptyTextError."""
-    answers = captioner.caption(
-        vectors, options.n, strategy=options.strategy, structure=options.structure, seed=options.seed or 0
-    )
-    return [
-        [
-            GeneratedCaption(one.text, one.score, one.similarity, one.fluency, one.structure, one.confidence)
-            for one in captions
-        ]
-        for captions in answers
-    ]
-
-
 class CaptionKeeper:
     """Writes, in a thread of its own, the captions that the library owes to images.
 
@@ -68,9 +32,9 @@ class CaptionKeeper:
     processes share the work.
     """
 
-    def __init__(self, library: Library, captioner: Captioner | None) -> None:
+    def __init__(self, library: Library, embedder: Embedder) -> None:
         self._library = library
-        self._captioner = captioner
+        self._embedder = embedder
         self._changed = threading.Condition()
         self._wanted = False
         self._working = False
@@ -80,13 +44,11 @@ class CaptionKeeper:
     def wake(self) -> None:
         """Look for what is owed, now, and from time to time from here on; nothing happens without a captioner."""
         with self._changed:
-            if self._closing or self._captioner is None:
+            if self._closing or not self._embedder.can_caption:
                 return
             self._wanted = True
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, args=[self._captioner], name="visem-captions", daemon=True
-                )
+                self._thread = threading.Thread(target=self._work, name="visem-captions", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
@@ -98,14 +60,14 @@ class CaptionKeeper:
                 self._changed.wait(timeout=0.5)
 
     def close(self) -> None:
-        """Stop after the batch at work; what is still owed stays so. Idempotent."""
+        """Stop after the batch at work, which ends early where the embedder was closed; what is owed stays so. Idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
 
-    def _work(self, captioner: Captioner) -> None:
+    def _work(self) -> None:
         while True:
             with self._changed:
                 self._working = False
@@ -116,11 +78,13 @@ class CaptionKeeper:
                 self._wanted, self._working = False, True
             try:
                 while not self._closing and (batch := self._library.claim_captions(BATCH, LEASE)):
-                    self._caption(captioner, batch)
+                    self._caption(batch)
+            except BatcherClosed:
+                return
             except Exception:
                 logger.exception("captions could not be written; they stay owed")
 
-    def _caption(self, captioner: Captioner, batch: Sequence[OwedCaptions]) -> None:
+    def _caption(self, batch: Sequence[OwedCaptions]) -> None:
         vectors: list[Vector] = []
         there: list[OwedCaptions] = []
         for owed in batch:
@@ -129,11 +93,12 @@ class CaptionKeeper:
                 there.append(owed)
         if not there:
             return
-        written = captioner.caption(np.stack(vectors), max(owed.count for owed in there))
+        options = CaptionOptions(max(owed.count for owed in there), "generate")
+        written = self._embedder.in_background("captions", [(vector, options) for vector in vectors])
         for owed, captions in zip(there, written, strict=True):
             chosen = captions[: owed.count]
             texts = [caption.text for caption in chosen]
-            embedded = captioner.space.embed_texts(texts) if texts else ()
+            embedded = self._embedder.in_background("texts", texts)
             news = [
                 NewCaption(caption.text, vector, caption.score)
                 for caption, vector in zip(chosen, embedded, strict=True)

@@ -13,7 +13,8 @@ from app.ingest import IngestResult
 from app.mapping import Map
 from app.schemas import about, captions, changes, embeddings, maps, records, search
 from app.search.results import FoundHit, SearchResult
-from index import CaptionRecord, ImageRecord, IndexStats, LibraryStats, SentenceRecord
+from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord
+from model.captioner import Caption
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -21,61 +22,36 @@ _DECIMALS = 8
 
 def image(record: ImageRecord) -> records.Image:
     """A stored image."""
-    return records.Image(**_image_fields(record))
+    return records.Image.model_validate(_with_links(record))
 
 
 def sentence(record: SentenceRecord) -> records.Sentence:
     """A stored sentence."""
-    return records.Sentence(**_sentence_fields(record))
+    return records.Sentence.model_validate(record)
 
 
 def image_status(result: IngestResult) -> changes.ImageStatus:
     """What became of one file."""
-    return changes.ImageStatus(
-        filename=result.filename,
-        status=result.status,
-        image=None if result.record is None else image(result.record),
-        code=result.code,
-        reason=result.reason,
-    )
+    stored = None if result.record is None else image(result.record)
+    return changes.ImageStatus.model_validate({**vars(result), "image": stored})
 
 
 def sentence_status(result: results.SentenceResult) -> changes.SentenceStatus:
     """What became of one sentence."""
-    return changes.SentenceStatus(
-        text=result.text,
-        status=result.status,
-        sentence=None if result.record is None else sentence(result.record),
-        unknown_words=list(result.unknown_words),
-        code=result.code,
-        reason=result.reason,
-    )
+    return changes.SentenceStatus.model_validate({**vars(result), "sentence": result.record})
 
 
 def hit(found: FoundHit) -> search.ImageHit | search.SentenceHit:
     """One hit of a search."""
-    explanation = None
-    if found.explanation is not None:
-        explanation = [
-            search.Contribution(operand=one.operand, weight=one.weight, contribution=one.contribution)
-            for one in found.explanation
-        ]
-    common: dict[str, Any] = {"score": found.score, "confidence": found.confidence, "explanation": explanation}
     if isinstance(found.record, ImageRecord):
-        return search.ImageHit(**_image_fields(found.record), **common)
-    return search.SentenceHit(**_sentence_fields(found.record), **common)
+        return search.ImageHit.model_validate({**_with_links(found.record), **vars(found)})
+    return search.SentenceHit.model_validate({**vars(found.record), **vars(found)})
 
 
 def search_answer(result: SearchResult) -> search.SearchAnswer:
     """A page of hits."""
-    return search.SearchAnswer(
-        query=result.expression,
-        target=result.target,
-        hits=[hit(found) for found in result.hits],
-        next_cursor=result.next_cursor,
-        unknown_words=list(result.unknown_words),
-        best_confidence=result.best_confidence,
-    )
+    hits = [hit(found) for found in result.hits]
+    return search.SearchAnswer.model_validate({**vars(result), "query": result.expression, "hits": hits})
 
 
 def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
@@ -83,26 +59,20 @@ def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
     return captions.CaptionAnswer(mode=result.mode, captions=[caption(one) for one in result.captions])
 
 
-def caption(one: results.RetrievedCaption | results.GeneratedCaption) -> captions.Caption:
-    """A caption. Retrieved ones are ranked by similarity alone."""
-    if isinstance(one, results.RetrievedCaption):
-        return captions.Caption(
-            text=one.text,
-            score=one.similarity,
-            similarity=one.similarity,
-            fluency=None,
-            structure=None,
-            confidence=None,
-            sentence_id=one.sentence_id,
-        )
+def caption(one: Caption | Hit) -> captions.Caption:
+    """A caption that was written, or a sentence that was found: these are ranked by similarity alone."""
+    if isinstance(one, Caption):
+        return captions.Caption.model_validate({**vars(one), "sentence_id": None})
+    if not isinstance(one.record, SentenceRecord):
+        raise TypeError("Only sentences are captions.")
     return captions.Caption(
-        text=one.text,
+        text=one.record.text,
         score=one.score,
-        similarity=one.similarity,
-        fluency=one.fluency,
-        structure=list(one.structure),
-        confidence=one.confidence,
-        sentence_id=None,
+        similarity=one.score,
+        fluency=None,
+        structure=None,
+        confidence=None,
+        sentence_id=one.record.id,
     )
 
 
@@ -134,52 +104,13 @@ def embedding_item(
 
 def library_info(stats: LibraryStats) -> about.LibraryInfo:
     """What the library holds; without where it lies."""
-    return about.LibraryInfo(
-        images=stats.images,
-        sentences=stats.sentences,
-        content_bytes=stats.content_bytes,
-        catalog_bytes=stats.catalog_bytes,
-        generation=stats.generation,
-        image_index=_index_info(stats.image_index),
-        sentence_index=_index_info(stats.sentence_index),
-    )
+    return about.LibraryInfo.model_validate(stats)
 
 
 def floats(vector: Vector) -> list[float]:
     """A vector as numbers for JSON, without digits beyond its precision."""
     values: list[float] = np.round(vector.astype(np.float64), _DECIMALS).tolist()
     return values
-
-
-def _image_fields(record: ImageRecord) -> dict[str, Any]:
-    path = f"/v1/images/{record.id}"
-    return {
-        "id": record.id,
-        "filename": record.filename,
-        "media_type": record.media_type,
-        "width": record.width,
-        "height": record.height,
-        "size": record.size,
-        "sha256": record.sha256,
-        "created_at": record.created_at,
-        "metadata": record.metadata,
-        "concepts": [records.Concept(word=one.word, score=one.score) for one in record.concepts],
-        "content_url": f"{path}/content",
-        "thumbnail_url": f"{path}/thumbnail",
-    }
-
-
-def _sentence_fields(record: SentenceRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "text": record.text,
-        "created_at": record.created_at,
-        "metadata": record.metadata,
-    }
-
-
-def _index_info(stats: IndexStats) -> about.IndexInfo:
-    return about.IndexInfo(kind=stats.kind, size=stats.size, recall=stats.recall)
 
 
 def map_answer(drawn: Map) -> maps.MapAnswer:
@@ -204,3 +135,9 @@ def map_answer(drawn: Map) -> maps.MapAnswer:
         total_images=drawn.total,
         unknown_words=list(drawn.unknown_words),
     )
+
+
+def _with_links(record: ImageRecord) -> dict[str, Any]:
+    """The fields of an image, and where HTTP has its files."""
+    path = f"/v1/images/{record.id}"
+    return {**vars(record), "content_url": f"{path}/content", "thumbnail_url": f"{path}/thumbnail"}

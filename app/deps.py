@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query
 from starlette.requests import Request
 
+from app.batching import Lane
 from app.errors import invalid_fields
 from app.metadata import MAX_KEY_LENGTH
 from app.schemas.base import MAX_CURSOR_LENGTH, MAX_FILTERS, MAX_TEXT_LENGTH
@@ -98,6 +100,19 @@ async def get_service(request: Request) -> Service:
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
+
+
+def room_in(lane: Lane) -> Callable[[Service], Awaitable[None]]:
+    """A dependency that refuses a request for which there is no room, before its body is read: Overloaded."""
+
+    async def require_room(service: ServiceDep) -> None:
+        service.check_room(lane)
+
+    return require_room
+
+
+SEARCH = Depends(room_in("search"))
+BULK = Depends(room_in("bulk"))
 FiltersDep = Annotated[dict[str, str], Depends(metadata_filters)]
 CursorQuery = Annotated[
     str | None,

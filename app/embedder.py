@@ -5,46 +5,54 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from itertools import islice
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
-from app.batching import Batcher
+from app.batching import Batcher, BatchFunction, Lane, Place, batched
 from app.cache import Vector, VectorCache
+from app.captions.writing import caption_each
 from app.concepts import name_concepts
 from app.pictures import load_jpeg, load_picture
-from app.results import Embedding
+from app.results import CaptionOptions, Embedding
 from app.settings import Settings
+from model.captioner import Caption, Captioner
 from model.errors import ImageError, TextError
 from model.images import DecodedImage, ImageLimits
 from model.images.processes import Decoders
 from model.space import JointSpace
-
-T = TypeVar("T")
 
 CHECK_TIMEOUT = 10.0
 """Seconds after which an embedding that does not come counts as a failure of a check."""
 
 
 class Embedder:
-    """Embeds for many threads at once. Owns a pool that decodes images and the batcher's thread, until `close`.
+    """Embeds and captions for many threads at once. Owns a pool that decodes images and the batcher, until `close`.
 
-    The pool bounds how many images are decoded at a time, and so the memory which hostile ones can take.
+    The pool bounds how many images are decoded at a time, and so the memory which hostile ones can take. Whoever wants
+    something takes a place first (`admit`), and keeps it until it has everything.
     """
 
-    def __init__(self, space: JointSpace, settings: Settings) -> None:
+    def __init__(self, space: JointSpace, settings: Settings, captioner: Captioner | None = None) -> None:
+        """Without a `captioner` nobody may ask for captions."""
         self._space = space
+        self._captioner = captioner
         self._batch_size = settings.batch_size
         self._recent = VectorCache()
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
         self._processes = Decoders()
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode")
+        functions: dict[str, BatchFunction] = {
+            "images": lambda images: list(space.embed_images(images)),
+            "texts": lambda texts: list(space.embed_texts(texts)),
+        }
+        if captioner is not None:
+            functions["captions"] = partial(caption_each, captioner)
         self.batcher = Batcher(
-            {
-                "images": lambda images: list(space.embed_images(images)),
-                "texts": lambda texts: list(space.embed_texts(texts)),
-            },
+            functions,
+            places={"search": settings.max_searches, "bulk": settings.max_jobs},
             max_batch=settings.batch_size,
             max_wait=settings.batch_wait_ms / 1000,
             name="visem-embed",
@@ -54,6 +62,15 @@ class Embedder:
     def decoders(self) -> Executor:
         """The pool on which images are decoded."""
         return self._decoders
+
+    @property
+    def can_caption(self) -> bool:
+        """Whether there is a captioner."""
+        return self._captioner is not None
+
+    def admit(self, lane: Lane) -> AbstractContextManager[Place]:
+        """A place to work from; Overloaded when there are too many already."""
+        return self.batcher.admit(lane)
 
     def close(self) -> None:
         """Stop the threads; what still waits fails with BatcherClosed. Idempotent."""
@@ -65,12 +82,12 @@ class Embedder:
         """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
         return load_picture(data, self.limits, self._processes.decode)
 
-    def image(self, data: bytes) -> Vector:
+    def image(self, data: bytes, place: Place) -> Vector:
         """The vector (D,) of an image file that asks for something; ImageError."""
 
         def compute() -> Vector:
             decoded = self._decoders.submit(self.load, data).result()
-            (future,) = self.batcher.submit("images", [decoded.image])
+            (future,) = place.submit("images", [decoded.image])
             vector: Vector = future.result()
             return vector
 
@@ -80,20 +97,30 @@ class Embedder:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
         return self._decoders.submit(load_jpeg, data, self.limits, side, self._processes.decode).result()
 
-    def sentence(self, text: str) -> Vector:
+    def sentence(self, text: str, place: Place) -> Vector:
         """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""
 
         def compute() -> Vector:
-            (future,) = self.batcher.submit("texts", [text])
+            (future,) = place.submit("texts", [text])
             vector: Vector = future.result()
             return vector
 
         return self._recent.get(f"text {text}", compute)
 
-    def texts(self, texts: Sequence[str]) -> list[Embedding]:
+    def captions(self, vector: Vector, options: CaptionOptions, place: Place) -> list[Caption]:
+        """Captions of an image by its vector (D,), best first; StructureError, EmptyTextError."""
+        (future,) = place.submit("captions", [(vector, options)])
+        captions: list[Caption] = future.result()
+        return captions
+
+    def in_background(self, kind: Literal["texts", "captions"], items: Sequence[Any]) -> list[Any]:
+        """What the batcher makes of some items, in order, for the one thread of the service that nobody waits for."""
+        return [future.result() for future in self.batcher.submit("bulk", kind, items)]
+
+    def texts(self, texts: Sequence[str], place: Place) -> list[Embedding]:
         """Vectors of sentences, in order; an item without one has the code and reason instead."""
         embeddings: list[Embedding] = []
-        for text, future in zip(texts, self.batcher.submit("texts", texts), strict=True):
+        for text, future in zip(texts, place.submit("texts", texts), strict=True):
             unknown = tuple(self._space.unknown_words(text))
             try:
                 embeddings.append(Embedding(future.result(), unknown))
@@ -101,7 +128,7 @@ class Embedder:
                 embeddings.append(Embedding(None, unknown, error.code, str(error)))
         return embeddings
 
-    def images(self, images: Iterable[bytes | ImageError]) -> Iterator[Embedding]:
+    def images(self, images: Iterable[bytes | ImageError], place: Place) -> Iterator[Embedding]:
         """Vectors of image files, in order; an item without one has the code and reason instead."""
         for chunk in batched(images, self._batch_size):
             decoding = [
@@ -112,7 +139,7 @@ class Embedder:
                 try:
                     if isinstance(one, ImageError):
                         raise one
-                    embedding += self.batcher.submit("images", [one.result().image])
+                    embedding += place.submit("images", [one.result().image])
                 except ImageError as error:
                     embedding.append(error)
             for outcome in embedding:
@@ -130,13 +157,6 @@ class Embedder:
         anywhere = np.eye(1, self._space.dimension, dtype=np.float32)
         (nearest,) = self._space.nearest_words(anywhere, 1)
         word = nearest[0][0] if nearest else "photograph"  # a text tower without words of its own knows every one
-        (future,) = self.batcher.submit("texts", [word])
+        (future,) = self.batcher.submit("search", "texts", [word])
         vector: Vector = future.result(timeout=CHECK_TIMEOUT)
         return vector
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of up to `size` items, in order."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

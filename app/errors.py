@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.batching import BatcherClosed
+from app.batching import BatcherClosed, Overloaded
 from app.problems import PROBLEMS, Problem
 from app.search.expression import QueryError
 from app.search.operands import UnknownOperandError
@@ -67,6 +67,8 @@ def as_problem(error: Exception) -> Problem:
             return Problem(error.code, str(error), column=error.column)
         case NoKnownWordsError():
             return Problem(error.code, str(error), unknown_words=list(error.unknown))
+        case Overloaded():
+            return Problem(error.code, str(error), headers={"Retry-After": str(error.retry_after)})
         case RecordNotFound():
             return Problem(error.code, str(error), kind=error.kind, id=error.id)
         case ModelError() | LibraryError() | BatcherClosed() | DecodersClosed():
@@ -113,6 +115,7 @@ def install(app: FastAPI) -> None:
         LibraryError,
         BatcherClosed,
         DecodersClosed,
+        Overloaded,
         RequestValidationError,
         HTTPException,
     ):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.batching import Place
 from app.embedder import Embedder
 from app.names import display_name
 from index import ImageRecord, Library, NewImage, render_thumbnail
@@ -91,34 +92,37 @@ class Ingestion:
         self._captions = captions
 
     def run(self, files: Iterable[IncomingFile]) -> Iterator[IngestResult]:
-        """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results."""
+        """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results.
+
+        Overloaded before the first file is read.
+        """
         stages: deque[list[_Item]] = deque()
-        try:
-            for chunk in self._chunks(files):
-                self._decode(chunk)
-                stages.append(chunk)
-                if len(stages) >= 2:
-                    self._embed(stages[-2])
-                if len(stages) >= 3:
+        with self._embedder.admit("bulk") as place:
+            try:
+                for chunk in self._chunks(files):
+                    self._decode(chunk)
+                    stages.append(chunk)
+                    if len(stages) >= 2:
+                        self._embed(stages[-2], place)
+                    if len(stages) >= 3:
+                        yield from self._store(stages.popleft())
+                if stages:
+                    self._embed(stages[-1], place)
+                while stages:
                     yield from self._store(stages.popleft())
-            if stages:
-                self._embed(stages[-1])
-            while stages:
-                yield from self._store(stages.popleft())
-        finally:
-            for chunk in stages:
-                for item in chunk:
-                    for future in (item.preparing, item.embedding):
-                        if future is not None:
-                            future.cancel()
+            finally:
+                for chunk in stages:
+                    for item in chunk:
+                        for future in (item.preparing, item.embedding):
+                            if future is not None:
+                                future.cancel()
 
     def _chunks(self, files: Iterable[IncomingFile]) -> Iterator[list[_Item]]:
         chunk: list[_Item] = []
         size = 0
         for file in files:
             data, error = (b"", file.data) if isinstance(file.data, ImageError) else (file.data, None)
-            digest = hashlib.sha256(data).hexdigest()
-            chunk.append(_Item(data, display_name(file.name), digest, error=error))
+            chunk.append(_Item(data, display_name(file.name), hashlib.sha256(data).hexdigest(), error=error))
             size += len(data)
             if len(chunk) >= self._chunk_size or size >= MAX_CHUNK_BYTES:
                 yield chunk
@@ -142,7 +146,7 @@ class Ingestion:
                     started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder)
                 item.preparing = started[item.sha256]
 
-    def _embed(self, chunk: Sequence[_Item]) -> None:
+    def _embed(self, chunk: Sequence[_Item], place: Place) -> None:
         """Wait for the decoding, then queue all images at once, so that they share batches."""
         fresh: dict[str, Image.Image] = {}
         for item in chunk:
@@ -154,7 +158,7 @@ class Ingestion:
                 item.error = error
             else:
                 fresh[item.sha256] = item.prepared.decoded.image
-        futures = dict(zip(fresh, self._embedder.batcher.submit("images", fresh.values()), strict=True))
+        futures = dict(zip(fresh, place.submit("images", fresh.values()), strict=True))
         for item in chunk:
             item.embedding = futures.get(item.sha256)
 
@@ -176,6 +180,7 @@ class Ingestion:
             news.append(
                 NewImage(
                     content=item.data,
+                    sha256=item.sha256,
                     vector=vectors[item.sha256],
                     concepts=concepts[item.sha256],
                     thumbnail=thumbnail,

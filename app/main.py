@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from anyio import to_thread
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
@@ -37,6 +38,9 @@ from app.web import install as install_pages
 from app.web.deletions import Deletions
 from app.web.held import HeldPictures
 from app.web.sign_in import COOKIE, is_session
+
+SPARE_THREADS = 40
+"""Threads for requests that wait for nobody: records, files, pages."""
 
 _DESCRIPTION = """
 Finds photographs by sentence and sentences by photograph, and does arithmetic with both:
@@ -76,6 +80,9 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
             running.observe_batches(metrics.observe_batch)
             metrics.watch_library(running.stats)
             app.state.service = running
+            # A request that waits for its turn holds a thread: there have to be more of them than such requests.
+            waiting = settings.max_searches + settings.max_jobs
+            to_thread.current_default_thread_limiter().total_tokens = waiting + SPARE_THREADS
             app.state.readiness = Readiness(running.check_ready)
             yield
         finally:
@@ -145,7 +152,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range"],
-            expose_headers=[REQUEST_ID_HEADER, "ETag", "Content-Range"],
+            expose_headers=[REQUEST_ID_HEADER, "ETag", "Content-Range", "Retry-After"],
         )
     app.add_middleware(RequestContext, metrics=metrics, cross_origin=bool(settings.allowed_origins))
 

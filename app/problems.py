@@ -61,6 +61,7 @@ _KINDS = (
     ProblemKind("structure_unknown", 422, "Unknown structure", "The structure names a part of speech which does not exist."),
     ProblemKind("structure_too_long", 422, "Structure too long", "The structure has more words than captions can follow."),
     ProblemKind("not_ready", 503, "Not ready", "The readiness check failed; try again later."),
+    ProblemKind("overloaded", 503, "Overloaded", "The service has as much to do as it takes on at a time. Nothing was done: try again after as many seconds as Retry-After says."),
     ProblemKind("shutting_down", 503, "Shutting down", "The service is stopping and takes no more work."),
     ProblemKind("library_closed", 503, "Library closed", "The service is stopping and takes no more work."),
     ProblemKind("invalid_metadata", 422, "Invalid metadata", "The metadata is not a JSON object, or too large."),

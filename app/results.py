@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index import SentenceRecord
+from index import Hit, SentenceRecord
+from model.bundle import BundleConfig
+from model.captioner import Caption
 
 CaptionMode = Literal["generate", "retrieve"]
 Strategy = Literal["beam", "sample"]
@@ -48,29 +50,23 @@ class CaptionOptions:
 
 
 @dataclass(frozen=True)
-class RetrievedCaption:
-    """A sentence of the library and its cosine with the image."""
-
-    text: str
-    similarity: float
-    sentence_id: str
-
-
-@dataclass(frozen=True)
-class GeneratedCaption:
-    """A caption that the bundle's captioner wrote; the fields are those of `model.captioner.Caption`."""
-
-    text: str
-    score: float
-    similarity: float
-    fluency: float
-    structure: tuple[str, ...]
-    confidence: float
-
-
-@dataclass(frozen=True)
 class Captions:
-    """Captions of one image, best first, and how they came about."""
+    """Captions of one image, best first, and how they came about: hits among the sentences where they are retrieved."""
 
     mode: CaptionMode
-    captions: list[RetrievedCaption] | list[GeneratedCaption]
+    captions: list[Caption] | list[Hit]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The bundle at work: digest of all that determines a vector, name, dimension D, and the device that it runs on.
+
+    `sentence_encoder` is the one that its figures of quality call by this name.
+    """
+
+    id: str
+    name: str
+    dimension: int
+    device: str
+    config: BundleConfig
+    sentence_encoder: str

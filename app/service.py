@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from app import captioning
-from app.batching import Observer
-from app.cache import Vector
+from app.batching import Lane, Observer
+from app.captioning import CaptionKeeper
+from app.captions.writing import captioner_missing, load_captioner
 from app.concepts import name_concepts
 from app.embedder import Embedder
 from app.ingest import IncomingFile, Ingestion, IngestResult
@@ -22,7 +22,7 @@ from app.results import (
     CaptionOptions,
     Captions,
     Embedding,
-    RetrievedCaption,
+    ModelInfo,
     SentenceResult,
 )
 from app.search.engine import SearchEngine
@@ -32,7 +32,6 @@ from app.settings import Settings
 from index import (
     CaptionOrigin,
     CaptionRecord,
-    Hit,
     ImageFile,
     ImageRecord,
     InvalidMetadata,
@@ -45,6 +44,7 @@ from index import (
     Space,
     Target,
 )
+from model.bundle import MODEL_CARD
 from model.errors import ImageError
 from model.space import JointSpace
 
@@ -60,11 +60,11 @@ class Service:
         self.space = space
         self.library = library
         self.settings = settings
-        self._embedder = Embedder(space, settings)
+        self._captioner = load_captioner(space)
+        self._embedder = Embedder(space, settings, self._captioner)
         self.limits = self._embedder.limits
         self._engine = SearchEngine(space, library, self._embedder)
-        self.captioner = captioning.load_captioner(space)
-        self.captions_kept = captioning.CaptionKeeper(library, self.captioner)
+        self.captions_kept = CaptionKeeper(library, self._embedder)
 
     @classmethod
     def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
@@ -80,8 +80,8 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
-        self.captions_kept.close()
         self._embedder.close()
+        self.captions_kept.close()
         self.library.close()
 
     def __enter__(self) -> Self:
@@ -106,11 +106,11 @@ class Service:
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
         file is a result with status "rejected", not an exception. An image that waits for its deletion is kept when it
         is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
-        InvalidMetadata, Problem captioner_missing.
+        InvalidMetadata, Problem captioner_missing; Overloaded, before anything is read.
         """
         count = self.settings.caption_images if captions is None else captions
-        if count and self.captioner is None:
-            raise captioning.missing(self.space)
+        if count and self._captioner is None:
+            raise captioner_missing(self.space)
         ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, metadata or {}, count)
         return self._with_captions(ingestion.run(files), count)
 
@@ -156,12 +156,18 @@ class Service:
         """The JPEG thumbnail of an image, open; RecordNotFound, ContentMissing."""
         return self.library.open_file(image_id, "thumbnail")
 
+    def thumbnail_of(self, sha256: str) -> bytes | None:
+        """The JPEG thumbnail of a content; None if there is none. Asks no catalog."""
+        return self.library.thumbnail(sha256)
+
     def jpeg(self, image: bytes, side: int) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError.
 
         As everything that decodes images it waits for its turn on the pool that bounds how many are in memory.
+        Overloaded.
         """
-        return self._embedder.jpeg(image, side)
+        with self._embedder.admit("search"):
+            return self._embedder.jpeg(image, side)
 
     # Sentences
 
@@ -169,15 +175,17 @@ class Service:
         """Store sentences; a result for each, in order. One of which the model knows no word is rejected.
 
         One that the captioner wrote becomes people's own: it loses its `origin`, and stays when the image goes.
+        Overloaded.
         """
         normalised = [" ".join(text.split()) for text in texts]
-        embeddings = self.embed_texts(normalised)
-        accepted = [
-            NewSentence(text=text, vector=embedding.vector, metadata=dict(metadata or {}))
-            for text, embedding in zip(normalised, embeddings, strict=True)
-            if embedding.vector is not None
-        ]
-        added = iter(self.library.add_sentences(accepted) if accepted else ())
+        with self._embedder.admit("bulk") as place:
+            embeddings = self._embedder.texts(normalised, place)
+            accepted = [
+                NewSentence(text=text, vector=embedding.vector, metadata=dict(metadata or {}))
+                for text, embedding in zip(normalised, embeddings, strict=True)
+                if embedding.vector is not None
+            ]
+            added = iter(self.library.add_sentences(accepted) if accepted else ())
         results: list[SentenceResult] = []
         for text, embedding in zip(normalised, embeddings, strict=True):
             if embedding.vector is None:
@@ -218,8 +226,12 @@ class Service:
         return self._engine.search(query, options, image)
 
     def map(self, words: Sequence[str], limit: int) -> Map:
-        """Images of the library (a sample of them beyond `limit`) and words in a plane. TextError for a word."""
-        return draw_map(self.space, self.library, words, limit)
+        """Images of the library (a sample of them beyond `limit`) and words in a plane.
+
+        TextError for a word; Overloaded.
+        """
+        with self._embedder.admit("bulk"):
+            return draw_map(self.space, self.library, words, limit)
 
     # Captions
 
@@ -232,24 +244,32 @@ class Service:
     ) -> Captions:
         """Describe an image, given by its bytes or by its id: new sentences, or the nearest of the library.
 
-        Problem captioner_missing for mode "generate" without a captioner; StructureError, ImageError, RecordNotFound.
+        Problem captioner_missing for mode "generate" without a captioner; StructureError, ImageError, RecordNotFound,
+        Overloaded.
         """
         options = options or CaptionOptions()
-        mode: CaptionMode = options.mode or ("retrieve" if self.captioner is None else "generate")
-        if mode == "generate" and self.captioner is None:
-            raise captioning.missing(self.space)
+        mode: CaptionMode = options.mode or self.caption_modes[0]
+        if mode not in self.caption_modes:
+            raise captioner_missing(self.space)
         if (image is None) == (image_id is None):
             raise Problem("invalid_request", "Give an image or an image_id: exactly one of them.")
-        vector = self._embedder.image(image) if image is not None else self._image_vector(str(image_id))
-        if mode == "generate" and self.captioner is not None:
-            return Captions(mode, captioning.generated(self.captioner, vector[None], options)[0])
-        page: Page[Hit] = self.library.search(vector, options.n, "sentences")
-        found = [
-            RetrievedCaption(hit.record.text, hit.score, hit.record.id)
-            for hit in page.items
-            if isinstance(hit.record, SentenceRecord)
-        ]
-        return Captions(mode, found)
+        with self._embedder.admit("bulk") as place:
+            if image is not None:
+                vector = self._embedder.image(image, place)
+            else:
+                (vector,) = self.library.image_vectors([str(image_id)])
+            if mode == "generate":
+                return Captions(mode, self._embedder.captions(vector, options, place))
+        return Captions(mode, self.library.search(vector, options.n, "sentences").items)
+
+    @property
+    def caption_modes(self) -> tuple[CaptionMode, ...]:
+        """How this bundle can caption; the first one is what it does unless told otherwise."""
+        return ("retrieve",) if self._captioner is None else ("generate", "retrieve")
+
+    def wait_for_captions(self, report: Callable[[int], None] = lambda pending: None) -> None:
+        """Return when all new images have their captions; `report` is told how many images still wait."""
+        self.captions_kept.wait(report)
 
     def image_captions(self, image_id: str) -> list[CaptionRecord]:
         """The stored captions of an image, people's own first; RecordNotFound."""
@@ -280,18 +300,33 @@ class Service:
     # Embeddings
 
     def embed_texts(self, texts: Sequence[str]) -> list[Embedding]:
-        """Vectors of sentences, in order; an item without one has the code and reason instead."""
-        return self._embedder.texts(texts)
+        """Vectors of sentences, in order; an item without one has the code and reason instead. Overloaded."""
+        with self._embedder.admit("bulk") as place:
+            return self._embedder.texts(texts, place)
 
     def embed_images(self, images: Iterable[bytes | ImageError]) -> Iterator[Embedding]:
-        """Vectors of image files, in order; an item without one has the code and reason instead."""
-        return self._embedder.images(images)
+        """Vectors of image files, in order; an item without one has the code and reason instead. Overloaded."""
+        with self._embedder.admit("bulk") as place:
+            yield from self._embedder.images(images, place)
 
     # About the service
+
+    def check_room(self, lane: Lane) -> None:
+        """Overloaded if a request of this lane would be refused now."""
+        self._embedder.batcher.check_room(lane)
 
     def observe_batches(self, observer: Observer) -> None:
         """Have an observer told of every batch that is embedded: kind, size, seconds."""
         self._embedder.batcher.observer = observer
+
+    def model(self) -> ModelInfo:
+        """The bundle at work."""
+        space = self.space
+        return ModelInfo(space.id, space.name, space.dimension, space.device, space.config, space.text.encoder)
+
+    def model_card(self) -> str:
+        """What its makers say about the bundle, in Markdown."""
+        return (self.space.bundle.path / MODEL_CARD).read_text(encoding="utf-8")
 
     def stats(self) -> LibraryStats:
         """Figures of the library: counts, bytes, index."""
@@ -303,12 +338,6 @@ class Service:
         targets: tuple[Target, ...] = ("images", "sentences")
         for target in targets:
             self.library.search(vector, 1, target)
-
-    # Parts
-
-    def _image_vector(self, image_id: str) -> Vector:
-        vector: Vector = self.library.image_vectors([image_id])[0]
-        return vector
 
 
 def library_space(space: JointSpace) -> Space:

@@ -71,6 +71,15 @@ class Settings(BaseSettings):
         le=1000,
         description="How long an incomplete batch waits for more, in milliseconds; while one is computed, more gather.",
     )
+    max_searches: int = Field(
+        64, ge=1, le=1024, description="Searches at work or waiting at a time; more are refused with 503."
+    )
+    max_jobs: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Requests at work or waiting at a time that embed, store or caption; more are refused with 503.",
+    )
     decode_threads: int = Field(2, ge=1, le=64, description="Threads which decode images of an ingestion.")
 
     caption_images: int = Field(

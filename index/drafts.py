@@ -23,7 +23,7 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
     """
     name = image.filename
     return Draft(
-        name=hashlib.sha256(image.content).hexdigest(),
+        name=image.sha256 or hashlib.sha256(image.content).hexdigest(),
         columns={
             "filename": None if name is None else name.encode("utf-8", "replace").decode(),
             "media_type": image.media_type,

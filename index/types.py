@@ -125,7 +125,8 @@ class PendingDeletion:
 class NewImage:
     """An image to add: its bytes, its vector (D,), its thumbnail (JPEG), and what decoding it told.
 
-    `captions` is how many captions of the captioner it is owed.
+    `captions` is how many captions of the captioner it is owed. `sha256` of the bytes, in lower-case hexadecimal, where
+    the caller knows it already.
     """
 
     content: bytes
@@ -138,6 +139,7 @@ class NewImage:
     metadata: Metadata = field(default_factory=dict)
     concepts: Sequence[tuple[str, float]] = ()
     captions: int = 0
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def add(
         addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
         addition.run(checked)
         if not addition.interrupted:
-            service.captions_kept.wait(lambda pending: reporter.note(f"Captions of {pending:,} images are to come."))
+            service.wait_for_captions(lambda pending: reporter.note(f"Captions of {pending:,} images are to come."))
     if addition.interrupted:
         say("Interrupted. What was added is stored; repeat the command to go on.")
         raise typer.Exit(INTERRUPTED)

@@ -40,23 +40,25 @@ def bench(
         say("Loading the model...")
         from app.cli import measuring
         from app.service import Service
+        from model.space import JointSpace
 
-        with Service.open(settings) as service:
+        space = JointSpace.load(settings.bundle, device=settings.device)
+        with Service.open(settings, space=space) as service:
             say("Embedding...")
             document: dict[str, object] = {
-                "bundle": service.space.name,
-                "device": service.space.device,
+                "bundle": space.name,
+                "device": space.device,
                 "cores": os.cpu_count(),
-                "text_query_ms": measuring.text_milliseconds(service.space),
-                "image_ms": measuring.image_milliseconds(service.space, batch=1),
-                "image_in_batch_ms": measuring.image_milliseconds(service.space, batch=16),
+                "text_query_ms": measuring.text_milliseconds(space),
+                "image_ms": measuring.image_milliseconds(space, batch=1),
+                "image_in_batch_ms": measuring.image_milliseconds(space, batch=16),
             }
             say(f"Adding {images} pictures...")
             document["ingest_images_per_second"] = measuring.ingest_rate(service, images)
         searches: list[dict[str, float]] = []
         for size in library_sizes:
             say(f"Searching among {size:,}...")
-            searches.append(measuring.search_milliseconds(Path(folder) / f"search-{size}", service.space, size))
+            searches.append(measuring.search_milliseconds(Path(folder) / f"search-{size}", space, size))
         document["search"] = searches
     if json:
         print_json(document)

@@ -21,11 +21,13 @@ from app.cli.progress import progress
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.results import CaptionOptions, GeneratedCaption, RetrievedCaption
+    from app.results import CaptionOptions
     from app.settings import Settings
+    from index import Hit
+    from model.captioner import Caption
 
 Mode = Literal["generate", "retrieve"]
-Captions = Sequence["GeneratedCaption | RetrievedCaption"]
+Captions = Sequence["Caption | Hit"]
 Outcome = "Captions | Exception"
 Describer = Callable[[Sequence[Path]], "list[Captions | Exception]"]
 
@@ -243,7 +245,7 @@ def _text_cell(text: str) -> str:
 
 def _generator(settings: Settings, options: CaptionOptions) -> Describer:
     """Describes by the bundle alone: no library is opened. CaptionerMissingError, StructureError, EmptyTextError."""
-    from app.captioning import generated
+    from app.captions.writing import write_captions
     from app.pictures import load_picture
     from model.captioner import Captioner
     from model.errors import ImageError
@@ -262,9 +264,9 @@ def _generator(settings: Settings, options: CaptionOptions) -> Describer:
             except (ImageError, FileRejected) as error:
                 loaded.append(error)
         pictures = [one for one in loaded if not isinstance(one, Exception)]
-        written: Iterator[list[GeneratedCaption]] = iter(())
+        written: Iterator[list[Caption]] = iter(())
         if pictures:
-            written = iter(generated(captioner, captioner.space.embed_images(pictures), options))
+            written = iter(write_captions(captioner, captioner.space.embed_images(pictures), options))
         return [one if isinstance(one, Exception) else next(written) for one in loaded]
 
     return describe
@@ -275,7 +277,7 @@ def _retriever(settings: Settings, options: CaptionOptions, stack: ExitStack) ->
     from model.errors import ImageError
 
     service = stack.enter_context(open_service(settings))
-    if service.library.count("sentences") == 0:
+    if service.stats().sentences == 0:
         say("The library has no sentences to describe pictures with. Add some with `visem sentences add`.")
 
     def describe(paths: Sequence[Path]) -> list[Captions | Exception]:

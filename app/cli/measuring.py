@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.embedder import batched
+from app.batching import batched
 from app.ingest import IncomingFile
 from app.service import Service, library_space
 from index import (

@@ -71,7 +71,7 @@ def add(
     settings = read_settings(library=library, bundle=bundle)
     with progress("Adding", "sentences") as reporter, open_service(settings, create=True) as service:
         from app import convert
-        from app.embedder import batched
+        from app.batching import batched
         from app.results import SentenceResult
 
         results = JsonStream(ctx, "results") if json else None

@@ -26,15 +26,15 @@ router = APIRouter(tags=["about"])
 def info(service: ServiceDep) -> Info:
     """The version of the service, the model bundle with its measured quality, the library, and the limits."""
     settings = service.settings
-    space = service.space
+    model = service.model()
     return Info(
         version=version(),
         space=SpaceInfo(
-            id=space.id,
-            name=space.name,
-            dimension=space.dimension,
-            device=space.device,
-            config=space.config.model_dump(mode="json", exclude={"composition": {"heads", "pairs"}}),
+            id=model.id,
+            name=model.name,
+            dimension=model.dimension,
+            device=model.device,
+            config=model.config.model_dump(mode="json", exclude={"composition": {"heads", "pairs"}}),
         ),
         library=convert.library_info(service.stats()),
         limits=LimitsInfo(
@@ -48,7 +48,7 @@ def info(service: ServiceDep) -> Info:
             max_terms=MAX_OPERANDS,
             max_k=MAX_K,
         ),
-        captions=CaptionInfo(default_mode="retrieve", modes=["retrieve"]),
+        captions=CaptionInfo(default_mode=service.caption_modes[0], modes=list(service.caption_modes)),
     )
 
 

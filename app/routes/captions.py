@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from app import convert
-from app.deps import ServiceDep
+from app.deps import BULK, ServiceDep
 from app.schemas.captions import CaptionAnswer, CaptionBody, CaptionParameters
 from app.uploads import (
     Upload,
@@ -46,6 +46,7 @@ async def _caption_request(request: Request) -> AsyncIterator[_CaptionRequest]:
 @router.post(
     "",
     summary="Describe an image",
+    dependencies=[BULK],
     openapi_extra={
         "requestBody": {
             "required": True,

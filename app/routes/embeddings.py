@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from app import convert
-from app.deps import ServiceDep
+from app.deps import BULK, ServiceDep
 from app.errors import invalid_field
 from app.problems import Problem
 from app.schemas.embeddings import EmbeddingAnswer, EmbeddingBody, EmbeddingItem
@@ -38,6 +38,7 @@ async def _embedding_request(request: Request) -> AsyncIterator[Form | Embedding
 @router.post(
     "",
     summary="Embed texts or images",
+    dependencies=[BULK],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -63,8 +64,8 @@ def embed(asked: Annotated[Form | EmbeddingBody, Depends(_embedding_request)], s
         first = items[0]
         errors = [_error(item) for item in items]
         raise Problem(code, f"{(first.text or first.filename or 'unnamed file')[:100]}: {first.reason}", errors=errors)
-    space = service.space
-    return EmbeddingAnswer(space=space.name, space_id=space.id, dimension=space.dimension, items=items)
+    model = service.model()
+    return EmbeddingAnswer(space=model.name, space_id=model.id, dimension=model.dimension, items=items)
 
 
 def _texts(body: EmbeddingBody, service: Service) -> list[EmbeddingItem]:

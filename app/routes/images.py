@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from app import convert
 from app.concepts import split_concepts
-from app.deps import FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
+from app.deps import BULK, FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
 from app.errors import invalid_field
 from app.files import immutable_file
 from app.ingest import IncomingFile
@@ -73,6 +73,7 @@ async def _upload(request: Request) -> AsyncIterator[Form]:
 @router.post(
     "",
     summary="Store images",
+    dependencies=[BULK],
     openapi_extra={
         "requestBody": {
             "required": True,

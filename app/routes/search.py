@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 
 from app import convert
-from app.deps import FILTER_PARAMETER, FILTER_PREFIX, FiltersDep, ServiceDep, read_filters
+from app.deps import FILTER_PARAMETER, FILTER_PREFIX, SEARCH, FiltersDep, ServiceDep, read_filters
 from app.schemas.search import ImageSearchForm, SearchAnswer, SearchBody, SearchQuery
 from app.search.expression import parse
 from app.uploads import Form, file_schema, form_body, only_file, read_form, validate
@@ -45,6 +45,7 @@ def search_terms(body: SearchBody, service: ServiceDep) -> SearchAnswer:
 @router.post(
     "/image",
     summary="Search by an uploaded image",
+    dependencies=[SEARCH],
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -40,6 +40,6 @@ class Input(BaseModel):
 
 
 class Output(BaseModel):
-    """The base of what goes out."""
+    """The base of what goes out; made from results of the service by the names of their attributes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from app.batching import Place
 from app.cache import Vector
 from app.embedder import Embedder
 from app.problems import Problem
@@ -38,16 +39,19 @@ class SearchEngine:
 
         Images and sentences that the query names are left out unless `options.include_query_items`.
         QueryError, ImageError, TextError, DegenerateQueryError, RecordNotFound, InvalidCursor, InvalidFilter; Problem
-        invalid_request, calibration_missing.
+        invalid_request, calibration_missing; Overloaded.
         """
         options = options or SearchOptions()
         expression = parse(query) if isinstance(query, str) else query
         if options.concepts and options.target == "sentences":
             raise Problem("invalid_request", "Only images have concepts. Leave out concept, or search for images.")
-        question = self.question(expression, image)
         search = _Search(self._library, options, _excluded(expression, options))
-        find = self._fitting_all if options.all else self._nearest
-        hits, next_cursor, best = find(question, search)
+        with self._embedder.admit("search") as place:
+            question = self.question(expression, image, place)
+            if options.all:
+                hits, next_cursor, best = self._fitting_all(question, search, place)
+            else:
+                hits, next_cursor, best = self._nearest(question, search)
         return SearchResult(
             expression=None if expression is None else str(expression),
             target=options.target,
@@ -57,24 +61,24 @@ class SearchEngine:
             best_confidence=best if options.cursor is None else None,
         )
 
-    def question(self, expression: Expression | None, image: bytes | None = None) -> Question:
-        """What a search would ask for; errors as `search`.
+    def question(self, expression: Expression | None, image: bytes | None, place: Place) -> Question:
+        """What a search asks for; errors as `search`.
 
         One operand alone, such as a sentence, is what it is; several, or one that is subtracted, are a sum, in which an
         uploaded image comes first.
         """
         if expression is None and image is None:
             raise Problem("invalid_request", "A search needs a query or an image. Give at least one.")
-        operands = [] if image is None else [uploaded(self._embedder.image(image))]
+        operands = [] if image is None else [uploaded(self._embedder.image(image, place))]
         if expression is not None:
             operands += resolve(self._space, self._library, expression, alone=image is None)
         if len(operands) == 1 and operands[0].weight > 0:
-            return self._alone(operands[0])
+            return self._alone(operands[0], place)
         return ask_sum(self._space, operands)
 
-    def _alone(self, operand: ResolvedOperand) -> Question:
-        vector = self._embedder.sentence(str(operand.text)) if operand.vector is None else operand.vector
-        return ask_alone(operand, vector)
+    def _alone(self, operand: ResolvedOperand, place: Place) -> Question:
+        vector = operand.vector
+        return ask_alone(operand, self._embedder.sentence(str(operand.text), place) if vector is None else vector)
 
     def _nearest(self, question: Question, search: _Search) -> tuple[list[FoundHit], str | None, float | None]:
         """The page of what is nearest to the whole, its next cursor, and the confidence of the best record."""
@@ -88,9 +92,11 @@ class SearchEngine:
             best = hits[:1]
         return hits, page.next_cursor, best[0].confidence if best else None
 
-    def _fitting_all(self, question: Question, search: _Search) -> tuple[list[FoundHit], str | None, float | None]:
+    def _fitting_all(
+        self, question: Question, search: _Search, place: Place
+    ) -> tuple[list[FoundHit], str | None, float | None]:
         """The page of what fits every operand, its next cursor, and the confidence of the best record."""
-        parts = [self._alone(operand) for operand in question.operands]
+        parts = [self._alone(operand, place) for operand in question.operands]
         wanted = [part for part in parts if part.operands[0].weight > 0]
         found = {hit.record.id: hit for part in wanted for hit in search.page(part.vector, DEPTH).items}
         hits, vectors = search.with_vectors(list(found.values()))

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from app.deps import ServiceDep
 from app.version import version
 from app.web.rendering import render
-from model.bundle import MODEL_CARD
 
 _DIRECTIONS = {"image_to_sentence": "photograph to sentence", "sentence_to_image": "sentence to photograph"}
 _ENCODERS = {"bag": "linear", "lstm": "LSTM", "mean": "mean of both"}
@@ -39,17 +38,16 @@ class Retrieval:
 @router.get("/model")
 def model_page(request: Request, service: ServiceDep) -> Response:
     """The model card with its tables and plots."""
-    bundle = service.space.bundle
-    config = bundle.config
-    card = (bundle.path / MODEL_CARD).read_text(encoding="utf-8")
-    figures = retrieval(config.quality, service.space.text.encoder)
+    model = service.model()
+    config = model.config
+    figures = retrieval(config.quality, model.sentence_encoder)
     plots: dict[str, dict[str, list[Retrieval]]] = {}
     for row in figures:
         plots.setdefault(row.split, {}).setdefault(row.direction, []).append(row)
     return render(
         request,
         "model.html",
-        space=service.space,
+        space=model,
         config=config,
         retrieval=figures,
         plots=plots,
@@ -57,7 +55,7 @@ def model_page(request: Request, service: ServiceDep) -> Response:
         ranks=_RANKS,
         stats=service.stats(),
         version=version(),
-        card=card_html(card),
+        card=card_html(service.model_card()),
     )
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.deps import ServiceDep
+from app.deps import SEARCH, ServiceDep
 from app.errors import as_problem
 from app.problems import Problem
 from app.search.expression import Expression, QueryError, parse
@@ -29,9 +29,6 @@ from model.errors import ModelError
 
 PAGE_SIZE = 30
 """Photographs or sentences at a time: more than a wide screen shows at once."""
-
-_WHILE_TYPING = frozenset({"invalid_query", "unknown_subtraction"})
-"""Problems that half-typed expressions have."""
 
 router = APIRouter()
 
@@ -83,7 +80,7 @@ def more_results(request: Request, service: ServiceDep, cursor: str | None = Non
     """
     results = find(request, service, View.of(request), cursor)
     response = render(request, "results.html" if cursor is None else "more.html", results=results)
-    if results.problem is not None and results.problem.code in _WHILE_TYPING:
+    if results.problem is not None and results.problem.code == "invalid_query":
         # Somebody is typing: say what is missing, and leave what is there.
         response.headers["HX-Retarget"] = "#message"
         response.headers["HX-Reswap"] = "outerHTML"
@@ -96,7 +93,7 @@ async def _picture_form(request: Request) -> AsyncIterator[Form]:
         yield form
 
 
-@router.post("/pictures")
+@router.post("/pictures", dependencies=[SEARCH])
 def hold_picture(request: Request, form: Annotated[Form, Depends(_picture_form)], service: ServiceDep) -> Response:
     """Hold a photograph in memory to search with it; the library stores nothing of it."""
     data = only_file(form, "image").read(service.limits)

@@ -16,7 +16,7 @@ router = APIRouter()
 @router.get("/thumbnails/{sha256}.jpg")
 def thumbnail(request: Request, sha256: str, service: ServiceDep) -> Response:
     """The thumbnail of the photograph with this content."""
-    jpeg = service.library.thumbnail(sha256)
+    jpeg = service.thumbnail_of(sha256)
     if jpeg is None:
         raise Problem("not_found", "There is no such photograph; it may have been deleted.")
     return immutable_bytes(request, jpeg, etag=f"{sha256}-thumbnail", media_type="image/jpeg")

@@ -88,7 +88,7 @@ def test_new_images_get_captions_in_the_background(connect: Callable[..., TestCl
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     image_id = store(client, "a.jpg", picture(1))
     plain = store(client, "b.jpg", picture(2), captions="0")
-    service.captions_kept.wait()
+    service.wait_for_captions()
     written = stored(client, image_id)
     assert len(written) == 2
     assert all(one["origin"] == "captioner" for one in written)
@@ -112,7 +112,7 @@ def captioned(open_service: Callable[..., Service]) -> tuple[Service, str, Sente
     """A service with one image and its caption: the service, the image's id, the sentence."""
     service = open_service()
     [result] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
-    service.captions_kept.wait()
+    service.wait_for_captions()
     assert result.record is not None
     [one] = service.library.captions(result.record.id)
     return service, result.record.id, one.sentence
@@ -146,14 +146,14 @@ def test_captions_stay_owed_until_they_are_written(open_service: Callable[..., S
             for result in service.ingest([IncomingFile(f"{n}.jpg", picture(n)) for n in (1, 2, 3)], captions=2)
             if result.record is not None
         ]
-        service.captions_kept.wait()
+        service.wait_for_captions()
         assert service.library.owed_captions() == 3
         service.delete_image(ids.pop())
         assert service.library.owed_captions() == 2
         service.close()
     with TestClient(create_app(service=open_service()), base_url=ADDRESS) as client:
         again: Service = client.app.state.service  # type: ignore[attr-defined]
-        again.captions_kept.wait()
+        again.wait_for_captions()
         assert again.library.owed_captions() == 0
         assert [len(stored(client, image_id)) for image_id in ids] == [2, 2]
 

@@ -54,7 +54,7 @@ def test_a_library_moves_to_another_bundle(settings: Settings, space: JointSpace
         assert hit.score == pytest.approx(1, abs=1e-3)
         assert service.list_sentences().total == 3, "nobody loses a sentence"
         texts = [
-            caption.text for caption in service.captions(CaptionOptions(mode="retrieve"), image=picture(1)).captions
+            one.record.text for one in service.captions(CaptionOptions(mode="retrieve"), image=picture(1)).captions
         ]
         assert set(texts) == {"a dog", "a red car", "xqztw qqqzz"}
         assert service.library.check() == []

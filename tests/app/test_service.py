@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,19 @@ from model.space import JointSpace
 from tests.app.helpers import add_picture, picture
 
 
-def test_captions_need_exactly_one_image(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_need_exactly_one_image(service: Service) -> None:
     with pytest.raises(Problem) as caught:
         service.captions()
     assert caught.value.code == "invalid_request"
     with pytest.raises(Problem):
         service.captions(image=picture(1), image_id="x")
     assert len(service.captions(CaptionOptions(n=2), image=picture(1)).captions) == 2, "the shipped bundle writes"
-    monkeypatch.setattr(service, "captioner", None)
+
+
+def test_captions_without_a_captioner_are_sentences_of_the_library(
+    open_service: Callable[..., Service], silent_space: JointSpace
+) -> None:
+    service = open_service(space=silent_space)
     with pytest.raises(Problem) as caught:
         service.captions(CaptionOptions(mode="generate"), image=picture(1))
     assert caught.value.code == "captioner_missing"

@@ -26,7 +26,7 @@ def test_info(stocked: TestClient, space: JointSpace) -> None:
     assert info["library"]["sentences"] == 4
     assert info["library"]["image_index"] == {"kind": "exact", "size": 10, "recall": 1.0}
     assert info["limits"]["max_files"] == 256
-    assert info["captions"] == {"default_mode": "retrieve", "modes": ["retrieve"]}
+    assert info["captions"] == {"default_mode": "generate", "modes": ["generate", "retrieve"]}
 
 
 def test_info_does_not_tell_where_things_are(stocked: TestClient, service: Service) -> None:
@@ -37,6 +37,13 @@ def test_info_does_not_tell_where_things_are(stocked: TestClient, service: Servi
 def test_health(stocked: TestClient) -> None:
     assert stocked.get("/healthz").json() == {"status": "ok"}
     assert stocked.get("/readyz").json() == {"status": "ok"}
+
+
+def test_a_bundle_without_a_captioner_only_retrieves(
+    connect: Callable[..., TestClient], silent_space: JointSpace
+) -> None:
+    captions = connect(space=silent_space).get("/v1/info").json()["captions"]
+    assert captions == {"default_mode": "retrieve", "modes": ["retrieve"]}
 
 
 def test_readiness_runs_for_real(connect: Callable[..., TestClient]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.embedder import Embedder
 from app.problems import Problem
 from app.search.engine import SearchEngine
 from app.search.expression import QueryError, parse
+from app.search.question import Question
 from app.search.results import SearchOptions
 from app.service import Service
 from app.settings import Settings
@@ -29,39 +30,53 @@ def space(space: JointSpace) -> JointSpace:
 
 
 @pytest.fixture
-def engine(service: Service, space: JointSpace) -> Iterator[SearchEngine]:
-    """An engine on the library of the service."""
+def embedder(space: JointSpace) -> Iterator[Embedder]:
+    """An embedder of the shipped bundle."""
     embedder = Embedder(space, Settings())
-    yield SearchEngine(space, service.library, embedder)
+    yield embedder
     embedder.close()
 
 
-def test_a_sentence_goes_to_the_sentence_encoder_and_operands_to_the_other(
-    engine: SearchEngine, space: JointSpace
-) -> None:
-    sentence = engine.question(parse("a dog runs")).vector
+@pytest.fixture
+def engine(service: Service, embedder: Embedder, space: JointSpace) -> SearchEngine:
+    """An engine on the library of the service."""
+    return SearchEngine(space, service.library, embedder)
+
+
+Ask = Callable[..., Question]
+
+
+@pytest.fixture
+def ask(engine: SearchEngine, embedder: Embedder) -> Iterator[Ask]:
+    """What an expression, or an image with it, asks for."""
+    with embedder.admit("search") as place:
+        yield lambda source, image=None: engine.question(parse(source), image, place)
+
+
+def test_a_sentence_goes_to_the_sentence_encoder_and_operands_to_the_other(ask: Ask, space: JointSpace) -> None:
+    sentence = ask("a dog runs").vector
     np.testing.assert_allclose(sentence, space.embed_texts(["a dog runs"])[0], atol=1e-5)
-    operands = engine.question(parse("dog - 0.5 * cat")).vector
+    operands = ask("dog - 0.5 * cat").vector
     expected = space.compose([("dog", 1.0, "text"), ("cat", -0.5, "text")])
     np.testing.assert_allclose(operands, expected, atol=1e-5)
 
 
-def test_only_the_ratios_of_weights_matter(engine: SearchEngine) -> None:
-    small = engine.question(parse("0.001 * dog - 0.002 * cat")).vector
-    large = engine.question(parse("500 * dog - 1000 * cat")).vector
+def test_only_the_ratios_of_weights_matter(ask: Ask) -> None:
+    small = ask("0.001 * dog - 0.002 * cat").vector
+    large = ask("500 * dog - 1000 * cat").vector
     np.testing.assert_allclose(small, large, atol=1e-5)
     for query in ("0.001 * dog - 0.001 * dog", "1000 * dog - 1000 * dog"):
         with pytest.raises(DegenerateQueryError):
-            engine.question(parse(query))
+            ask(query)
 
 
-def test_images_are_images_in_a_sum(engine: SearchEngine, service: Service, space: JointSpace) -> None:
+def test_images_are_images_in_a_sum(ask: Ask, service: Service, space: JointSpace) -> None:
     image_id = add_picture(service, 1)
     (stored,) = service.library.image_vectors([image_id])
-    np.testing.assert_allclose(engine.question(parse(f"image:{image_id}")).vector, stored, atol=1e-5)
-    mixed = engine.question(parse(f"image:{image_id} + red")).vector
+    np.testing.assert_allclose(ask(f"image:{image_id}").vector, stored, atol=1e-5)
+    mixed = ask(f"image:{image_id} + red").vector
     np.testing.assert_allclose(mixed, space.compose([(stored, 1.0, "image"), ("red", 1.0, "text")]), atol=1e-5)
-    uploaded = engine.question(parse("+ red"), picture(1)).vector
+    uploaded = ask("+ red", picture(1)).vector
     np.testing.assert_allclose(uploaded, mixed, atol=2e-3)
 
 
