@@ -60,7 +60,7 @@ class CaptionKeeper:
                 self._changed.wait(timeout=0.5)
 
     def close(self) -> None:
-        """Stop after the batch at work, which ends early where the embedder was closed; what is owed stays so. Idempotent."""
+        """Stop after the batch at work, or at once if the embedder is closed; what is owed stays so. Idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

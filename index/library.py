@@ -19,7 +19,7 @@ import numpy.typing as npt
 from index import maintenance, thumbnails
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
-from index.drafts import caption_draft, checked_text, image_draft, sentence_draft
+from index.drafts import caption_draft, image_draft, sentence_draft
 from index.encoding import unit_vector
 from index.errors import ContentMissing, LibraryError, SpaceMismatch
 from index.interfaces import (
@@ -143,13 +143,6 @@ class Library:
         """Return the images with these contents by SHA-256; those not there are left out."""
         with self._gate.enter():
             return self._catalog.images.find(sha256s)
-
-    def find_sentences(self, texts: Sequence[str]) -> dict[str, SentenceRecord]:
-        """Return the sentences with these texts, by text as given; others are left out. InvalidText."""
-        with self._gate.enter():
-            stripped = {text: checked_text(text) for text in texts}
-            found = self._catalog.sentences.find(list(stripped.values()))
-            return {text: found[exact] for text, exact in stripped.items() if exact in found}
 
     def has_files(self, record: ImageRecord) -> bool:
         """Tell whether content and thumbnail of an image are there; adding the image again brings lost ones back."""

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["generate", "retrieve"]
 Captions = Sequence["Caption | Hit"]
-Outcome = "Captions | Exception"
 Describer = Callable[[Sequence[Path]], "list[Captions | Exception]"]
 
 SIDECAR = ".alt.txt"
