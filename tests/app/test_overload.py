@@ -45,10 +45,8 @@ def together(function: Callable[[int], object]) -> tuple[ThreadPoolExecutor, Seq
 
 
 @pytest.mark.parametrize("kind", ["texts", "captions"])
-def test_a_search_does_not_wait_for_the_queue(
-    open_service: Callable[..., Service], writing_space: JointSpace, kind: str
-) -> None:
-    service = open_service(space=writing_space, max_jobs=REQUESTS)
+def test_a_search_does_not_wait_for_the_queue(open_service: Callable[..., Service], kind: str) -> None:
+    service = open_service(max_jobs=REQUESTS)
     list(service.ingest(IncomingFile(f"{seed}.jpg", picture(seed)) for seed in range(4)))
     image_ids = [record.id for record in service.list_images().items]
 
@@ -100,10 +98,8 @@ def test_ingestions_go_on_while_new_ones_are_refused(
     assert len(list(service.ingest([IncomingFile("a.jpg", picture(1))]))) == 1, "there is room again"
 
 
-def test_over_the_bound_there_is_a_problem_that_says_when_to_try_again(
-    connect: Callable[..., TestClient], writing_space: JointSpace
-) -> None:
-    client = connect(space=writing_space, max_searches=3, max_jobs=2)
+def test_over_the_bound_there_is_a_problem_that_says_when_to_try_again(connect: Callable[..., TestClient]) -> None:
+    client = connect(max_searches=3, max_jobs=2)
     files = {"files": ("a.jpg", picture(1))}
     one = {"image": ("a.jpg", picture(1))}
     bulk: list[Callable[[], Any]] = [
@@ -137,10 +133,8 @@ def test_over_the_bound_there_is_a_problem_that_says_when_to_try_again(
             assert request().status_code == 200
 
 
-def test_there_are_threads_for_searches_while_all_others_wait(
-    connect: Callable[..., TestClient], writing_space: JointSpace
-) -> None:
-    client = connect(space=writing_space, max_jobs=REQUESTS)
+def test_there_are_threads_for_searches_while_all_others_wait(connect: Callable[..., TestClient]) -> None:
+    client = connect(max_jobs=REQUESTS)
 
     def ask(number: int) -> int:
         return client.post("/v1/embeddings", json={"texts": TEXTS * 2 + [f"{number} dogs"]}).status_code
