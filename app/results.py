@@ -61,7 +61,8 @@ class Captions:
 class ModelInfo:
     """The bundle at work: digest of all that determines a vector, name, dimension D, and the device that it runs on.
 
-    `sentence_encoder` is the one that its figures of quality call by this name.
+    `sentence_encoder` is the one that its figures of quality call by this name, `known_words` how many words it knows;
+    None: any.
     """
 
     id: str
@@ -70,3 +71,4 @@ class ModelInfo:
     device: str
     config: BundleConfig
     sentence_encoder: str
+    known_words: int | None

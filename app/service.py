@@ -322,7 +322,15 @@ class Service:
     def model(self) -> ModelInfo:
         """The bundle at work."""
         space = self.space
-        return ModelInfo(space.id, space.name, space.dimension, space.device, space.config, space.text.encoder)
+        return ModelInfo(
+            space.id,
+            space.name,
+            space.dimension,
+            space.device,
+            space.config,
+            space.text.encoder,
+            space.text.known_words,
+        )
 
     def model_card(self) -> str:
         """What its makers say about the bundle, in Markdown."""
