@@ -15,6 +15,7 @@ from app.ingest import IncomingFile
 from app.main import create_app
 from app.service import Service
 from index import SentenceRecord
+from model.captioner import Captioner
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, encode, picture, refused_fields, store
 
@@ -140,7 +141,7 @@ def test_captions_stay_owed_until_they_are_written(open_service: Callable[..., S
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(captioning, "LEASE", 0.0)
         patch.setattr(captioning, "POLL", 1000.0)
-        patch.setattr(service.captioner, "caption", fail)
+        patch.setattr(Captioner, "caption", fail)
         ids = [
             result.record.id
             for result in service.ingest([IncomingFile(f"{n}.jpg", picture(n)) for n in (1, 2, 3)], captions=2)
