@@ -59,7 +59,7 @@ class Ranker:
         return np.stack(
             [
                 np.asarray(similarities, dtype=np.float64),
-                np.array([self.trigrams.fluency(sentence) for sentence in sentences]),
+                self.trigrams.fluency(sentences),
                 log_p,
                 mean_log_p,
                 likeness.mean(axis=1),
@@ -77,18 +77,17 @@ class Ranker:
         total = np.zeros((len(sentences), len(sentences)))
         expectation = np.zeros(len(sentences))
         log_images = np.log(max(2, self.images))
+        words = np.array([word for sentence in sentences for word in sentence])
+        owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
         for order in range(1, MAX_ORDER + 1):
-            keys, rows = [], []
-            for row, sentence in enumerate(sentences):
-                if len(sentence) >= order:
-                    own = pack(np.lib.stride_tricks.sliding_window_view(np.asarray(sentence), order))
-                    keys.append(own)
-                    rows.append(np.full(len(own), row))
-            if not keys:
+            starts = np.arange(len(words) - order + 1)
+            starts = starts[owner[starts] == owner[starts + order - 1]]  # an n-gram lies within one sentence
+            if not len(starts):
                 continue
-            unique, places = np.unique(np.concatenate(keys), return_inverse=True)
-            counts = np.zeros((len(sentences), len(unique)))
-            np.add.at(counts, (np.concatenate(rows), places), 1.0)
+            keys = pack(words[starts[:, None] + np.arange(order)])
+            unique, places = np.unique(keys, return_inverse=True)
+            cells = owner[starts] * len(unique) + places
+            counts = np.bincount(cells, minlength=len(sentences) * len(unique)).reshape(len(sentences), len(unique))
             weighted = counts * np.maximum(log_images - np.log(self.frequencies[unique]), 0.0)
             norms = np.linalg.norm(weighted, axis=1, keepdims=True)
             weighted /= np.where(norms > 0, norms, 1.0)

@@ -106,11 +106,6 @@ class KneserNeyTrigrams:
             tables[f"backoff{order}"] = Table.of(weights, 0.0, np.float16)
         return cls(tables)
 
-    def log_probability(self, sentence: Sequence[int]) -> Floats:
-        """log P of every word of a sentence, and of its end, given the two before (T + 1,)."""
-        padded = np.array([START, START, *sentence, END])
-        return self.lookup(np.stack([padded[:-2], padded[1:-1], padded[2:]], axis=1))
-
     def lookup(self, ngrams: npt.ArrayLike) -> Floats:
         """log P(w | u v) of trigrams (..., 3)."""
         trigrams = np.asarray(ngrams)
@@ -121,9 +116,15 @@ class KneserNeyTrigrams:
         lower: Floats = self.tables["backoff2"][pack(trigrams[..., :2])] + bigram
         return np.where(np.isnan(trigram), lower, trigram)
 
-    def fluency(self, sentence: Sequence[int]) -> float:
-        """Mean log-probability of a word, the end of the sentence included."""
-        return float(self.log_probability(sentence).mean())
+    def fluency(self, sentences: Sequence[Sequence[int]]) -> Floats:
+        """Mean log-probability of a word of each sentence, its end included (m,)."""
+        if not sentences:
+            return np.zeros(0)
+        padded = [(START, START, *sentence, END) for sentence in sentences]
+        lengths = np.array([len(sentence) + 1 for sentence in sentences])
+        log_p = self.lookup(np.concatenate([list(zip(one, one[1:], one[2:], strict=False)) for one in padded]))
+        means: Floats = np.add.reduceat(log_p, np.cumsum(lengths) - lengths) / lengths
+        return means
 
 
 def document_frequencies(images: Iterable[Iterable[Sequence[int]]], minimum: int = 2) -> Table:

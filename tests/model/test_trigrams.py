@@ -21,8 +21,10 @@ def test_probabilities_add_up_to_one() -> None:
 
 def test_what_was_seen_is_more_fluent() -> None:
     model = KneserNeyTrigrams.train(SENTENCES, WORDS)
-    assert model.fluency([3, 4, 5]) > model.fluency([5, 4, 3])
-    assert model.log_probability([3, 4]).shape == (3,)
+    forwards, backwards, short = model.fluency([[3, 4, 5], [5, 4, 3], [3]])
+    assert forwards > backwards
+    assert short == pytest.approx(model.lookup([[START, START, 3], [START, 3, END]]).mean())
+    assert model.fluency([]).shape == (0,)
     assert model.lookup([[3, 4, END]])[0] < 0
 
 
@@ -36,5 +38,5 @@ def test_frequencies_count_images_once() -> None:
 def test_arrays_and_back() -> None:
     model, frequencies = KneserNeyTrigrams.train(SENTENCES, WORDS), document_frequencies([SENTENCES, SENTENCES])
     again, frequencies_again = from_arrays(to_arrays(model, frequencies))
-    assert again.fluency([3, 8, 5]) == pytest.approx(model.fluency([3, 8, 5]), abs=1e-6)
+    assert again.fluency([[3, 8, 5]]) == pytest.approx(model.fluency([[3, 8, 5]]), abs=1e-6)
     assert frequencies_again[pack([[3, 4]])] == [2]
