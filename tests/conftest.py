@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from filelock import FileLock
+from xdist.scheduler import LoadFileScheduling
 
 from model.space import JointSpace
 from tests.captioning import write_captioner
@@ -22,12 +24,16 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, one runs all tests of a file; and all in a browser, since they share a server."""
-    for item in items:
-        file = item.path.relative_to(TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group("e2e" if file.startswith("e2e/") else file))
+class Together(LoadFileScheduling):
+    """One worker runs all tests of a file; and all tests in a browser, since they share a server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """How tests are handed out where there are several workers."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
