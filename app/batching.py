@@ -92,14 +92,16 @@ class Batcher:
         """`places`: how many callers each lane takes on at a time."""
         if max_batch < 1:
             raise ValueError("a batch has at least one item")
-        self.observer: Observer | None = None
         self._max_batch = max_batch
         self._places = dict(places)
         self._taken = dict.fromkeys(places, 0)
         self._lock = threading.Lock()
-        self._workers = {
-            lane: _Worker(functions, max_batch, max_wait, self._observe, f"{name}-{lane}") for lane in places
-        }
+        self._workers = {lane: _Worker(functions, max_batch, max_wait, f"{name}-{lane}") for lane in places}
+
+    def observe(self, observer: Observer) -> None:
+        """Have an observer told of every batch from now on."""
+        for worker in self._workers.values():
+            worker.observer = observer
 
     @contextmanager
     def admit(self, lane: Lane) -> Iterator[Place]:
@@ -144,10 +146,6 @@ class Batcher:
         if self._taken[lane] >= self._places[lane]:
             raise Overloaded(lane, self._places[lane])
 
-    def _observe(self, kind: str, size: int, seconds: float) -> None:
-        if self.observer is not None:
-            self.observer(kind, size, seconds)
-
 
 class Place:
     """A caller's place in a lane (`Batcher.admit`)."""
@@ -181,13 +179,12 @@ class _Worker:
         functions: Mapping[str, BatchFunction],
         max_batch: int,
         max_wait: float,
-        observer: Observer,
         name: str,
     ) -> None:
+        self.observer: Observer | None = None
         self._functions = dict(functions)
         self._max_batch = max_batch
         self._max_wait = max_wait
-        self._observer = observer
         self._queues: dict[str, deque[_Waiting]] = {kind: deque() for kind in functions}
         self._turns = deque(functions)
         self._changed = threading.Condition()
@@ -273,7 +270,8 @@ class _Worker:
             return
         for one, result in zip(waiting, results, strict=True):
             one.future.set_result(result)
-        self._observer(kind, len(waiting), time.perf_counter() - started)
+        if self.observer is not None:
+            self.observer(kind, len(waiting), time.perf_counter() - started)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

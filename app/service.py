@@ -317,7 +317,7 @@ class Service:
 
     def observe_batches(self, observer: Observer) -> None:
         """Have an observer told of every batch that is embedded: kind, size, seconds."""
-        self._embedder.batcher.observer = observer
+        self._embedder.batcher.observe(observer)
 
     def model(self) -> ModelInfo:
         """The bundle at work."""

@@ -135,7 +135,7 @@ def test_cancelled_items_are_not_computed() -> None:
 def test_the_observer_is_told_of_every_batch() -> None:
     seen: list[tuple[str, int]] = []
     with Batcher({"numbers": Recorder()}, places=PLACES, max_batch=2, max_wait=0) as batcher:
-        batcher.observer = lambda kind, size, seconds: seen.append((kind, size))
+        batcher.observe(lambda kind, size, seconds: seen.append((kind, size)))
         for future in batcher.submit("bulk", "numbers", [1, 2, 3]):
             future.result(10)
     assert seen == [("numbers", 2), ("numbers", 1)]

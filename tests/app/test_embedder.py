@@ -76,7 +76,7 @@ def test_errors_reach_whoever_asked(embedder: Embedder, place: Place) -> None:
 
 def test_a_check_embeds_for_real(embedder: Embedder) -> None:
     batches: list[str] = []
-    embedder.batcher.observer = lambda kind, size, seconds: batches.append(kind)
+    embedder.batcher.observe(lambda kind, size, seconds: batches.append(kind))
     for _ in range(2):
         assert np.linalg.norm(embedder.check()) == pytest.approx(1, abs=1e-5)
     assert batches == ["texts", "texts"]
