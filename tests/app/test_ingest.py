@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.ingest import IncomingFile
-from app.problems import Problem
 from app.service import Service
-from index import ContentMissing, LibraryClosed
+from index import ContentMissing, InvalidMetadata, LibraryClosed
 from tests.app.helpers import picture
 
 
@@ -104,10 +103,11 @@ def test_nothing_is_something_too(service: Service) -> None:
     assert list(service.ingest([])) == []
 
 
-def test_bad_metadata_is_refused_at_once(service: Service) -> None:
-    with pytest.raises(Problem) as caught:
-        service.ingest(incoming(1), {"": 1})
-    assert caught.value.code == "invalid_request"
+def test_metadata_that_cannot_be_stored_stores_nothing(service: Service) -> None:
+    """Front ends check what comes in; storage checks it once more."""
+    with pytest.raises(InvalidMetadata):
+        list(service.ingest(incoming(1), {"a": float("nan")}))
+    assert service.stats().images == 0
 
 
 def test_an_error_while_reading_the_files_passes_through(service: Service) -> None:
