@@ -33,9 +33,10 @@ class OnnxRuntime:
                 f"and a CPU needs its networks as graphs. Add them once, with: visem train convert {bundle.path}",
             )
         file, prefixes = WEIGHTS[name]
-        # All but the backbone are small: waking a second thread costs more than it brings, above all when others are
-        # busy. Those who call at the same time are served at the same time.
-        return OnnxNetwork(graph, bundle.path / file, prefixes, threads=0 if name == "backbone" else 1)
+        # The others are small: waking a second thread costs more than it brings, above all when others are busy. Those
+        # who call at the same time are served at the same time.
+        threads = 0 if name in ("backbone", "captioner") else 1
+        return OnnxNetwork(graph, bundle.path / file, prefixes, threads)
 
 
 class OnnxNetwork:

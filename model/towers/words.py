@@ -164,9 +164,13 @@ class WordTower:
     def summands(self, texts: Sequence[str]) -> Vectors:
         """The sum of the vectors of each text's known words, as the linear encoder adds them up: (n, D)."""
         sums = np.zeros((len(texts), self._dimension), dtype=np.float32)
-        for row, text in enumerate(texts):
-            if numbers := self.vocabulary.resolve(text)[0]:
-                sums[row] = self._word_vectors(numbers).sum(axis=0)
+        known = [self.vocabulary.resolve(text)[0] for text in texts]
+        different = sorted({number for numbers in known for number in numbers})
+        if not different:
+            return sums
+        vectors = dict(zip(different, self._word_vectors(different), strict=True))
+        for row, numbers in enumerate(known):
+            sums[row] = sum((vectors[number] for number in numbers), sums[row])
         return sums
 
 
