@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from index.concepts import checked_concepts
-from index.encoding import unit_vector
 from index.errors import InvalidText
 from index.interfaces import CaptionDraft, Draft
 from index.metadata import ORIGIN, encode_metadata
 from index.types import CaptionOrigin, NewCaption, NewImage, NewSentence
+from index.vector_encoding import unit_vector
 
 MAX_TEXT_BYTES = 64 * 1024
 """How long a sentence may be, in UTF-8."""

@@ -20,7 +20,6 @@ from index import maintenance, thumbnails
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
 from index.drafts import caption_draft, image_draft, sentence_draft
-from index.encoding import unit_vector
 from index.errors import ContentMissing, LibraryError, SpaceMismatch
 from index.interfaces import (
     Catalog,
@@ -58,6 +57,7 @@ from index.types import (
     Target,
     Vectors,
 )
+from index.vector_encoding import unit_vector
 
 
 class Library:

@@ -19,13 +19,13 @@ from typing import Any, cast
 
 from index import maintenance
 from index.catalog import CATALOG_FILE, default_url, open_catalog
-from index.content import DirectoryContentStore
+from index.content.directory import DirectoryContentStore
 from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
-from index.following import FaissVectorIndex
 from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
 from index.types import Space, Target
-from index.vectors import EXACT_UP_TO
+from index.vectors.faiss import EXACT_UP_TO
+from index.vectors.faiss_following import FaissVectorIndex
 
 
 @dataclass(frozen=True)

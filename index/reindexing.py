@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index.encoding import unit_rows
 from index.errors import ContentMissing, InvalidVector, RecordNotFound
 from index.interfaces import Catalog, Collection, ContentStore
 from index.types import ImageRecord, R, SentenceRecord, Space
+from index.vector_encoding import unit_rows
 
 EmbedImages = Callable[[list[bytes]], npt.NDArray[Any]]
 EmbedSentences = Callable[[list[str]], npt.NDArray[Any]]

@@ -23,10 +23,10 @@ WRONG = {
 
 
 INNER = {
-    "index.library": ["index.catalog", "index.content", "index.following", "index.opening"],
+    "index.library": ["index.catalog", "index.content", "index.vectors", "index.opening"],
     "index.searching": ["index.vectors", "faiss"],
-    "index.following": ["index.content"],
-    "index.catalog": ["index.following"],
+    "index.vectors": ["index.content"],
+    "index.catalog": ["index.vectors"],
     "index.feed": ["sqlalchemy"],
     "app.service": ["faiss", "alembic", "model.training"],
     "model.space": ["torch", "timm", "model.runtime.torch_runtime", "model.training"],
@@ -40,18 +40,17 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 
 
 def write_module(root: Path, name: str, text: str = "") -> None:
-    """Make a module of one of our packages; what is not one of ours is installed."""
+    """Make a module of one of our packages, as a folder, so that it can hold others; what is not ours is installed."""
     package, *rest = name.split(".")
     if package not in WRONG or not rest:
         return
-    folder = root.joinpath(package, *rest[:-1])
+    folder = root.joinpath(package, *rest)
+    folder.mkdir(parents=True, exist_ok=True)
     for parent in (folder, *folder.parents):
         if parent.is_relative_to(root) and parent != root:
-            parent.mkdir(parents=True, exist_ok=True)
             (parent / "__init__.py").touch()
-    path = folder / f"{rest[-1]}.py"
-    if text or not path.exists():
-        path.write_text(text)
+    if text:
+        (folder / "__init__.py").write_text(text)
 
 
 def test_the_packages_keep_their_directions() -> None:

@@ -13,11 +13,11 @@ from index.catalog.database import Database
 from index.catalog.feed import SqlChangeFeed
 from index.catalog.rows import insert_record, name_column, replace_metadata, select_in
 from index.catalog.staging import require_staging
-from index.encoding import pack, unpack
 from index.errors import CatalogCorrupted, InvalidVector, RecordNotFound
 from index.interfaces import Draft, Position
 from index.metadata import encode_metadata
 from index.types import Added, Filters, Keys, Metadata, R, Space, Target, Vectors
+from index.vector_encoding import pack, unpack
 
 Noun = Literal["image", "sentence"]
 

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 from index.catalog import schema
 from index.catalog.database import Database
 from index.concepts import checked_concepts
-from index.encoding import unpack
 from index.errors import CatalogCorrupted, InvalidVector
 from index.types import Concept, Concepts, NameConcepts, Space
+from index.vector_encoding import unpack
 
 _BATCH = 1024
 _NONE = "[]"

@@ -9,10 +9,10 @@ from sqlalchemy import Table, func, select
 
 from index.catalog import schema
 from index.catalog.database import Database
-from index.encoding import unpack
 from index.errors import CatalogCorrupted, InvalidVector
 from index.interfaces import ChangeBatch, Position
 from index.types import Keys, Target
+from index.vector_encoding import unpack
 
 _BATCH = 4096  # vectors held in memory at once while an index is rebuilt
 

@@ -11,10 +11,10 @@ from index.catalog import schema
 from index.catalog.concepts import concept_problems
 from index.catalog.database import Database
 from index.catalog.relations import CAPTIONER
-from index.encoding import unpack
 from index.errors import CatalogCorrupted, CatalogUnsupported, InvalidMetadata, InvalidVector
 from index.metadata import decode_metadata, encode_metadata, labels
 from index.types import Target
+from index.vector_encoding import unpack
 
 _BATCH = 1000
 

@@ -11,10 +11,10 @@ from sqlalchemy import Column, Connection, and_, delete, insert, select, update
 
 from index.catalog import schema
 from index.catalog.concepts import decode_concepts, encode_concepts, insert_concepts, remove_concepts
-from index.encoding import pack
 from index.interfaces import Draft
 from index.metadata import decode_metadata, labels
 from index.types import Target
+from index.vector_encoding import pack
 
 V = TypeVar("V")
 

@@ -48,7 +48,7 @@ def test_the_public_names_are_there_once() -> None:  # ruff keeps them sorted
 
 
 def test_nothing_unpickles_and_nothing_looks_at_other_packages() -> None:
-    for path in Path(index.__file__).parent.glob("*.py"):
+    for path in Path(index.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import index
-from index.encoding import pack, unit_rows, unit_vector, unpack
 from index.metadata import checked_filters, decode_metadata, encode_metadata, labels
+from index.vector_encoding import pack, unit_rows, unit_vector, unpack
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _json = st.recursive(

@@ -11,9 +11,9 @@ import pytest
 
 from index import Library, LibraryConfig, Space, open_library
 from index.catalog import open_catalog
-from index.content import DirectoryContentStore
-from index.following import FaissVectorIndex
+from index.content.directory import DirectoryContentStore
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
+from index.vectors.faiss_following import FaissVectorIndex
 
 
 @pytest.fixture(params=["directory"])

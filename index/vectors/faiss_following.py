@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from index.atomic_files import remove_unfinished
 from index.errors import LibraryError
-from index.files import remove_unfinished
 from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
 from index.locks import ReadWriteLock
-from index.snapshots import SnapshotHeader, read_header, read_snapshot, write_snapshot
 from index.types import IndexStats, Vectors
-from index.vectors import EXACT_UP_TO, FaissIndex
+from index.vectors.faiss import EXACT_UP_TO, FaissIndex
+from index.vectors.faiss_snapshots import SnapshotHeader, read_header, read_snapshot, write_snapshot
 
 _SNAPSHOT_EVERY = 10_000  # additions by this process between two snapshots, at least
 _WORTHWHILE = 0.01  # a snapshot on close pays if more than this share of the keys would be replayed without it

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, inspect
 from index import LibraryConfig, Space, open_library
 from index.catalog import migrations
 
-STORED = Path(__file__).resolve().parents[1] / "fixtures" / "libraries"
+STORED = Path(__file__).resolve().parents[2] / "fixtures" / "libraries"
 
 Stored = tuple[Path, dict[str, Any]]
 

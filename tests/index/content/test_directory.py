@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import index
-from index.content import DirectoryContentStore
-from index.files import write_atomically
+from index.atomic_files import write_atomically
+from index.content.directory import DirectoryContentStore
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from index.files import write_atomically
+from index.atomic_files import write_atomically
 from index.interfaces import Position
 from index.types import Target
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from index.atomic_files import older, remove_unfinished, sync_directory, write_all
 from index.errors import StorageFailed
-from index.files import older, remove_unfinished, sync_directory, write_all
 from index.interfaces import ContentStat
 from index.types import ContentKind
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from index.vectors import FaissIndex
+from index.vectors.faiss import FaissIndex
 
 DIMENSION = 24
 

@@ -18,7 +18,7 @@ from index import (
     open_library,
 )
 from index.locks import ReadWriteLock
-from index.snapshots import read_header, read_snapshot, write_snapshot
+from index.vectors.faiss_snapshots import read_header, read_snapshot, write_snapshot
 
 Image = Callable[..., NewImage]
 
@@ -168,7 +168,7 @@ def test_a_snapshot_is_written_only_if_it_saves_work(snapshot: Path, root: Path,
 def test_a_snapshot_is_written_while_adding(
     root: Path, space: Space, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.following._SNAPSHOT_EVERY", 10)
+    monkeypatch.setattr("index.vectors.faiss_following._SNAPSHOT_EVERY", 10)
     with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(n) for n in range(12)])
         header = read_header(root / "index" / "images.faiss")

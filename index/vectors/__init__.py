@@ -1,0 +1,1 @@
+"""Vector indexes: engines for nearest neighbours behind `index.interfaces.VectorIndex`. FAISS is the one there is."""
