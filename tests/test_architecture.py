@@ -71,6 +71,9 @@ def test_every_wrong_direction_is_noticed(tmp_path: Path) -> None:
         for names in contract.values():  # every module that a contract names has to exist
             for name in names if isinstance(names, list) else []:
                 write_module(tmp_path, name)
+        for container in contract.get("containers", ()):
+            for layer in contract["layers"]:
+                write_module(tmp_path, f"{container}.{layer}")
     for importer, modules in INNER.items():
         write_module(tmp_path, importer, "".join(f"import {module}\n" for module in modules))
 
