@@ -7,8 +7,8 @@
                            the other networks as graphs; their weights are in the files below (model/runtime/)
     encoders.safetensors   image projection, word vectors, LSTM, looks of kinds (model/towers/)
     vocabulary.txt         one word a line (model/words.py)
-    composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/composition.py)
-    captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner.py)
+    composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/compose/arithmetic.py)
+    captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner/)
     structures.json        its words, parts of speech and structures
     MODEL_CARD.md          data, licence terms, recipe, figures
 
@@ -50,7 +50,7 @@ class _Config(BaseModel):
 
 
 class CompositionConfig(_Config):
-    """The numbers of the rule of arithmetic; `model.composition` says what each does."""
+    """The numbers of the rule of arithmetic; `model.compose.arithmetic` says what each does."""
 
     image_weight: float = Field(default=1.0, gt=0, description="An image counts this much more than a text.")
     swap_image_weight: float = Field(default=0.3, ge=0, description="The same, where attributes are exchanged.")
@@ -69,7 +69,10 @@ class CompositionConfig(_Config):
 
 
 class CalibrationCurve(_Config):
-    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))); see `model.calibration`."""
+    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))).
+
+    See `model.compose.calibration`.
+    """
 
     slope: float = Field(gt=0)
     intercept: float

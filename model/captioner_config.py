@@ -11,7 +11,7 @@ STRUCTURES = "structures.json"
 
 
 class ScnlmConfig(BaseModel):
-    """Sizes of the network; the names of the dimensions are those of model/scnlm.py."""
+    """Sizes of the network; the names of the dimensions are those of model/captioner/scnlm.py."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,9 @@ class CaptionerConfig(BaseModel):
     temperature: float = Field(default=0.8, gt=0, description="Of these.")
     longest: int = Field(default=18, gt=0, description="Words of a caption of open structure.")
     shortest: int = Field(default=4, gt=0)
-    ranking: dict[str, float] = Field(default_factory=dict, description="Weight of each feature of model/ranking.py.")
+    ranking: dict[str, float] = Field(
+        default_factory=dict, description="Weight of each feature of model/captioner/ranking.py."
+    )
     confidence: dict[str, float] = Field(default_factory=dict, description="Logistic weights, `bias` among them.")
     training: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")
     quality: dict[str, Any] = Field(default_factory=dict, description="Figures measured after training.")

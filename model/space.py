@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
-from model.composition import Composer, Composition, LearnedComposition, Term
+from model.compose.arithmetic import Composer, Composition, LearnedComposition, Term
 from model.errors import TextError
 from model.runtime.factory import open_runtime
 from model.runtime.interfaces import Runtime
@@ -120,7 +120,7 @@ class JointSpace:
         ]
 
     def compose(self, terms: Sequence[Term]) -> Vectors:
-        """The unit vector (D,) of a weighted sum of images and texts, by the rule of `model.composition`.
+        """The unit vector (D,) of a weighted sum of images and texts, by the rule of `model.compose.arithmetic`.
 
         Each term is (vector (D,) or text, weight, kind); the order of terms does not matter. Errors:
         `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`, `EmptyTextError`.

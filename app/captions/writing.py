@@ -10,7 +10,7 @@ import numpy as np
 from app.cache import Vector
 from app.problems import Problem
 from app.results import CaptionOptions
-from model.captioner import Caption, Captioner, Vectors
+from model.captioner.captioner import Caption, Captioner, Vectors
 from model.errors import CaptionerMissingError
 from model.space import JointSpace
 

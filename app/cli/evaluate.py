@@ -14,7 +14,7 @@ from app.cli.output import print_json, print_rows, say
 from app.cli.progress import progress
 
 if TYPE_CHECKING:
-    from model.datasets import CaptionDataset
+    from model.data.datasets import CaptionDataset
     from model.evaluation.protocol import Vectors
     from model.space import JointSpace
 
@@ -63,7 +63,7 @@ def retrieval(
 ) -> None:
     """Rank all sentences for each image and all images for each sentence: recall and median rank."""
     settings = read_settings(bundle=model)
-    from model.datasets import load_dataset
+    from model.data.datasets import load_dataset
 
     dataset = load_dataset(data, split)  # before the model: a wrong name is told at once
     if dataset.missing:
@@ -118,7 +118,7 @@ def captions(
     counted.
     """
     settings = read_settings(bundle=model)
-    from model.datasets import load_dataset
+    from model.data.datasets import load_dataset
     from model.errors import DatasetError
 
     dataset = load_dataset(data, split)
@@ -223,7 +223,7 @@ def _embedded(
 ) -> tuple[JointSpace, CaptionDataset, Vectors]:
     """A bundle, a split, and the vectors of its photographs."""
     settings = read_settings(bundle=model)
-    from model.datasets import load_dataset
+    from model.data.datasets import load_dataset
 
     dataset = load_dataset(data, split)
     from model.evaluation.protocol import embed_photographs

@@ -251,7 +251,7 @@ def _given(chosen: Mapping[str, object]) -> dict[str, object]:
 
 def _check_tagger() -> None:
     """Refuse at once to train a captioner without what tells parts of speech."""
-    from model.tagging import TaggerUnavailable, tag_captions
+    from model.captioner.tagging import TaggerUnavailable, tag_captions
 
     try:
         tag_captions([])
@@ -319,7 +319,7 @@ def calibration(data: DataOption, model: BundleToChange, json: JsonOption = Fals
 
 
 def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None:
-    from model.datasets import load_dataset
+    from model.data.datasets import load_dataset
     from model.evaluation.protocol import embed_photographs
     from model.space import JointSpace
     from model.training.fitting.calibration import fit_calibration

@@ -12,7 +12,7 @@ from app.search.question import Question
 from app.search.results import SearchOptions
 from index import Target
 from model.bundle import BundleConfig, CalibrationCurve
-from model.calibration import calibrate, find_curve, lowest_cosine
+from model.compose.calibration import calibrate, find_curve, lowest_cosine
 
 
 class Confidence:

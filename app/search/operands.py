@@ -9,7 +9,7 @@ from typing import Any
 from app.cache import Vector
 from app.search.expression import Expression, Operand, Reference, Text
 from index import Library
-from model.composition import Kind
+from model.compose.arithmetic import Kind
 from model.errors import NoKnownWordsError
 from model.space import JointSpace
 

@@ -10,8 +10,8 @@ import numpy as np
 from app.cache import Vector
 from app.search.operands import ResolvedOperand
 from app.search.results import Contribution
-from model.calibration import QueryKind, known_share, sentence_traits, sum_traits
-from model.composition import Term
+from model.compose.arithmetic import Term
+from model.compose.calibration import QueryKind, known_share, sentence_traits, sum_traits
 from model.space import JointSpace
 
 
@@ -19,7 +19,8 @@ from model.space import JointSpace
 class Question:
     """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
 
-    `traits` are what its chances depend on besides a score (`model.calibration`), empty where they are not known.
+    `traits` are what its chances depend on besides a score (`model.compose.calibration`), empty where they are
+    not known.
     `known` is the share of the content words put in that the model knows: a hit is right for as much of the query at
     best. `kind` is None for what has no chance: a sum of texts that puts nothing in.
     """

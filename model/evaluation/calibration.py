@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationCurve
-from model.calibration import (
+from model.compose.arithmetic import Term
+from model.compose.calibration import (
     CalibratedTarget,
     QueryKind,
     calibrate,
@@ -33,9 +34,8 @@ from model.calibration import (
     sentence_traits,
     sum_traits,
 )
-from model.composition import Term
 from model.content_words import content_words
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.errors import DegenerateQueryError
 from model.evaluation.protocol import embed_captions
 from model.evaluation.regularities import (

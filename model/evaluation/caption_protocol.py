@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.captioner import IMAGE_BATCH, Caption, Captioner, Pool
-from model.datasets import CaptionDataset
+from model.captioner.captioner import IMAGE_BATCH, Caption, Captioner, Pool
+from model.data.datasets import CaptionDataset
 from model.evaluation.captions import Cider, CiderVector, score_captions
 from model.words import tokenise
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.images import decode_image
 from model.space import JointSpace
 from model.words import tokenise

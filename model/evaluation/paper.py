@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.attributes import ATTRIBUTES
-from model.datasets import CaptionDataset
+from model.compose.attributes import ATTRIBUTES
+from model.data.datasets import CaptionDataset
 from model.evaluation.regularities import (
     KINDS,
     SCENES,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.evaluation.retrieval import RetrievalReport, evaluate_retrieval
 from model.images import decode_image
 from model.space import JointSpace

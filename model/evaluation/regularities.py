@@ -21,10 +21,10 @@ from itertools import pairwise, permutations
 import numpy as np
 import numpy.typing as npt
 
-from model.attributes import ATTRIBUTES, VALUES
-from model.composition import Composer
+from model.compose.arithmetic import Composer
+from model.compose.attributes import ATTRIBUTES, VALUES
 from model.content_words import content_words
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.space import JointSpace
 from model.words import tokenise
 

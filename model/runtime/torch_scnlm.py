@@ -1,6 +1,6 @@
 """The structure-content neural language model in torch: for training, and for writing on a GPU.
 
-What it computes, and after whom: `model.scnlm`.
+What it computes, and after whom: `model.captioner.scnlm`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from model.captioner.scnlm import NO_TAG
 from model.captioner_config import ScnlmConfig
-from model.scnlm import NO_TAG
 
 State = tuple[Tensor, ...]
 

@@ -19,10 +19,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from model.bundle import BundleConfig, write_config
+from model.captioner.scnlm import NO_TAG
 from model.runtime.networks import WEIGHTS, NetworkName
 from model.runtime.tensors import MappedTensors
 from model.runtime.torch_encoders import SMALLEST_CHANCE
-from model.scnlm import NO_TAG
 from model.towers.vectors import EPSILON
 
 _OPSET, _IR_VERSION = 20, 10

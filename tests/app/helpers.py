@@ -15,7 +15,7 @@ from PIL import Image
 from app.ingest import IncomingFile
 from app.service import Service
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.calibration import QueryKind
+from model.compose.calibration import QueryKind
 from model.space import JointSpace
 
 ADDRESS = "http://127.0.0.1:8000"

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.datasets import CaptionDataset
-from model.scnlm import END, END_TAG, NO_TAG, RARE, SPECIAL_WORDS, START, tag_windows
-from model.tagging import tag_captions
+from model.captioner.scnlm import END, END_TAG, NO_TAG, RARE, SPECIAL_WORDS, START, tag_windows
+from model.captioner.tagging import tag_captions
+from model.data.datasets import CaptionDataset
 from model.words import count_words, tokenise
 
 Vectors = npt.NDArray[np.float32]

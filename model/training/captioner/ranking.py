@@ -10,9 +10,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from model.captioner import CONFIDENCE_FEATURES, Pool
+from model.captioner.captioner import CONFIDENCE_FEATURES, Pool
+from model.captioner.ranking import FEATURES
 from model.evaluation.captions import Cider, bleu
-from model.ranking import FEATURES
 
 Floats = npt.NDArray[np.float64]
 RIGHT = 0.5

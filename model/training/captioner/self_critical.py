@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.captioner.scnlm import END, END_TAG, NO_TAG, RARE, START, tag_windows
 from model.evaluation.captions import Cider
 from model.runtime.torch_scnlm import StructureContentModel
-from model.scnlm import END, END_TAG, NO_TAG, RARE, START, tag_windows
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet
 from model.training.captioner.likelihood import CLIP_NORM, Centres, with_noise

@@ -22,16 +22,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.bundle import MODEL_CARD, Bundle, BundleConfig, write_config
-from model.captioner import Captioner, Pool
+from model.captioner.captioner import Captioner, Pool
+from model.captioner.ranking import weighted
+from model.captioner.structures import Structures
+from model.captioner.trigrams import Table, document_frequencies, pack
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
-from model.datasets import CaptionDataset, load_dataset
+from model.data.datasets import CaptionDataset, load_dataset
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
-from model.ranking import weighted
 from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
-from model.structures import Structures
 from model.training.captioner.blank_images import pictures_of_nothing
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
@@ -43,7 +44,6 @@ from model.training.card import model_card
 from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.run import save_tensors
-from model.trigrams import Table, document_frequencies, pack
 
 Vectors = npt.NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""Fitting the curves of `model.calibration` to hits of queries to a captioned set."""
+"""Fitting the curves of `model.compose.calibration` to hits of queries to a captioned set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.calibration import calibrate, curve_name
-from model.datasets import CaptionDataset
+from model.compose.calibration import calibrate, curve_name
+from model.data.datasets import CaptionDataset
 from model.evaluation.calibration import Hits, collect_hits, measure_curve
 from model.space import JointSpace
 

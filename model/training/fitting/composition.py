@@ -1,4 +1,4 @@
-"""Fitting the numbers of the rule of arithmetic (`model.composition`): counts from captions, weights by measurement."""
+"""Fit the rule of arithmetic (`model.compose.arithmetic`): counts from captions, weights by measurement."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from itertools import pairwise, product
 import numpy as np
 import numpy.typing as npt
 
-from model.attributes import VALUES
 from model.bundle import CompositionConfig
-from model.composition import Composer, LearnedComposition
+from model.compose.arithmetic import Composer, LearnedComposition
+from model.compose.attributes import VALUES
 from model.content_words import FUNCTION_WORDS
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.evaluation.regularities import (
     KINDS,
     NO_NOUNS,

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import COMPOSITION, MODEL_CARD, BundleConfig, CalibrationConfig, CompositionConfig, write_config
-from model.composition import LearnedComposition
-from model.datasets import CaptionDataset
+from model.compose.arithmetic import LearnedComposition
+from model.data.datasets import CaptionDataset
 from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_swaps
 from model.space import JointSpace
 from model.training.card import model_card

@@ -1,4 +1,4 @@
-"""What the rule of arithmetic learns from the training photographs (`model.composition.LearnedComposition`)."""
+"""What the rule of arithmetic learns from the training photographs (`model.compose.arithmetic.LearnedComposition`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from sklearn.linear_model import Ridge
 
-from model.attributes import VALUES
 from model.bundle import CompositionConfig
-from model.composition import SMOOTHING, LearnedComposition
+from model.compose.arithmetic import SMOOTHING, LearnedComposition
+from model.compose.attributes import VALUES
 from model.content_words import FUNCTION_WORDS
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.space import JointSpace
 from model.training.fitting.discriminants import tell_apart
 from model.words import tokenise

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.datasets import CaptionDataset
+from model.data.datasets import CaptionDataset
 from model.images import decode_image
 from model.words import Vocabulary
 

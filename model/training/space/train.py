@@ -23,7 +23,7 @@ from model.bundle import (
     file_digest,
     write_config,
 )
-from model.datasets import CaptionDataset, load_dataset
+from model.data.datasets import CaptionDataset, load_dataset
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
 from model.runtime.torch_encoders import ImageProjection, SentenceEncoders

@@ -15,8 +15,8 @@ from PIL import Image
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
-from model.calibration import CalibratedTarget, QueryKind, calibrate, curve_name, sentence_traits
-from model.composition import Term
+from model.compose.arithmetic import Term
+from model.compose.calibration import CalibratedTarget, QueryKind, calibrate, curve_name, sentence_traits
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, CALIBRATION, assert_problem, calibrated_space, picture, refused_fields, store
 

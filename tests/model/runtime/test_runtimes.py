@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from model.bundle import Bundle
 from model.captioner import Captioner
+from model.captioner.scnlm import LanguageModel
 from model.captioner_config import CAPTIONER, CaptionerConfig, ScnlmConfig
 from model.errors import BundleError, DeviceMissingError
 from model.runtime.factory import open_runtime
@@ -24,7 +25,6 @@ from model.runtime.networks import WEIGHTS
 from model.runtime.onnx_runtime import OnnxNetwork
 from model.runtime.torch_runtime import TorchRuntime, gpu_is_there
 from model.runtime.torch_scnlm import StructureContentModel
-from model.scnlm import LanguageModel
 from model.space import JointSpace
 from model.towers.factory import build_towers
 from model.training.graphs import write_graphs

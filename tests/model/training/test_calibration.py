@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.calibration import calibrate, curve_name
-from model.datasets import CaptionDataset, CaptionedImage
+from model.compose.calibration import calibrate, curve_name
+from model.data.datasets import CaptionDataset, CaptionedImage
 from model.evaluation.calibration import (
     HITS,
     OTHERS,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from model.captioner.scnlm import SPECIAL_WORDS
+from model.captioner.structures import Structures
+from model.captioner.tagging import TagLexicon, agreement, tag_captions
+from model.captioner.trigrams import document_frequencies
 from model.errors import EmptyTextError, StructureError
-from model.scnlm import SPECIAL_WORDS
-from model.structures import Structures
-from model.tagging import TagLexicon, agreement, tag_captions
-from model.trigrams import document_frequencies
 
 SENTENCES = [
     "a man is riding a horse",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.scnlm import END, START
-from model.trigrams import KneserNeyTrigrams, document_frequencies, from_arrays, pack, to_arrays
+from model.captioner.scnlm import END, START
+from model.captioner.trigrams import KneserNeyTrigrams, document_frequencies, from_arrays, pack, to_arrays
 
 SENTENCES = [[3, 4, 5], [3, 4, 6], [3, 7, 5], [3, 4, 5, 6]]
 WORDS = 9

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 from model.bundle import Bundle, BundleConfig
 from model.captioner import Captioner
+from model.captioner.decoding import Slot
+from model.captioner.scnlm import SPECIAL_WORDS
 from model.captioner_config import CAPTIONER
-from model.datasets import load_dataset
-from model.decoding import Slot
+from model.data.datasets import load_dataset
 from model.errors import BundleError, CaptionerMissingError, EmptyTextError, StructureError
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.protocol import embed_photographs
-from model.scnlm import SPECIAL_WORDS
 from model.space import JointSpace
 from model.training import run as training_run
 from model.training.captioner.blank_images import pictures_of_nothing

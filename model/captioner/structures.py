@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from model.captioner.scnlm import END, END_TAG, SPECIAL_TAGS, SPECIAL_WORDS
+from model.captioner.tagging import TagLexicon
+from model.captioner.trigrams import Table, pack
 from model.errors import EmptyTextError, StructureError
-from model.scnlm import END, END_TAG, SPECIAL_TAGS, SPECIAL_WORDS
-from model.tagging import TagLexicon
-from model.trigrams import Table, pack
 from model.words import tokenise
 
 Mask = npt.NDArray[np.bool_]

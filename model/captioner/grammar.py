@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.scnlm import END, END_TAG, RARE, START
+from model.captioner.scnlm import END, END_TAG, RARE, START
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]

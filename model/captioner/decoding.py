@@ -1,8 +1,8 @@
 """Writing sentences with the structure-content model: beam search and sampling, many at once.
 
 A *slot* is one image with one structure (or an open one). All slots are decoded as one batch, word by word: the model
-says how likely each word is, the grammar (`model.grammar`) which may be written, and the search keeps the best. A beam
-of 1 is the MAP decoding of the paper.
+says how likely each word is, the grammar (`model.captioner.grammar`) which may be written, and the search keeps the
+best. A beam of 1 is the MAP decoding of the paper.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.grammar import FORBIDDEN, Grammar, Numbers, Written
+from model.captioner.grammar import FORBIDDEN, Grammar, Numbers, Written
+from model.captioner.scnlm import END, END_TAG, NO_TAG, START, LanguageModel, tag_windows
 from model.runtime.interfaces import Vectors
-from model.scnlm import END, END_TAG, NO_TAG, START, LanguageModel, tag_windows
 
 SCORE_BATCH = 128
 """Sentences that are scored at once: of about a length, and few enough for the processor's cache."""

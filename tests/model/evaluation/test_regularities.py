@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.datasets import CaptionDataset, CaptionedImage
+from model.data.datasets import CaptionDataset, CaptionedImage
 from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_exchanges, find_swaps
 from model.space import JointSpace
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from model.datasets import CaptionedImage, load_dataset
+from model.data.datasets import CaptionedImage, load_dataset
 from model.errors import DatasetError
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 FLICKR8K = FIXTURES / "captions"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.trigrams import MAX_ORDER, KneserNeyTrigrams, Table, pack
+from model.captioner.trigrams import MAX_ORDER, KneserNeyTrigrams, Table, pack
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Ranker:
         log_probabilities: npt.ArrayLike,
         expected: Table,
     ) -> Floats:
-        """The features of all candidates of one image (m, FEATURES); `expected`: see model/expectation.py."""
+        """The features of all candidates of one image (m, FEATURES); `expected`: see model/captioner/expectation.py."""
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.float64)
         log_p = np.asarray(log_probabilities, dtype=np.float64)
         mean_log_p = log_p / (lengths + 1)

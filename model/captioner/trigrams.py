@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.scnlm import END, START
+from model.captioner.scnlm import END, START
 
 DISCOUNT = 0.75
 MAX_ORDER = 4

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from model.bundle import CalibrationConfig, CalibrationCurve, CompositionConfig
-from model.calibration import QueryKind, calibrate, find_curve, lowest_cosine, sentence_traits, sum_traits
-from model.composition import LearnedComposition, Term
+from model.compose.arithmetic import LearnedComposition, Term
+from model.compose.calibration import QueryKind, calibrate, find_curve, lowest_cosine, sentence_traits, sum_traits
 from model.space import JointSpace
 
 CURVE = CalibrationCurve(slope=10, intercept=-4, weights=(1.5,), usual=(0.4,))

@@ -6,8 +6,8 @@
 
 For each image: beam search with the structure left open, and with the structures of the training captions that are
 frequent and whose sentences lie near the image; all of it for all images in one batch. The pool is then ranked
-(model/ranking.py). Kiros, Salakhutdinov, Zemel (2014), section on generation, with the changes that docs/captions.md
-measures.
+(model/captioner/ranking.py). Kiros, Salakhutdinov, Zemel (2014), section on generation, with the changes that
+docs/captions.md measures.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from model.captioner.decoding import Candidate, Decoder, Slot
+from model.captioner.expectation import Expectation
+from model.captioner.grammar import Grammar
+from model.captioner.ranking import FEATURES, Ranker, weighted
+from model.captioner.scnlm import LanguageModel
+from model.captioner.structures import Structures
+from model.captioner.trigrams import from_arrays
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
-from model.decoding import Candidate, Decoder, Slot
 from model.errors import BundleError, CaptionerMissingError
-from model.expectation import Expectation
-from model.grammar import Grammar
-from model.ranking import FEATURES, Ranker, weighted
 from model.runtime.tensors import MappedTensors
-from model.scnlm import LanguageModel
 from model.space import JointSpace
-from model.structures import Structures
-from model.trigrams import from_arrays
 
 Vectors = npt.NDArray[np.float32]
 Strategy = Literal["beam", "sample"]

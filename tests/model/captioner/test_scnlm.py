@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.captioner.scnlm import END_TAG, NO_TAG, START, tag_windows
 from model.captioner_config import ScnlmConfig
 from model.runtime.torch_scnlm import StructureContentModel
-from model.scnlm import END_TAG, NO_TAG, START, tag_windows
 
 Context = Literal["lstm", "log-bilinear"]
 

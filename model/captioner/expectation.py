@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.trigrams import Table
+from model.captioner.trigrams import Table
 
 PREFIX = "expected."
 Floats = npt.NDArray[np.float32]

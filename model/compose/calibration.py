@@ -28,9 +28,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from model.attributes import is_attribute
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.composition import EPSILON, Composition, Term
+from model.compose.arithmetic import EPSILON, Composition, Term
+from model.compose.attributes import is_attribute
 from model.content_words import content_words
 
 Floats = npt.NDArray[np.float64]

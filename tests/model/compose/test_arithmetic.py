@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.bundle import CompositionConfig
-from model.composition import Composer, LearnedComposition, Term
-from model.datasets import CaptionDataset, CaptionedImage
+from model.compose.arithmetic import Composer, LearnedComposition, Term
+from model.data.datasets import CaptionDataset, CaptionedImage
 from model.errors import BundleError, DegenerateQueryError, NoKnownWordsError
 from model.space import JointSpace
 from model.training.fitting.composition import count_phrases

@@ -1,0 +1,1 @@
+"""Captioned image sets, read from disk."""
