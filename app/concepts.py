@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.cache import Vector
+from app.embedding.cache import Vector
 from model.space import JointSpace
 
 CONCEPTS = 8

@@ -15,11 +15,11 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
-from app import errors, logs
-from app.deps import documented_parameters, only_documented_parameters
-from app.health import Readiness
-from app.metrics import Metrics
-from app.middleware import (
+from app import logs
+from app.http import problem_responses
+from app.http.dependencies import documented_parameters, only_documented_parameters
+from app.http.metrics import Metrics
+from app.http.middleware import (
     REQUEST_ID_HEADER,
     ApiKey,
     BodyLimit,
@@ -29,14 +29,15 @@ from app.middleware import (
     SameSite,
     is_loopback,
 )
-from app.routes import about, captions, embeddings, image_captions, images, maps, search, sentences
-from app.schemas.about import ProblemDocument
+from app.http.readiness import Readiness
+from app.http.routes import about, captions, embeddings, image_captions, images, maps, search, sentences
+from app.http.schemas.about import ProblemDocument
 from app.service import Service
 from app.settings import Settings
 from app.version import version
 from app.web import install as install_pages
 from app.web.deletions import Deletions
-from app.web.held import HeldPictures
+from app.web.query_images import HeldPictures
 from app.web.sign_in import COOKIE, is_session
 
 SPARE_THREADS = 40
@@ -53,7 +54,7 @@ by opaque cursor. Unknown parameters and fields are errors.
 _PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
-        "content": {errors.MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
+        "content": {problem_responses.MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
     }
     for status, description in {
         "4XX": "The request cannot be fulfilled.",
@@ -105,7 +106,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.held_pictures = HeldPictures()
-    errors.install(app)
+    problem_responses.install(app)
     for module in (images, image_captions, sentences, search, maps, captions, embeddings, about):
         app.include_router(module.router)
     install_pages(app)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.concepts import name_concepts
+from app.embedding.pictures import load_picture
 from app.libraries import open_library
-from app.pictures import load_picture
 from app.service import library_space
 from app.settings import Settings
 from model.errors import TextError

@@ -7,14 +7,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from app.batching import Lane, Observer
-from app.captioning import CaptionKeeper
+from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing, load_captioner
 from app.concepts import name_concepts
-from app.embedder import Embedder
-from app.ingest import IncomingFile, Ingestion, IngestResult
+from app.embedding.batcher import Lane, Observer
+from app.embedding.embedder import Embedder
+from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.libraries import open_library
-from app.mapping import Map, draw_map
+from app.maps.projection import Map, draw_map
 from app.metadata import merge_patch
 from app.problems import Problem
 from app.results import (

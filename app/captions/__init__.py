@@ -1,1 +1,1 @@
-"""Captions: writing them."""
+"""Captions: writing them, now or in the background."""

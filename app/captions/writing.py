@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.cache import Vector
+from app.embedding.cache import Vector
 from app.problems import Problem
 from app.results import CaptionOptions
 from model.captioner.captioner import Caption, Captioner, Vectors

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.errors import FAILED, INTERRUPTED, describe, error_document
+from app.cli.failures import FAILED, INTERRUPTED, describe, error_document
 from app.cli.files import FileRejected, read_file
 from app.cli.folders import Folders, describe_skipped
 from app.cli.json_stream import JsonStream
@@ -28,7 +28,7 @@ from app.cli.progress import Reporter, progress
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.ingest import IncomingFile, IngestResult
+    from app.ingest.pipeline import IncomingFile, IngestResult
     from app.service import Service
 
 
@@ -129,7 +129,7 @@ class Addition:
         self._reporter.note(f"Left out {shown(folder)}: {reason}.")
 
     def _files(self) -> Iterator[IncomingFile]:
-        from app.ingest import IncomingFile
+        from app.ingest.pipeline import IncomingFile
 
         for path in self._folders:
             try:
@@ -146,10 +146,10 @@ class Addition:
             return
         self.counts[result.status] += 1
         if self._results is not None:
-            from app import convert
+            from app.http import responses
 
             self._results.add(
-                {"path": real_path(path), **convert.image_status(result).model_dump(mode="json")},
+                {"path": real_path(path), **responses.image_status(result).model_dump(mode="json")},
             )
 
     def _reject(self, path: Path, code: str, reason: str) -> None:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from app.cli import add, bench, caption, evaluate, info, map, reindex, remove, search, sentences, serve, train
-from app.cli.errors import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
+from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
 

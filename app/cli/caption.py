@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.errors import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
+from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
 from app.cli.files import FileRejected, read_file
 from app.cli.folders import Folders, describe_skipped
 from app.cli.json_stream import JsonStream
@@ -184,9 +184,9 @@ class _Run:
         if isinstance(outcome, Exception):
             self._reject(path, outcome, [])
             return
-        from app import convert
+        from app.http import responses
 
-        answers = [convert.caption(one) for one in outcome]
+        answers = [responses.caption(one) for one in outcome]
         if self._sidecar and answers:
             try:
                 self._write_sidecar(path, answers[0].text)
@@ -245,7 +245,7 @@ def _text_cell(text: str) -> str:
 def _generator(settings: Settings, options: CaptionOptions) -> Describer:
     """Describes by the bundle alone: no library is opened. CaptionerMissingError, StructureError, EmptyTextError."""
     from app.captions.writing import write_captions
-    from app.pictures import load_picture
+    from app.embedding.pictures import load_picture
     from model.captioner import Captioner
     from model.errors import ImageError
     from model.images import ImageLimits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.cli.errors import USAGE, CommandError
+from app.cli.failures import USAGE, CommandError
 from app.cli.options import JsonOption, read_settings
 from app.cli.output import print_json, print_rows, say
 from app.cli.progress import progress

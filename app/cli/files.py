@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from app.cli.errors import CommandError
+from app.cli.failures import CommandError
 
 
 class FileRejected(CommandError):  # noqa: N818  # it is the file that is rejected

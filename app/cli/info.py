@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.errors import FAILED, describe, error_document
+from app.cli.failures import FAILED, describe, error_document
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import print_json, printable, say, shown, size, write
 from app.cli.sessions import open_library

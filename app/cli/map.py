@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.errors import USAGE, CommandError
+from app.cli.failures import USAGE, CommandError
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import print_json, printable, say, shown, write
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.mapping import Map
+    from app.maps.projection import Map
     from app.service import Service
 
 
@@ -51,16 +51,16 @@ def draw(
     if drawn.unknown_words:
         say(f"Ignored, as the model does not know them: {printable(', '.join(drawn.unknown_words))}.")
     if json or output is None:
-        from app import convert
+        from app.http import responses
 
-        print_json(convert.map_answer(drawn).model_dump(mode="json"))
+        print_json(responses.map_answer(drawn).model_dump(mode="json"))
         return
     images = sum(point.kind == "image" for point in drawn.points)
     write(f"{shown(output)}: {images:,} of {drawn.total:,} images and {len(texts):,} words.\n")
 
 
 def _save(service: Service, drawn: Map, output: Path) -> None:
-    from app.drawing import paint
+    from app.maps.drawing import paint
     from index import ContentMissing, RecordNotFound
 
     def thumbnail(image_id: str) -> bytes | None:

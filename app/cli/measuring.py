@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.batching import batched
-from app.ingest import IncomingFile
+from app.embedding.batcher import batched
+from app.ingest.pipeline import IncomingFile
 from app.service import Service, library_space
 from index import (
     LibraryConfig,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.errors import USAGE, CommandError
+from app.cli.failures import USAGE, CommandError
 
 if TYPE_CHECKING:
     from app.settings import Settings

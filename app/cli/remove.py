@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.errors import FAILED
+from app.cli.failures import FAILED
 from app.cli.options import JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_json, printable, say, write
 from app.cli.sessions import open_library

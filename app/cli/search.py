@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from app.cli.errors import USAGE, CommandError
+from app.cli.failures import USAGE, CommandError
 from app.cli.files import read_file
 from app.cli.options import (
     BundleOption,
@@ -108,9 +108,9 @@ def search(
 
 def _document(service: Service, result: SearchResult) -> dict[str, Any]:
     """The answer of HTTP, and where the files of images are."""
-    from app import convert
+    from app.http import responses
 
-    document = convert.search_answer(result).model_dump(mode="json")
+    document = responses.search_answer(result).model_dump(mode="json")
     for found, hit in zip(document["hits"], result.hits, strict=True):
         if found["kind"] == "image":
             found["path"] = _path(service, hit)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.errors import FAILED, USAGE, CommandError
+from app.cli.failures import FAILED, USAGE, CommandError
 from app.cli.json_stream import JsonStream
 from app.cli.options import (
     BundleOption,
@@ -70,8 +70,8 @@ def add(
     counts: Counter[str] = Counter()
     settings = read_settings(library=library, bundle=bundle)
     with progress("Adding", "sentences") as reporter, open_service(settings, create=True) as service:
-        from app import convert
-        from app.batching import batched
+        from app.embedding.batcher import batched
+        from app.http import responses
         from app.results import SentenceResult
 
         results = JsonStream(ctx, "results") if json else None
@@ -91,7 +91,7 @@ def add(
                     if result.status == "rejected":
                         reporter.note(f"Rejected {where}{printable(result.text)}: {result.reason}")
                     if results is not None:
-                        status = convert.sentence_status(result).model_dump(mode="json")
+                        status = responses.sentence_status(result).model_dump(mode="json")
                         results.add(status if line is None else {"line": line, **status})
                 reporter.update(counts.total(), None)
         finally:
@@ -113,7 +113,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List sentences, newest first."""
-    from app.schemas.records import Sentence
+    from app.http.schemas.records import Sentence
 
     with open_library(read_settings(library=library)) as opened:
         page = opened.list_sentences(cursor, limit, read_filters(filters))
@@ -144,7 +144,7 @@ def _fault(text: str) -> str | None:
     """What is wrong with a sentence by the rule that HTTP has as well; None for nothing."""
     from pydantic import TypeAdapter, ValidationError
 
-    from app.schemas.base import PlainText
+    from app.http.schemas.base import PlainText
 
     try:
         TypeAdapter(PlainText).validate_python(text)

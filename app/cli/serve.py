@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.errors import CommandError
+from app.cli.failures import CommandError
 from app.cli.options import BundleOption, LibraryOption, read_settings
 from app.cli.output import say, shown
 from app.cli.sessions import open_service

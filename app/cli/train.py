@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.errors import USAGE, CommandError
 from app.cli.evaluate import DataOption
+from app.cli.failures import USAGE, CommandError
 from app.cli.options import JsonOption
 from app.cli.output import print_json, say, shown, write
 from app.cli.progress import progress

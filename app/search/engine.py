@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.batching import Place
-from app.cache import Vector
-from app.embedder import Embedder
+from app.embedding.batcher import Place
+from app.embedding.cache import Vector
+from app.embedding.embedder import Embedder
 from app.problems import Problem
 from app.search.confidence import Confidence
 from app.search.expression import Expression, parse

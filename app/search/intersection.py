@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cache import Vector
+from app.embedding.cache import Vector
 from app.search.confidence import Confidence
 from app.search.question import Question
 from app.search.results import Contribution, FoundHit, SearchOptions

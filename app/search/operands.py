@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.cache import Vector
+from app.embedding.cache import Vector
 from app.search.expression import Expression, Operand, Reference, Text
 from index import Library
 from model.compose.arithmetic import Kind

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.cache import Vector
+from app.embedding.cache import Vector
 from app.search.operands import ResolvedOperand
 from app.search.results import Contribution
 from model.compose.arithmetic import Term

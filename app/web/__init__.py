@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Depends, FastAPI
 
 from app.web import add, assets, map, model, photograph, search, sign_in, thumbnails
-from app.web.errors import install as install_errors
+from app.web.error_pages import install as install_errors
 from app.web.rendering import Renderer
 
 

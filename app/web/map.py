@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.deps import ServiceDep
+from app.http.dependencies import ServiceDep
 from app.web.rendering import render
 
 POINTS = 2_000

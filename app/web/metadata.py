@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.errors import invalid_field
+from app.http.problem_responses import invalid_field
 from app.metadata import make_patch, parse_metadata
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.deps import ServiceDep
+from app.http.dependencies import ServiceDep
 from app.version import version
 from app.web.rendering import render
 

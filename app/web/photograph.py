@@ -9,9 +9,9 @@ from fastapi import Form as Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.deps import ServiceDep
-from app.errors import as_problem
-from app.files import CACHE_CONTROL
+from app.http.content_response import CACHE_CONTROL
+from app.http.dependencies import ServiceDep
+from app.http.problem_responses import as_problem
 from app.problems import Problem
 from app.results import CaptionOptions, Captions
 from app.search.expression import Expression, Operand, QueryError, Reference, Text

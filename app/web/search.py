@@ -10,17 +10,17 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from app.deps import SEARCH, ServiceDep
-from app.errors import as_problem
+from app.http.dependencies import SEARCH, ServiceDep
+from app.http.problem_responses import as_problem
+from app.http.uploads import Form, only_file, read_form
 from app.problems import Problem
 from app.search.expression import Expression, QueryError, parse
 from app.search.results import SearchOptions, SearchResult
 from app.service import Service
-from app.uploads import Form, only_file, read_form
 from app.web import chips
 from app.web.chips import Chip
 from app.web.deletions import Deletions
-from app.web.held import SIDE, HeldPictures
+from app.web.query_images import SIDE, HeldPictures
 from app.web.rendering import render
 from app.web.tiles import Line, Tile, photograph_tiles, sentence_lines
 from app.web.view import View

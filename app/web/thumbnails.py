@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.deps import ServiceDep
-from app.files import immutable_bytes
+from app.http.content_response import immutable_bytes
+from app.http.dependencies import ServiceDep
 from app.problems import Problem
 
 router = APIRouter()

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from starlette.requests import Request
 
-from app.deps import FILTER_PREFIX, read_filters
+from app.http.dependencies import FILTER_PREFIX, read_filters
 from app.web.rendering import address
 from index import Target
 

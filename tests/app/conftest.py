@@ -43,7 +43,7 @@ class _SharedDecoders(Decoders):
 def _shared_decoders() -> Iterator[None]:
     shared = _SharedDecoders()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.embedder.Decoders", lambda: shared)
+        patch.setattr("app.embedding.embedder.Decoders", lambda: shared)
         yield
     Decoders.close(shared)
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from PIL import Image
 
-from app.ingest import IncomingFile
+from app.ingest.pipeline import IncomingFile
 from app.service import Service
 from model.bundle import CalibrationConfig, CalibrationCurve
 from model.compose.calibration import QueryKind

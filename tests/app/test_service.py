@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.batching import BatcherClosed
 from app.concepts import CONCEPTS
+from app.embedding.batcher import BatcherClosed
 from app.problems import Problem
 from app.results import CaptionOptions
 from app.search.results import SearchOptions

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.ingest import IncomingFile
+from app.ingest.pipeline import IncomingFile
 from app.service import Service
 from index import NewCaption, RecordNotFound
 from model.space import JointSpace

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.errors import CommandError, describe
+from app.cli.failures import CommandError, describe
 from app.version import version
 from tests.app.cli.conftest import Run, finish, start
 

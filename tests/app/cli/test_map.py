@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.drawing import SIZE
+from app.maps.drawing import SIZE
 from tests.app.cli.conftest import Run, write_pictures
 
 

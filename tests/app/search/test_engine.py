@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.embedder import Embedder
+from app.embedding.embedder import Embedder
 from app.problems import Problem
 from app.search.engine import SearchEngine
 from app.search.expression import QueryError, parse

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.ingest import IncomingFile
+from app.ingest.pipeline import IncomingFile
 from app.main import create_app
 from app.service import Service
 from model.images import DecodedImage, decode_image
@@ -89,7 +89,7 @@ def test_pages_decode_on_the_pool_that_bounds_the_memory(client: TestClient, mon
         return decode_image(*arguments, **options)
 
     image_id = store(client, "scan.tif", encode(Image.new("RGB", (80, 40), "teal"), "TIFF"))
-    monkeypatch.setattr("app.pictures.decode_image", watched)
+    monkeypatch.setattr("app.embedding.pictures.decode_image", watched)
     assert client.get(f"/photos/{image_id}/view").status_code == 200
     assert client.post("/pictures", files={"image": ("x.jpg", picture(1))}).status_code == 201
     assert [name.rpartition("_")[0] for name in threads] == ["visem-decode"] * 2

@@ -1,0 +1,1 @@
+"""Vectors of images and texts: batches, bounded queues, and what is remembered."""

@@ -1,0 +1,162 @@
+"""Bytes and sentences of callers to vectors: decoding, batching and remembering in one place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from app.captions.writing import caption_each
+from app.concepts import name_concepts
+from app.embedding.batcher import Batcher, BatchFunction, Lane, Place, batched
+from app.embedding.cache import Vector, VectorCache
+from app.embedding.pictures import load_jpeg, load_picture
+from app.results import CaptionOptions, Embedding
+from app.settings import Settings
+from model.captioner import Caption, Captioner
+from model.errors import ImageError, TextError
+from model.images import DecodedImage, ImageLimits
+from model.images.processes import Decoders
+from model.space import JointSpace
+
+CHECK_TIMEOUT = 10.0
+"""Seconds after which an embedding that does not come counts as a failure of a check."""
+
+
+class Embedder:
+    """Embeds and captions for many threads at once. Owns a pool that decodes images and the batcher, until `close`.
+
+    The pool bounds how many images are decoded at a time, and so the memory which hostile ones can take. Whoever wants
+    something takes a place first (`admit`), and keeps it until it has everything.
+    """
+
+    def __init__(self, space: JointSpace, settings: Settings, captioner: Captioner | None = None) -> None:
+        """Without a `captioner` nobody may ask for captions."""
+        self._space = space
+        self._captioner = captioner
+        self._batch_size = settings.batch_size
+        self._recent = VectorCache()
+        self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+        self._processes = Decoders()
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode")
+        functions: dict[str, BatchFunction] = {
+            "images": lambda images: list(space.embed_images(images)),
+            "texts": lambda texts: list(space.embed_texts(texts)),
+        }
+        if captioner is not None:
+            functions["captions"] = partial(caption_each, captioner)
+        self.batcher = Batcher(
+            functions,
+            places={"search": settings.max_searches, "bulk": settings.max_jobs},
+            max_batch=settings.batch_size,
+            max_wait=settings.batch_wait_ms / 1000,
+            name="visem-embed",
+        )
+
+    @property
+    def decoders(self) -> Executor:
+        """The pool on which images are decoded."""
+        return self._decoders
+
+    @property
+    def can_caption(self) -> bool:
+        """Whether there is a captioner."""
+        return self._captioner is not None
+
+    def admit(self, lane: Lane) -> AbstractContextManager[Place]:
+        """A place to work from; Overloaded when there are too many already."""
+        return self.batcher.admit(lane)
+
+    def close(self) -> None:
+        """Stop the threads; what still waits fails with BatcherClosed. Idempotent."""
+        self.batcher.close()
+        self._processes.close()  # first, so that nobody waits for a picture that takes long
+        self._decoders.shutdown(cancel_futures=True)
+
+    def load(self, data: bytes) -> DecodedImage:
+        """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
+        return load_picture(data, self.limits, self._processes.decode)
+
+    def image(self, data: bytes, place: Place) -> Vector:
+        """The vector (D,) of an image file that asks for something; ImageError."""
+
+        def compute() -> Vector:
+            decoded = self._decoders.submit(self.load, data).result()
+            (future,) = place.submit("images", [decoded.image])
+            vector: Vector = future.result()
+            return vector
+
+        return self._recent.get(f"image {hashlib.sha256(data).hexdigest()}", compute)
+
+    def jpeg(self, data: bytes, side: int) -> bytes:
+        """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
+        return self._decoders.submit(load_jpeg, data, self.limits, side, self._processes.decode).result()
+
+    def sentence(self, text: str, place: Place) -> Vector:
+        """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""
+
+        def compute() -> Vector:
+            (future,) = place.submit("texts", [text])
+            vector: Vector = future.result()
+            return vector
+
+        return self._recent.get(f"text {text}", compute)
+
+    def captions(self, vector: Vector, options: CaptionOptions, place: Place) -> list[Caption]:
+        """Captions of an image by its vector (D,), best first; StructureError, EmptyTextError."""
+        (future,) = place.submit("captions", [(vector, options)])
+        captions: list[Caption] = future.result()
+        return captions
+
+    def in_background(self, kind: Literal["texts", "captions"], items: Sequence[Any]) -> list[Any]:
+        """What the batcher makes of some items, in order, for the one thread of the service that nobody waits for."""
+        return [future.result() for future in self.batcher.submit("bulk", kind, items)]
+
+    def texts(self, texts: Sequence[str], place: Place) -> list[Embedding]:
+        """Vectors of sentences, in order; an item without one has the code and reason instead."""
+        embeddings: list[Embedding] = []
+        for text, future in zip(texts, place.submit("texts", texts), strict=True):
+            unknown = tuple(self._space.unknown_words(text))
+            try:
+                embeddings.append(Embedding(future.result(), unknown))
+            except TextError as error:
+                embeddings.append(Embedding(None, unknown, error.code, str(error)))
+        return embeddings
+
+    def images(self, images: Iterable[bytes | ImageError], place: Place) -> Iterator[Embedding]:
+        """Vectors of image files, in order; an item without one has the code and reason instead."""
+        for chunk in batched(images, self._batch_size):
+            decoding = [
+                data if isinstance(data, ImageError) else self._decoders.submit(self.load, data) for data in chunk
+            ]
+            embedding: list[Future[Vector] | ImageError] = []
+            for one in decoding:
+                try:
+                    if isinstance(one, ImageError):
+                        raise one
+                    embedding += place.submit("images", [one.result().image])
+                except ImageError as error:
+                    embedding.append(error)
+            for outcome in embedding:
+                if isinstance(outcome, ImageError):
+                    yield Embedding(None, code=outcome.code, reason=str(outcome))
+                else:
+                    yield Embedding(outcome.result())
+
+    def concepts(self, vectors: Sequence[Vector]) -> list[list[tuple[str, float]]]:
+        """The words nearest to each of the vectors (D,), best first, with their cosines."""
+        return name_concepts(self._space, np.stack(vectors)) if vectors else []
+
+    def check(self) -> Vector:
+        """Embed a word for real, not from memory; TimeoutError when it takes too long."""
+        anywhere = np.eye(1, self._space.dimension, dtype=np.float32)
+        (nearest,) = self._space.nearest_words(anywhere, 1)
+        word = nearest[0][0] if nearest else "photograph"  # a text tower without words of its own knows every one
+        (future,) = self.batcher.submit("search", "texts", [word])
+        vector: Vector = future.result(timeout=CHECK_TIMEOUT)
+        return vector

@@ -1,0 +1,1 @@
+"""The HTTP API: routes and schemas, and what only HTTP needs."""

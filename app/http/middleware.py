@@ -1,0 +1,371 @@
+"""What surrounds every request, as plain ASGI: identity, log, metrics, headers, key, size. Outermost first.
+
+RequestContext     request id, access log, metrics, security headers, the last resort for exceptions
+HeadRequests       HEAD is GET without the body
+LocalHosts         421 for a service of this machine that is asked for under another machine's name
+SameSite           403 for changes that a page of another site asks a browser for
+ApiKey             401 without the key or a session, before anything of the body is read
+BodyLimit          413 for a body that is too large, announced or not, while it streams in
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.http.metrics import Metrics
+from app.http.problem_responses import MEDIA_TYPE, ProblemResponse, as_problem, from_status
+from app.logs import ACCESS_LOGGER
+from app.problems import Problem
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger(ACCESS_LOGGER)
+
+REQUEST_ID_HEADER = "X-Request-ID"
+
+CLIENT_CLOSED_REQUEST = 499
+"""What logs and metrics say of a client that hung up before its request was complete; nobody else sees it."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(?P<name>[^:/@\[\]]+|\[[^/@\[\]]+\])(:[0-9]*)?")
+_ERROR_TYPES = (MEDIA_TYPE, "text/html; charset=utf-8")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class RequestContext:
+    """Gives a request its id, and sees to it that every answer is logged, counted and has the usual headers.
+
+    An answer of 400 or more which is neither a problem document nor a page becomes one: frameworks answer some
+    errors themselves.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, cross_origin: bool = False) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._headers = dict(_SECURITY_HEADERS)
+        if cross_origin:  # pages of the allowed origins may show our images, not only fetch them
+            self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+        replaced = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, replaced
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(raw=list(message["headers"]))
+                if status >= 400 and headers.get("content-type") not in _ERROR_TYPES:
+                    replaced = True
+                    await _send_problem(scope, receive, send_finished, _replacement(status, headers))
+                    return
+                self._add_headers(headers, request_id)
+                message = {**message, "headers": headers.raw}
+            if not replaced:
+                await send(message)
+
+        async def send_finished(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                self._add_headers(headers, request_id)
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = status or CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            logger.exception("request %s failed", request_id)
+            if status:  # too late for another answer: the server closes the connection
+                raise
+            problem = as_problem(error)
+            status = problem.status
+            await _send_problem(scope, receive, send_finished, problem)
+        finally:
+            self._report(scope, request_id, status, time.perf_counter() - started)
+
+    def _add_headers(self, headers: MutableHeaders, request_id: str) -> None:
+        headers[REQUEST_ID_HEADER] = request_id
+        for name, value in self._headers.items():
+            headers.setdefault(name, value)
+        headers.setdefault("Cache-Control", "no-store")
+
+    def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path_format", None)
+        method = scope["method"]
+        self._metrics.observe_request(method, route, status, seconds)
+        client = scope.get("client")
+        access_logger.info(
+            "request",
+            extra={
+                "fields": {
+                    "request_id": request_id,
+                    "method": method,
+                    "path": scope["path"],  # without the query, which may be private
+                    "route": route,
+                    "status": status,
+                    "milliseconds": round(seconds * 1000, 1),
+                    "client": client[0] if client else None,
+                }
+            },
+        )
+
+
+class HeadRequests:
+    """Answers HEAD as GET, without the body: RFC 9110 demands it of every resource that has GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, send_without_body)
+        finally:
+            scope["route"] = inner.get("route")  # for the log and the metrics
+
+
+class LocalHosts:
+    """Refuses requests for hosts that are neither this machine nor those of allowed origins.
+
+    For a service that only this machine reaches, and that has no key: a web page whose own host name is made to
+    resolve to 127.0.0.1 ("DNS rebinding") is of the same site as the service to a browser, and could read all of
+    it. The Host header gives it away. What did not come in at an address of this machine is only looked at where
+    something else publishes the service (`published`): a program that runs the application without a socket has no
+    such pages. Starlette's TrustedHostMiddleware knows no range of addresses, and cannot say what to do.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = (), published: bool = False) -> None:
+        self._app = app
+        self._published = published
+        self._any = "*" in allowed_origins
+        self._allowed = frozenset(_host_name(origin.partition("://")[2]) for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        looked_at = scope["type"] == "http" and (self._published or _came_in_locally(scope))
+        if looked_at and not self._admits(Headers(scope=scope)):
+            problem = Problem(
+                "misdirected_request",
+                "This service has no API key, so it answers on this machine only: call it localhost or 127.0.0.1. "
+                "To reach it under another name, such as that of a proxy, set VISEM_API_KEY, or add the origin "
+                '(["https://NAME"]) to VISEM_ALLOWED_ORIGINS.',
+            )
+            await _send_problem(scope, receive, send, problem)
+            return
+        await self._app(scope, receive, send)
+
+    def _admits(self, headers: Headers) -> bool:
+        name = _host_name(headers.get("host", ""))
+        return self._any or (bool(name) and (is_loopback(name) or name in self._allowed))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with brackets or without."""
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
+        return False
+
+
+def _came_in_locally(scope: Scope) -> bool:
+    address, _ = scope.get("server") or ("", None)
+    return is_loopback(address)
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a Host header, in lower case and without port and brackets; empty for nonsense."""
+    found = _HOST.fullmatch(host)
+    return found["name"].strip("[]").lower() if found else ""
+
+
+class SameSite:
+    """Refuses changes which a page of another site asks a browser for; programs send no such headers.
+
+    Without it any web page could write to a service on the reader's own machine, which has no key.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
+        self._app = app
+        self._allowed = frozenset(allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS and not self._admits(Headers(scope=scope)):
+            problem = Problem(
+                "cross_site_request",
+                "A page of another site asked for this change. If it may, add its origin to VISEM_ALLOWED_ORIGINS.",
+            )
+            await _send_problem(scope, receive, send, problem)
+            return
+        await self._app(scope, receive, send)
+
+    def _admits(self, headers: Headers) -> bool:
+        origin = headers.get("origin", "")
+        if "*" in self._allowed or origin in self._allowed:
+            return True
+        site = headers.get("sec-fetch-site")
+        if site is not None:  # only for trustworthy addresses: https, and this machine
+            return site in ("same-origin", "none")
+        try:
+            return not origin or urlsplit(origin).netloc == headers.get("host", "")
+        except ValueError:  # no address at all
+            return False
+
+
+class ApiKey:
+    """Demands the key of everything under a prefix: as a bearer token, as X-API-Key, or as a session's cookie."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        key: str,
+        prefix: str = "/v1",
+        *,
+        cookie: str | None = None,
+        is_session: Callable[[str], bool] = lambda value: False,
+    ) -> None:
+        self._app = app
+        self._digest = _digest(key.encode())
+        self._prefix = prefix
+        self._cookie = cookie
+        self._is_session = is_session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http" and self._guards(scope["path"]) and not self._admits(Headers(scope=scope)):
+            problem = Problem(
+                "unauthorized",
+                "The API key is missing or wrong. Send it as Authorization: Bearer KEY or X-API-Key: KEY.",
+                headers={"WWW-Authenticate": 'Bearer realm="visem"'},
+            )
+            await _send_problem(scope, receive, send, problem)
+            return
+        await self._app(scope, receive, send)
+
+    def _guards(self, path: str) -> bool:
+        return path == self._prefix or path.startswith(f"{self._prefix}/")
+
+    def _admits(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        offered = [headers.get("x-api-key", "")]
+        if scheme.lower() == "bearer":
+            offered.append(token.strip())
+        # Digests have one length, and all of them are compared: the time tells nothing about the key.
+        matches = [hmac.compare_digest(_digest(one.encode("latin-1")), self._digest) for one in offered]
+        if self._cookie is not None:
+            matches.append(self._is_session(cookie_parser(headers.get("cookie", "")).get(self._cookie, "")))
+        return any(matches)
+
+
+class BodyLimit:
+    """Refuses bodies beyond a limit, which depends on the content type, before or while they are received."""
+
+    def __init__(self, app: ASGIApp, limit: Callable[[str], int]) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        limit = self._limit(headers.get("content-type", ""))
+        announced = headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+            await _send_problem(scope, receive, send, _too_large(limit))
+            return
+        received = 0
+        exceeded = False
+        answered = False
+
+        async def receive_within_limit() -> Message:
+            nonlocal received, exceeded
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > limit:
+                    exceeded = True
+                    raise _too_large(limit)
+            return message
+
+        async def send_unless_exceeded(message: Message) -> None:
+            nonlocal answered
+            if exceeded and not answered:
+                return  # whatever the application makes of the failed read: our own answer follows
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_within_limit, send_unless_exceeded)
+        except Exception:
+            if not exceeded or answered:
+                raise
+        if exceeded and not answered:
+            await _send_problem(scope, receive, send, _too_large(limit))
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        "request_too_large",
+        f"The body is larger than {limit:,} bytes. Send less at once, or raise the limit in the settings.",
+        headers={"Connection": "close"},
+        limit=limit,
+    )
+
+
+def _replacement(status: int, headers: MutableHeaders) -> Problem:
+    kept = {name: headers[name] for name in ("content-range", "allow", "vary") if name in headers}
+    return from_status(status, kept)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's id if harmless, so that a request can be followed across services; else a new one."""
+    offered = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+    return offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+
+
+async def _send_problem(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
+    await ProblemResponse(problem, scope["state"]["request_id"])(scope, receive, send)
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()

@@ -1,0 +1,143 @@
+"""Results of the service to what goes over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app import results
+from app.embedding.cache import Vector
+from app.http.schemas import about, captions, changes, embeddings, maps, records, search
+from app.ingest.pipeline import IngestResult
+from app.maps.projection import Map
+from app.search.results import FoundHit, SearchResult
+from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord
+from model.captioner import Caption
+
+_DECIMALS = 8
+"""Of vector components: what single precision can tell apart in a unit vector."""
+
+
+def image(record: ImageRecord) -> records.Image:
+    """A stored image."""
+    return records.Image.model_validate(_with_links(record))
+
+
+def sentence(record: SentenceRecord) -> records.Sentence:
+    """A stored sentence."""
+    return records.Sentence.model_validate(record)
+
+
+def image_status(result: IngestResult) -> changes.ImageStatus:
+    """What became of one file."""
+    stored = None if result.record is None else image(result.record)
+    return changes.ImageStatus.model_validate({**vars(result), "image": stored})
+
+
+def sentence_status(result: results.SentenceResult) -> changes.SentenceStatus:
+    """What became of one sentence."""
+    return changes.SentenceStatus.model_validate({**vars(result), "sentence": result.record})
+
+
+def hit(found: FoundHit) -> search.ImageHit | search.SentenceHit:
+    """One hit of a search."""
+    if isinstance(found.record, ImageRecord):
+        return search.ImageHit.model_validate({**_with_links(found.record), **vars(found)})
+    return search.SentenceHit.model_validate({**vars(found.record), **vars(found)})
+
+
+def search_answer(result: SearchResult) -> search.SearchAnswer:
+    """A page of hits."""
+    hits = [hit(found) for found in result.hits]
+    return search.SearchAnswer.model_validate({**vars(result), "query": result.expression, "hits": hits})
+
+
+def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
+    """Captions of an image."""
+    return captions.CaptionAnswer(mode=result.mode, captions=[caption(one) for one in result.captions])
+
+
+def caption(one: Caption | Hit) -> captions.Caption:
+    """A caption that was written, or a sentence that was found: these are ranked by similarity alone."""
+    if isinstance(one, Caption):
+        return captions.Caption.model_validate({**vars(one), "sentence_id": None})
+    if not isinstance(one.record, SentenceRecord):
+        raise TypeError("Only sentences are captions.")
+    return captions.Caption(
+        text=one.record.text,
+        score=one.score,
+        similarity=one.score,
+        fluency=None,
+        structure=None,
+        confidence=None,
+        sentence_id=one.record.id,
+    )
+
+
+def image_captions(stored: Sequence[CaptionRecord]) -> captions.ImageCaptions:
+    """The stored captions of an image."""
+    return captions.ImageCaptions(
+        captions=[
+            captions.StoredCaption(
+                text=one.sentence.text, sentence_id=one.sentence.id, origin=one.origin, score=one.score
+            )
+            for one in stored
+        ]
+    )
+
+
+def embedding_item(
+    embedding: results.Embedding, *, text: str | None = None, filename: str | None = None
+) -> embeddings.EmbeddingItem:
+    """The vector of one text or file."""
+    return embeddings.EmbeddingItem(
+        text=text,
+        filename=filename,
+        vector=None if embedding.vector is None else floats(embedding.vector),
+        unknown_words=list(embedding.unknown_words),
+        code=embedding.code,
+        reason=embedding.reason,
+    )
+
+
+def library_info(stats: LibraryStats) -> about.LibraryInfo:
+    """What the library holds; without where it lies."""
+    return about.LibraryInfo.model_validate(stats)
+
+
+def floats(vector: Vector) -> list[float]:
+    """A vector as numbers for JSON, without digits beyond its precision."""
+    values: list[float] = np.round(vector.astype(np.float64), _DECIMALS).tolist()
+    return values
+
+
+def map_answer(drawn: Map) -> maps.MapAnswer:
+    """A map."""
+    points = []
+    for point in drawn.points:
+        record = point.record
+        points.append(
+            maps.MapPoint(
+                kind=point.kind,
+                x=round(point.x, _DECIMALS),
+                y=round(point.y, _DECIMALS),
+                word=point.word,
+                image_id=None if record is None else record.id,
+                filename=None if record is None else record.filename,
+                thumbnail_url=None if record is None else f"/v1/images/{record.id}/thumbnail",
+            )
+        )
+    return maps.MapAnswer(
+        points=points,
+        explained_variance=drawn.explained,
+        total_images=drawn.total,
+        unknown_words=list(drawn.unknown_words),
+    )
+
+
+def _with_links(record: ImageRecord) -> dict[str, Any]:
+    """The fields of an image, and where HTTP has its files."""
+    path = f"/v1/images/{record.id}"
+    return {**vars(record), "content_url": f"{path}/content", "thumbnail_url": f"{path}/thumbnail"}

@@ -1,0 +1,175 @@
+"""Storing, listing, changing and serving images."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import PurePath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.concepts import split_concepts
+from app.http import responses
+from app.http.content_response import immutable_file
+from app.http.dependencies import BULK, FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
+from app.http.problem_responses import invalid_field
+from app.http.schemas.base import EXAMPLE_ID, MAX_TEXT_LENGTH, Input
+from app.http.schemas.changes import ImagePatch, ImagesAdded
+from app.http.schemas.records import Image, ImagePage
+from app.http.uploads import Form, files_schema, form_body, read_form, validate
+from app.ingest.pipeline import IncomingFile
+from app.metadata import parse_metadata
+from app.problems import Problem
+
+router = APIRouter(prefix="/v1/images", tags=["images"])
+
+ImageId = Annotated[str, Path(description="Id of the image.", examples=[EXAMPLE_ID])]
+
+ConceptQuery = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_TEXT_LENGTH,
+        description="Only images with this word among their concepts; several, with commas between, for all of them.",
+        examples=["dog"],
+    ),
+]
+
+_FILE_RESPONSES: dict[int | str, dict[str, object]] = {
+    200: {
+        "description": "The file. Its bytes never change; ETag and ranges are supported.",
+        "content": {"image/*": {}},
+    },
+    206: {"description": "The requested range of the file."},
+    304: {"description": "The client has the file already."},
+}
+
+
+class ImagesForm(Input):
+    """The fields of an upload beside the files."""
+
+    metadata: str = Field(
+        "{}",
+        description="A JSON object, stored with every new image.",
+        examples=['{"album": "holiday", "year": 2024}'],
+    )
+    captions: int | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="How many captions each new image gets in the background, stored as sentences with the metadata "
+        "`origin: captioner`. Without it: as VISEM_CAPTION_IMAGES says.",
+        examples=[1],
+    )
+
+
+async def _upload(request: Request) -> AsyncIterator[Form]:
+    async with read_form(request, "files", request.app.state.settings.max_files) as form:
+        yield form
+
+
+@router.post(
+    "",
+    summary="Store images",
+    dependencies=[BULK],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": form_body(
+                ImagesForm,
+                {"files": files_schema()},
+            ),
+        }
+    },
+)
+def add_images(form: Annotated[Form, Depends(_upload)], service: ServiceDep) -> ImagesAdded:
+    """Store one or many images. The answer is 200 with a status for each file, in order.
+
+    `created` is stored and searchable, `duplicate` had been stored before (the record is that of the first
+    time, its metadata stay), `rejected` is not stored, and `code` and `reason` say why. When every file is
+    rejected nothing is stored and the answer is the problem `images_rejected` (422) with the same list as
+    `errors`.
+    """
+    if not form.files:
+        raise invalid_field("files", "is required: send at least one file")
+    try:
+        fields = validate(ImagesForm, form.fields)
+        metadata = parse_metadata(fields.metadata)
+    except ValueError as error:
+        raise invalid_field("metadata", str(error)) from None
+    incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in form.files)
+    results = [
+        responses.image_status(result) for result in service.ingest(incoming, metadata, captions=fields.captions)
+    ]
+    rejected = [result for result in results if result.status == "rejected"]
+    if len(rejected) == len(results):
+        first = rejected[0]
+        detail = f"{first.filename or 'unnamed file'}: {first.reason}"
+        if len(rejected) > 1:
+            detail = f"All {len(rejected)} files were rejected; the first: {detail}"
+        errors = [{"filename": one.filename, "code": one.code, "reason": one.reason} for one in rejected]
+        raise Problem("images_rejected", detail, errors=errors)
+    statuses = [result.status for result in results]
+    return ImagesAdded(
+        results=results,
+        created=statuses.count("created"),
+        duplicates=statuses.count("duplicate"),
+        rejected=len(rejected),
+    )
+
+
+@router.get("", summary="List images", openapi_extra={"parameters": [FILTER_PARAMETER]})
+def list_images(
+    service: ServiceDep,
+    filters: FiltersDep,
+    cursor: CursorQuery = None,
+    limit: LimitQuery = 50,
+    concept: ConceptQuery = None,
+) -> ImagePage:
+    """A page of images with their concepts, newest first, filtered by metadata and by concepts."""
+    page = service.list_images(cursor, limit, filters, split_concepts(concept))
+    items = [responses.image(record) for record in page.items]
+    return ImagePage(items=items, next_cursor=page.next_cursor, total=page.total)
+
+
+@router.get("/{image_id}", summary="An image")
+def get_image(image_id: ImageId, service: ServiceDep) -> Image:
+    """The record of an image with its concepts: the words nearest to it in the joint space."""
+    return responses.image(service.get_image(image_id))
+
+
+@router.patch("/{image_id}", summary="Change the metadata of an image")
+def patch_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> Image:
+    """Apply a JSON merge patch (RFC 7396) to the metadata: keys are set, null removes one, the rest stays."""
+    return responses.image(service.patch_image(image_id, patch.metadata))
+
+
+@router.delete("/{image_id}", status_code=204, response_class=Response, summary="Delete an image")
+def delete_image(image_id: ImageId, service: ServiceDep) -> None:
+    """Delete an image with its file. It is gone from the next search."""
+    service.delete_image(image_id)
+
+
+@router.get("/{image_id}/content", summary="The file of an image", response_class=Response, responses=_FILE_RESPONSES)
+def get_content(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
+    """The file as it was uploaded, byte for byte, with the media type which its content has."""
+    file = service.image_content(image_id)
+    record = file.record
+    name = record.filename or f"{record.id}.{record.media_type.partition('/')[2]}"
+    return immutable_file(request, file, etag=record.sha256, filename=name)
+
+
+@router.get(
+    "/{image_id}/thumbnail",
+    summary="A thumbnail of an image",
+    response_class=Response,
+    responses=_FILE_RESPONSES,
+)
+def get_thumbnail(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
+    """A small upright JPEG version of the image, without its metadata."""
+    file = service.image_thumbnail(image_id)
+    record = file.record
+    name = f"{PurePath(record.filename or record.id).stem}.jpg"
+    return immutable_file(request, file, etag=f"{record.sha256}-thumbnail", filename=name)

@@ -1,0 +1,67 @@
+"""Searching with sentences, expressions and images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+
+from app.http import responses
+from app.http.dependencies import FILTER_PARAMETER, FILTER_PREFIX, SEARCH, FiltersDep, ServiceDep, read_filters
+from app.http.schemas.search import ImageSearchForm, SearchAnswer, SearchBody, SearchQuery
+from app.http.uploads import Form, file_schema, form_body, only_file, read_form, validate
+from app.search.expression import parse
+
+router = APIRouter(prefix="/v1/search", tags=["search"])
+
+
+async def _image_form(request: Request) -> AsyncIterator[Form]:
+    async with read_form(request, "image", max_files=1) as form:
+        yield form
+
+
+@router.get("", summary="Search by an expression", openapi_extra={"parameters": [FILTER_PARAMETER]})
+def search(parameters: Annotated[SearchQuery, Query()], service: ServiceDep, filters: FiltersDep) -> SearchAnswer:
+    """Find images (or sentences) by a sentence, or by arithmetic such as `image:ID - blue + red`.
+
+    A sentence without operators is embedded as a whole, and word order counts. Operands of arithmetic are
+    embedded one by one, weighted and summed. Images and sentences which the query names are left out of the
+    hits unless `include_query_items=true`. A page goes on where the cursor says.
+    """
+    result = service.search(parse(parameters.q), parameters.options(filters))
+    return responses.search_answer(result)
+
+
+@router.post("", summary="Search by a weighted sum")
+def search_terms(body: SearchBody, service: ServiceDep) -> SearchAnswer:
+    """Find images (or sentences) by terms: the same as an expression, without its syntax."""
+    filters = {key: value if isinstance(value, str) else json.dumps(value) for key, value in body.filters.items()}
+    return responses.search_answer(service.search(body.expression(), body.options(filters)))
+
+
+@router.post(
+    "/image",
+    summary="Search by an uploaded image",
+    dependencies=[SEARCH],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": form_body(ImageSearchForm, {"image": file_schema("The image. It is not stored.")}),
+        }
+    },
+)
+def search_image(form: Annotated[Form, Depends(_image_form)], service: ServiceDep) -> SearchAnswer:
+    """Find what is near to an uploaded image, alone or changed by an expression such as `- blue + red`.
+
+    Filters are fields `metadata.KEY`. If the library has the same image, it is found as well.
+    """
+    upload = only_file(form, "image")
+    filters = read_filters(form.fields)
+    fields = {name: value for name, value in form.fields.items() if not name.startswith(FILTER_PREFIX)}
+    parameters = validate(ImageSearchForm, fields)
+    expression = None if parameters.q is None else parse(parameters.q)
+    result = service.search(expression, parameters.options(filters), image=upload.read(service.limits))
+    return responses.search_answer(result)

@@ -1,0 +1,1 @@
+"""From files of clients and folders to stored images."""

@@ -1,0 +1,211 @@
+"""Taking photographs in: a pipeline from bytes to records which keeps both cores busy.
+
+Chunks of files pass three stages. While the newest chunk is decoded (a small thread pool), the one before it
+is embedded (the batcher's thread), and the oldest is written to the library (the caller's thread). Results
+come out in the order of the files, each as soon as it is durable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.embedding.batcher import Place
+from app.embedding.embedder import Embedder
+from app.ingest.names import display_name
+from index import ImageRecord, Library, NewImage, render_thumbnail
+from model.errors import ImageError
+from model.images import DecodedImage
+
+logger = logging.getLogger(__name__)
+
+MAX_CHUNK_BYTES = 32 * 1024 * 1024
+"""A chunk ends when its files together are larger, so that big photographs do not fill the memory."""
+
+IngestStatus = Literal["created", "duplicate", "rejected"]
+
+
+@dataclass(frozen=True)
+class IncomingFile:
+    """A file that someone wants stored: the name is for display only, the bytes decide everything.
+
+    Instead of bytes there may be the reason why they were not even read.
+    """
+
+    name: str | None
+    data: bytes | ImageError = field(repr=False)
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What became of one file. `record` unless rejected; `code` and `reason` when rejected."""
+
+    status: IngestStatus
+    filename: str | None
+    record: ImageRecord | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+class _Prepared(NamedTuple):
+    decoded: DecodedImage
+    thumbnail: bytes
+
+
+@dataclass
+class _Item:
+    data: bytes
+    filename: str | None
+    sha256: str
+    known: ImageRecord | None = None
+    preparing: Future[_Prepared] | None = None
+    prepared: _Prepared | None = None
+    embedding: Future[NDArray[np.float32]] | None = None
+    error: ImageError | None = None
+
+
+class Ingestion:
+    """One run of the pipeline. Iterate over `run`; abandoning it cancels what is not stored yet."""
+
+    def __init__(
+        self,
+        library: Library,
+        embedder: Embedder,
+        chunk_size: int,
+        metadata: Mapping[str, Any],
+        captions: int,
+    ) -> None:
+        """`captions`: how many each new image is owed."""
+        self._library = library
+        self._embedder = embedder
+        self._chunk_size = chunk_size
+        self._metadata = dict(metadata)
+        self._captions = captions
+
+    def run(self, files: Iterable[IncomingFile]) -> Iterator[IngestResult]:
+        """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results.
+
+        Overloaded before the first file is read.
+        """
+        stages: deque[list[_Item]] = deque()
+        with self._embedder.admit("bulk") as place:
+            try:
+                for chunk in self._chunks(files):
+                    self._decode(chunk)
+                    stages.append(chunk)
+                    if len(stages) >= 2:
+                        self._embed(stages[-2], place)
+                    if len(stages) >= 3:
+                        yield from self._store(stages.popleft())
+                if stages:
+                    self._embed(stages[-1], place)
+                while stages:
+                    yield from self._store(stages.popleft())
+            finally:
+                for chunk in stages:
+                    for item in chunk:
+                        for future in (item.preparing, item.embedding):
+                            if future is not None:
+                                future.cancel()
+
+    def _chunks(self, files: Iterable[IncomingFile]) -> Iterator[list[_Item]]:
+        chunk: list[_Item] = []
+        size = 0
+        for file in files:
+            data, error = (b"", file.data) if isinstance(file.data, ImageError) else (file.data, None)
+            chunk.append(_Item(data, display_name(file.name), hashlib.sha256(data).hexdigest(), error=error))
+            size += len(data)
+            if len(chunk) >= self._chunk_size or size >= MAX_CHUNK_BYTES:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
+            yield chunk
+
+    def _decode(self, chunk: Sequence[_Item]) -> None:
+        """Look up what the library has already, and start decoding the rest, each content once."""
+        wanted = [item for item in chunk if item.error is None]
+        known = self._library.find_images([item.sha256 for item in wanted])
+        # Now, as a deletion may be due before the chunk is stored.
+        self._library.cancel_deletions([record.id for record in known.values()])
+        started: dict[str, Future[_Prepared]] = {}
+        for item in wanted:
+            item.known = known.get(item.sha256)
+            if item.known is not None and not self._library.has_files(item.known):
+                item.known = None  # adding it once more brings back what got lost
+            if item.known is None:
+                if item.sha256 not in started:
+                    started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder)
+                item.preparing = started[item.sha256]
+
+    def _embed(self, chunk: Sequence[_Item], place: Place) -> None:
+        """Wait for the decoding, then queue all images at once, so that they share batches."""
+        fresh: dict[str, Image.Image] = {}
+        for item in chunk:
+            if item.preparing is None:
+                continue
+            try:
+                item.prepared = item.preparing.result()
+            except ImageError as error:
+                item.error = error
+            else:
+                fresh[item.sha256] = item.prepared.decoded.image
+        futures = dict(zip(fresh, place.submit("images", fresh.values()), strict=True))
+        for item in chunk:
+            item.embedding = futures.get(item.sha256)
+
+    def _store(self, chunk: Sequence[_Item]) -> Iterator[IngestResult]:
+        """Wait for the vectors, add the chunk in one transaction, and report on each file."""
+        news: list[NewImage] = []
+        positions: dict[str, int] = {}
+        vectors = {
+            item.sha256: item.embedding.result()
+            for item in chunk
+            if item.prepared is not None and item.embedding is not None
+        }
+        concepts = dict(zip(vectors, self._embedder.concepts(list(vectors.values())), strict=True))
+        for item in chunk:
+            if item.prepared is None or item.embedding is None or item.sha256 in positions:
+                continue
+            decoded, thumbnail = item.prepared
+            positions[item.sha256] = len(news)
+            news.append(
+                NewImage(
+                    content=item.data,
+                    sha256=item.sha256,
+                    vector=vectors[item.sha256],
+                    concepts=concepts[item.sha256],
+                    thumbnail=thumbnail,
+                    media_type=decoded.media_type,
+                    width=decoded.width,
+                    height=decoded.height,
+                    filename=item.filename,
+                    metadata=self._metadata,
+                    captions=self._captions,
+                )
+            )
+        added = self._library.add_images(news) if news else []
+        reported: set[str] = set()
+        for item in chunk:
+            if item.error is not None:
+                yield IngestResult("rejected", item.filename, code=item.error.code, reason=str(item.error))
+            elif item.known is not None:
+                yield IngestResult("duplicate", item.filename, item.known)
+            else:
+                one = added[positions[item.sha256]]
+                created = one.created and item.sha256 not in reported
+                reported.add(item.sha256)
+                yield IngestResult("created" if created else "duplicate", item.filename, one.record)
+
+
+def _prepare(data: bytes, embedder: Embedder) -> _Prepared:
+    decoded = embedder.load(data)
+    return _Prepared(decoded, render_thumbnail(decoded.image))

@@ -1,0 +1,41 @@
+"""The memory of recent vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.embedding.cache import Vector, VectorCache
+
+
+def vector(value: float) -> Vector:
+    return np.full(3, value, dtype=np.float32)
+
+
+def test_what_was_computed_is_kept_and_cannot_be_changed() -> None:
+    cache = VectorCache()
+    first = cache.get("a", lambda: vector(1))
+    assert cache.get("a", lambda: vector(2)) is first
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = 5
+
+
+def test_what_was_not_used_for_longest_is_forgotten() -> None:
+    cache = VectorCache(capacity=2)
+    cache.get("a", lambda: vector(1))
+    cache.get("b", lambda: vector(2))
+    cache.get("a", lambda: vector(3))
+    cache.get("c", lambda: vector(4))
+    assert cache.get("a", lambda: vector(5))[0] == 1
+    assert cache.get("b", lambda: vector(6))[0] == 6
+
+
+def test_failures_are_not_kept() -> None:
+    cache = VectorCache()
+
+    def fail() -> Vector:
+        raise RuntimeError("not now")
+
+    with pytest.raises(RuntimeError):
+        cache.get("a", fail)
+    assert cache.get("a", lambda: vector(1))[0] == 1
