@@ -7,28 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from model.space import JointSpace
-from tests.captioning import write_captioner
 
 TESTS = Path(__file__).parent
 PHOTOS = TESTS / "fixtures" / "photos"
 
 
 def pytest_configure() -> None:
-    """One thread each for torch, here and in processes that tests start: workers are enough for all cores."""
-    torch.set_num_threads(1)
+    """One thread each for torch, in workers and in processes that tests start: workers are enough for all cores."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class Together(LoadFileScheduling):
-    """One worker runs all tests of a file; and all tests in a browser, since they share a server."""
+    """One worker runs all tests of a file, and all that share what is slow to start: the browser, and training."""
+
+    TOGETHER = ("tests/e2e/", ("tests/model/training/", "tests/app/cli/test_train.py", "tests/model/test_captioner.py"))
 
     def _split_scope(self, nodeid: str) -> str:
-        return "e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+        for prefixes in self.TOGETHER:
+            if nodeid.startswith(prefixes):
+                return str(prefixes)
+        return str(super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
@@ -61,6 +63,8 @@ def captioner_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # one training for all workers: the first trains, the others wait
     bundle = folder / "captioner" / "bundle"
+    from tests.captioning import write_captioner  # training is slow to import, and few processes need it
+
     with FileLock(folder / "captioner.lock"):
         if not bundle.exists():
             write_captioner(bundle)
