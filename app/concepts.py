@@ -1,4 +1,4 @@
-"""Naming what an image shows: the words nearest to it, as the library keeps them with each record."""
+"""Naming what an image shows: words with their probabilities, as the library keeps them with each record."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from app.embedding.cache import Vector
 from model.space import JointSpace
 
 CONCEPTS = 8
-"""How many nearest words describe an image."""
+"""How many words describe an image, at most."""
 
 
 def name_concepts(space: JointSpace, vectors: Vector) -> list[list[tuple[str, float]]]:
-    """The words nearest to each of the vectors (n, D), best first, with their cosines."""
-    return space.nearest_words(vectors, CONCEPTS)
+    """Words for what each of the vectors (n, D) shows, best first, with their probabilities."""
+    return space.name_concepts(vectors, CONCEPTS)
 
 
 def split_concepts(text: str | None) -> tuple[str, ...]:

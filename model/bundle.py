@@ -8,6 +8,7 @@
     encoders.safetensors   image projection, word vectors, LSTM, looks of kinds (model/towers/)
     vocabulary.txt         one word a line (model/words.py)
     composition.safetensors  what the rule of arithmetic learned, where it is fitted (model/compose/arithmetic.py)
+    concepts.safetensors   detectors of concepts, where there are any (model/concepts.py)
     captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner/)
     structures.json        its words, parts of speech and structures
     MODEL_CARD.md          data, licence terms, recipe, figures
@@ -29,6 +30,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.captioner_config import CaptionerConfig
+from model.concepts import ConceptsConfig
 from model.errors import BundleError
 from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig
@@ -115,6 +117,9 @@ class BundleConfig(_Config):
     text: TextConfig
     composition: CompositionConfig = CompositionConfig()
     captioner: CaptionerConfig | None = Field(default=None, description="Writes captions; none: it cannot.")
+    concepts: ConceptsConfig | None = Field(
+        default=None, description="None: concepts are the words nearest to an image."
+    )
     calibration: CalibrationConfig | None = Field(default=None, description="None: hits have no confidence.")
     training_data: str = Field(description="What it was trained on, with its terms of use.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Training settings, seed included.")

@@ -42,6 +42,9 @@ class CaptionerConfig(BaseModel):
     temperature: float = Field(default=0.8, gt=0, description="Of these.")
     longest: int = Field(default=18, gt=0, description="Words of a caption of open structure.")
     shortest: int = Field(default=4, gt=0)
+    diversity: float = Field(
+        default=0.0, ge=0, description="What a share of words that no caption before it has is worth, behind the first."
+    )
     ranking: dict[str, float] = Field(
         default_factory=dict, description="Weight of each feature of model/captioner/ranking.py."
     )

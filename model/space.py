@@ -17,6 +17,7 @@ from PIL import Image
 
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
 from model.compose.arithmetic import Composer, Composition, LearnedComposition, Term
+from model.concepts import CONCEPTS, ConceptDetector
 from model.errors import TextError
 from model.runtime.factory import open_runtime
 from model.runtime.interfaces import Runtime
@@ -32,6 +33,9 @@ class JointSpace:
         self.image = image
         self.text = text
         self.runtime = runtime
+        self.concepts = (
+            None if self.config.concepts is None else ConceptDetector.load(self.config.concepts, bundle.path / CONCEPTS)
+        )
         heads = len(self.config.composition.heads)
         self.learned_composition = (
             LearnedComposition.load(bundle.path / COMPOSITION, heads, self.dimension)
@@ -118,6 +122,13 @@ class JointSpace:
                 nearest.tolist(), np.take_along_axis(scores, nearest, axis=1).tolist(), strict=True
             )
         ]
+
+    def name_concepts(self, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
+        """For each row of (n, D), up to k words for what it shows, with their probabilities, best first.
+
+        Without a detector of concepts: the nearest words, with their cosines.
+        """
+        return self.nearest_words(vectors, k) if self.concepts is None else self.concepts.name(vectors, k)
 
     def compose(self, terms: Sequence[Term]) -> Vectors:
         """The unit vector (D,) of a weighted sum of images and texts, by the rule of `model.compose.arithmetic`.

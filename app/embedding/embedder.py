@@ -149,7 +149,7 @@ class Embedder:
                     yield Embedding(outcome.result())
 
     def concepts(self, vectors: Sequence[Vector]) -> list[list[tuple[str, float]]]:
-        """The words nearest to each of the vectors (D,), best first, with their cosines."""
+        """Words for what each of the vectors (D,) shows, best first, with their probabilities."""
         return name_concepts(self._space, np.stack(vectors)) if vectors else []
 
     def check(self) -> Vector:

@@ -5,7 +5,8 @@
     captioner.caption(vectors, structure="a man is riding a horse")
 
 For each image: beam search with the structure left open, and with the structures of the training captions that are
-frequent and whose sentences lie near the image; all of it for all images in one batch. The pool is then ranked
+frequent and whose sentences lie near the image; all of it for all images in one batch. Where the detector of concepts
+sees a thing by itself, captions that open with its name are written as well. The pool is then ranked
 (model/captioner/ranking.py). Kiros, Salakhutdinov, Zemel (2014), section on generation, with the changes that
 docs/captions.md measures.
 """
@@ -23,21 +24,37 @@ from pydantic import ValidationError
 
 from model.captioner.decoding import Candidate, Decoder, Slot
 from model.captioner.expectation import Expectation
-from model.captioner.grammar import Grammar
-from model.captioner.ranking import FEATURES, Ranker, weighted
+from model.captioner.grammar import ANY_DESCRIPTION, Grammar
+from model.captioner.ranking import FEATURES, Ranker, choose, weighted
 from model.captioner.scnlm import LanguageModel
 from model.captioner.structures import Structures
 from model.captioner.trigrams import from_arrays
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
+from model.concepts import ConceptDetector, Thing
 from model.errors import BundleError, CaptionerMissingError
 from model.runtime.tensors import MappedTensors
 from model.space import JointSpace
+from model.words import plural, tokenise
 
 Vectors = npt.NDArray[np.float32]
 Strategy = Literal["beam", "sample"]
 
 IMAGE_BATCH = 64
 """Images that are decoded at once: bounds the memory."""
+NAMED_BEAM, NAMED_CAPTIONS = 4, 2
+"""Beam of a caption that opens with the name of a thing, and how many are kept of it."""
+UNLIKELY = 0.1
+"""Of a thing by itself nothing is said that is less likely than this; people have to be likelier than not."""
+SOMEBODY, SOME_ANIMAL = 0.35, 0.15
+"""A caption that mentions people, or an animal, where they are less likely than this comes after those that do not."""
+ANIMALS = ("dog", "puppy", "cat", "horse", "cow", "bird", "sheep", "duck", "fish")
+_PEOPLE = """
+baby babies boy boys child children couple crowd girl girls guy guys kid kids lady ladies man men people person player
+players toddler woman women
+"""
+PEOPLE = frozenset(_PEOPLE.split())
+UNFITTING = PEOPLE | {"are", "he", "her", "herself", "him", "himself", "his", "she", "were", "young"}
+"""What is not said of one thing by itself."""
 CONFIDENCE_FEATURES = ("similarity", "mean_log_probability", "consensus", "familiarity")
 
 
@@ -60,11 +77,16 @@ class Caption:
 
 @dataclass(frozen=True)
 class Pool:
-    """The candidates of one image: word numbers (m), features (m, FEATURES), and the image's familiarity."""
+    """The candidates of one image: word numbers (m), features (m, FEATURES), and the image's familiarity.
+
+    `faults` (m,): what is wrong with each: a thing that the image shows by itself is not named, or somebody or
+    some animal is that is not there.
+    """
 
     sentences: list[tuple[int, ...]]
     features: npt.NDArray[np.float64]
     familiarity: float
+    faults: npt.NDArray[np.int64]
 
 
 class Captioner:
@@ -105,11 +127,14 @@ class Captioner:
             vocabulary.carries(),
             closing,
             vocabulary.clashes(frequencies),
+            vocabulary.tagged("JJ"),
+            np.isin(np.arange(len(vocabulary.words)), list(vocabulary.content_words())),
             longest=section.longest,
             shortest=section.shortest,
         )
         self.decoder = Decoder(LanguageModel(section.network, network, content, bias), grammar)
         self.ranker = Ranker(trigrams, frequencies, section.images, vocabulary.content_words())
+        self._numbers = {word: number for number, word in enumerate(vocabulary.words)}
         self._tag_numbers = {tag: number for number, tag in enumerate(vocabulary.tags)}
         self._shapes = [
             tuple(self._tag_numbers[tag] for tag in structure.tags.split()) for structure in vocabulary.structures
@@ -162,10 +187,21 @@ class Captioner:
         """The candidates of each image with their features, before ranking."""
         centred = images - self._centre
         centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+        detector = self.space.concepts
+        things: list[Thing | None] = [None] * len(images)
+        absent = [frozenset[str]()] * len(images)
         if strategy == "sample":
             candidates, slots = self._sampled(centred, n, tags, seed)
+        elif tags is not None:
+            candidates, slots = self._searched_as(centred, n, tags)
         else:
-            candidates, slots = self._searched(centred, n, tags)
+            if detector is not None:
+                things = detector.things(images)
+                absent = [
+                    _absent(detector, chances, thing)
+                    for chances, thing in zip(detector.word_chances(images), things, strict=True)
+                ]
+            candidates, slots = self._searched(centred, n, self._naming(images, things))
         by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
             slot = slots[candidate.slot]
@@ -194,7 +230,8 @@ class Captioner:
                 if own
                 else np.zeros((0, len(FEATURES)))
             )
-            pools.append(Pool(list(own), features, float(familiarity[row])))
+            faults = np.array([_faults(text, things[row], absent[row]) for text in texts[part]], dtype=np.int64)
+            pools.append(Pool(list(own), features, float(familiarity[row]), faults))
         return pools
 
     def confidence(self, features: npt.NDArray[np.float64], familiarity: float) -> npt.NDArray[np.float64]:
@@ -207,12 +244,16 @@ class Captioner:
         return chances
 
     def ranked(self, pool: Pool, n: int) -> list[Caption]:
-        """The best `n` captions of a pool; those that say a content word twice come after all that do not."""
+        """The best `n` captions of a pool, the best first; the others are chosen for what they say besides, too.
+
+        Those with more faults come after those with fewer, and then those that say a content word twice after those
+        that do not.
+        """
         scores = weighted(pool.features, self.config.ranking)
         repeating = pool.features[:, FEATURES.index("repeats")] > 0
         confidences = self.confidence(pool.features, pool.familiarity)
-        order = sorted(range(len(scores)), key=lambda place: (repeating[place], -scores[place], pool.sentences[place]))
-        order = order[:n]
+        rank = list(zip(pool.faults.tolist(), repeating.tolist(), strict=True))
+        order = choose(pool.sentences, scores, rank, n, self.config.diversity)
         return [
             Caption(
                 text=self._text(pool.sentences[place]),
@@ -236,23 +277,64 @@ class Captioner:
     def _text(self, words: Sequence[int]) -> str:
         return " ".join(self.structures.words[word] for word in words)
 
-    def _searched(self, contents: Vectors, n: int, tags: Sequence[str] | None) -> tuple[list[Candidate], list[Slot]]:
-        if tags is not None:
-            asked = tuple(self._tag_numbers[tag] for tag in tags)
-            slots = [Slot(row, asked) for row in range(len(contents))]
-            width = max(self.config.beam, 2 * n)
-            return self.decoder.beam(contents, slots, width, width), slots
-        slots = [Slot(row) for row in range(len(contents))]
-        keep = max(self.config.open_captions, n)
-        found = self.decoder.beam(contents, slots, self.config.beam, keep)
+    def _searched_as(self, contents: Vectors, n: int, tags: Sequence[str]) -> tuple[list[Candidate], list[Slot]]:
+        asked = tuple(self._tag_numbers[tag] for tag in tags)
+        slots = [Slot(row, asked) for row in range(len(contents))]
+        width = max(self.config.beam, 2 * n)
+        return self.decoder.beam(contents, slots, width, width), slots
+
+    def _searched(self, contents: Vectors, n: int, naming: Sequence[Slot]) -> tuple[list[Candidate], list[Slot]]:
         shaped = [
             Slot(row, self._shapes[place])
             for row, places in enumerate(self._likely_structures(contents))
             for place in places
         ]
-        for candidate in self.decoder.beam(contents, shaped, self.config.structure_beam, self.config.structure_beam):
-            found.append(Candidate(candidate.slot + len(slots), candidate.words, candidate.log_probability))
-        return found, slots + shaped
+        keep = max(self.config.open_captions, n)
+        slots: list[Slot] = []
+        found: list[Candidate] = []
+        for part, beam, kept in (
+            ([Slot(row) for row in range(len(contents))], self.config.beam, keep),
+            (shaped, self.config.structure_beam, self.config.structure_beam),
+            (naming, NAMED_BEAM, NAMED_CAPTIONS),
+        ):
+            found += [
+                replace(candidate, slot=candidate.slot + len(slots))
+                for candidate in self.decoder.beam(contents, part, beam, kept)
+            ]
+            slots += part
+        return found, slots
+
+    def _naming(self, images: Vectors, things: Sequence[Thing | None]) -> list[Slot]:
+        """Sentences that open with the name of what an image shows by itself, and say nothing unlikely of it."""
+        detector = self.space.concepts
+        rows = [row for row, thing in enumerate(things) if thing is not None]
+        if detector is None or not rows:
+            return []
+        words, people = detector.config.words, frozenset(detector.config.people)
+        slots = []
+        for row, chances in zip(rows, detector.word_chances(images[rows]).tolist(), strict=True):
+            thing = things[row]
+            name = () if thing is None else tuple(self._numbers.get(word, -1) for word in tokenise(thing.name))
+            if thing is None or not name or min(name) < 0:
+                continue
+            unlikely = {
+                word
+                for word, chance in zip(words, chances, strict=True)
+                if chance < (0.5 if word in people else UNLIKELY)
+            }
+            said = {*thing.names, *map(plural, thing.names)}  # once is enough
+            avoided = frozenset(
+                self._numbers[word]
+                for one in {*unlikely, *UNFITTING, *said}
+                for word in {one, plural(one)}
+                if word in self._numbers
+            )
+            articles = [self._numbers[word] for word in ("a", "an") if word in self._numbers]
+            fitting = [article for article in articles if not self.decoder.grammar.clashes[article][name[0]]]
+            if fitting:
+                slots.append(Slot(row, None, (fitting[0], *name), avoided))
+                slots.append(Slot(row, None, (articles[0], ANY_DESCRIPTION, *name), avoided))
+        return slots
 
     def _sampled(
         self, contents: Vectors, n: int, tags: Sequence[str] | None, seed: int
@@ -282,3 +364,23 @@ def _require_sizes(tensors: MappedTensors, sizes: ScnlmConfig) -> None:
         tensors.require("network.lstm.weight_hh_l0", (4 * hidden, hidden))
     else:
         tensors.require("network.context", (sizes.context_words, sizes.word_dimension, sizes.word_dimension))
+
+
+def _absent(detector: ConceptDetector, chances: npt.NDArray[np.float64], thing: Thing | None) -> frozenset[str]:
+    """Words of what an image with these chances (W,) does not show: people, animals, and beside a thing all else."""
+    absent = set(PEOPLE) if thing is not None or float(detector.somebody(chances[None])[0]) < SOMEBODY else set()
+    own = () if thing is None else thing.names
+    for word, chance in zip(detector.config.words, chances.tolist(), strict=True):
+        least = SOME_ANIMAL if word in ANIMALS else 0.0 if thing is None else UNLIKELY
+        if word not in own and chance < least:
+            absent |= {word, plural(word)}
+    return frozenset(absent)
+
+
+def _faults(text: str, thing: Thing | None, absent: frozenset[str]) -> int:
+    """How many faults a caption has: the thing is not named, something is mentioned that is not there."""
+    said = f" {text} "
+    unnamed = thing is not None and not any(
+        f" {word} " in said for name in thing.names for word in (name, plural(name))
+    )
+    return int(unnamed) + int(not absent.isdisjoint(text.split()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.captioner.grammar import FORBIDDEN, Grammar, Numbers, Written
+from model.captioner.grammar import FORBIDDEN, FREE, Demands, Grammar, Numbers, Written
 from model.captioner.scnlm import END, END_TAG, NO_TAG, START, LanguageModel, tag_windows
 from model.runtime.interfaces import Vectors
 
@@ -22,10 +22,16 @@ SCORE_BATCH = 128
 
 @dataclass(frozen=True)
 class Slot:
-    """What one sentence is written from: a row of the contents, and tag numbers, or None for an open structure."""
+    """What one sentence is written from: a row of the contents, and tag numbers, or None for an open structure.
+
+    With an open structure it may have an `opening`, its first words by number (or `ANY_DESCRIPTION`), and words to
+    avoid behind it.
+    """
 
     row: int
     structure: tuple[int, ...] | None = None
+    opening: tuple[int, ...] = ()
+    avoided: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,13 +84,14 @@ class Decoder:
         state = self.model.start(len(rows))
         scores = np.full((len(slots), beam), FORBIDDEN)
         scores[:, 0] = 0.0
+        demands = self._demands(slots, beam) if is_open else None
         words = np.zeros((len(rows), 0), dtype=np.int64)
         for place in range(windows.shape[1]):
             groups = len(slots) if is_open else int((lengths >= place).sum())
             if groups < len(scores):  # the shortest structures are done
                 scores, words, projected = scores[:groups], words[: groups * beam], projected[: groups * beam]
                 state = tuple(part[: groups * beam] for part in state)
-            written = Written(words, None if is_open else np.repeat(tags[:groups], beam, axis=0))
+            written = Written(words, None if is_open else np.repeat(tags[:groups], beam, axis=0), demands)
             window = np.repeat(windows[:groups, place], beam, axis=0)
             log_p, state = self.model.step(written.last, window, projected, state)
             self.grammar.restrict(log_p, written)
@@ -169,6 +176,17 @@ class Decoder:
             log_p, state = self.model.step(padded[:going, place], window[:going], projected[:going], state)
             totals[:going] += log_p[np.arange(going), padded[:going, place + 1]]
         return totals
+
+    def _demands(self, slots: Sequence[Slot], beam: int) -> Demands | None:
+        """What open slots ask for besides, for each of `beam` sentences; None where they ask for nothing."""
+        if not any(slot.opening or slot.avoided for slot in slots):
+            return None
+        openings = np.full((len(slots), max(len(slot.opening) for slot in slots)), FREE)
+        avoided = np.zeros((len(slots), self.model.config.words), dtype=np.bool_)
+        for number, slot in enumerate(slots):
+            openings[number, : len(slot.opening)] = slot.opening
+            avoided[number, list(slot.avoided)] = True
+        return Demands(np.repeat(openings, beam, axis=0), np.repeat(avoided, beam, axis=0))
 
     def _tags(self, slots: Sequence[Slot]) -> tuple[Numbers, Numbers]:
         """Tags (G, T + 1) of the slots' structures, `END_TAG` behind, and the windows of them (G, T + 1, k)."""

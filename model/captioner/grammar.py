@@ -20,16 +20,34 @@ Numbers = npt.NDArray[np.int64]
 FORBIDDEN = np.float32("-inf")
 
 
+ANY_DESCRIPTION, FREE = -1, -2
+"""What an opening asks for at a place that is no word's number: any adjective, and anything."""
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What n sentences of open structure have to obey besides.
+
+    `openings` (n, L): numbers of their first words, `ANY_DESCRIPTION`, or `FREE`. `avoided` (n, V): words that are not
+    written. No word of the grammar's `once` is written twice, and there are at most `longest` words.
+    """
+
+    openings: Numbers
+    avoided: Mask
+    longest: int = 10
+
+
 @dataclass(frozen=True)
 class Written:
     """What is there of n sentences that are written side by side.
 
     `words` (n, place): all of their words so far. `tags` (n, T): those of their structures, `END_TAG` behind the last,
-    T beyond `place`; None where structures are open.
+    T beyond `place`; None where structures are open, which may have `demands`.
     """
 
     words: Numbers
     tags: Numbers | None = None
+    demands: Demands | None = None
 
     @property
     def place(self) -> int:
@@ -48,13 +66,15 @@ class Grammar:
 
     `carries` (tags, tags, V): true where a word has the second tag after a word with the first. `closing` (V,): true
     where a word may be the last of a sentence of open structure. `clashes`: by the number of a word, where (V,) a word
-    may not follow it ("a orange", "an dog", "a bikes"). Sentences of open structure have from `shortest` to `longest`
-    words.
+    may not follow it ("a orange", "an dog", "a bikes"). `descriptions` (V,): adjectives. `once` (V,): words that say
+    something of their own. Sentences of open structure have from `shortest` to `longest` words.
     """
 
     carries: Mask
     closing: Mask
     clashes: Mapping[int, Mask]
+    descriptions: Mask
+    once: Mask
     longest: int = 18
     shortest: int = 4
 
@@ -67,6 +87,8 @@ class Grammar:
             log_p[rows] = np.where(clashing, FORBIDDEN, log_p[rows])
         if written.tags is None:
             self._restrict_open(log_p, last, written.place)
+            if written.demands is not None:
+                self._restrict_to_demands(log_p, written.demands, written.words)
         else:
             self._restrict_to_structure(log_p, written.tags, written.place)
 
@@ -81,3 +103,22 @@ class Grammar:
             log_p[:, END + 1 :] = FORBIDDEN
         may_end = self.closing[last] if place >= self.shortest else np.zeros(len(last), dtype=np.bool_)
         log_p[~may_end, END] = FORBIDDEN
+
+    def _restrict_to_demands(self, log_p: npt.NDArray[np.float32], demands: Demands, words: Numbers) -> None:
+        place = words.shape[1]
+        avoided = demands.avoided.copy()
+        np.put_along_axis(avoided, words, np.take_along_axis(avoided, words, axis=1) | self.once[words], axis=1)
+        if place >= demands.longest:
+            log_p[:, END + 1 :] = FORBIDDEN
+        if place >= demands.openings.shape[1]:
+            np.copyto(log_p, FORBIDDEN, where=avoided)
+            return
+        asked = demands.openings[:, place]
+        told = np.flatnonzero(asked >= 0)
+        others = np.ones((len(told), log_p.shape[1]), dtype=np.bool_)
+        others[np.arange(len(told)), asked[told]] = False
+        log_p[told] = np.where(others, FORBIDDEN, log_p[told])
+        described = asked == ANY_DESCRIPTION
+        log_p[described] = np.where(self.descriptions & ~avoided[described], log_p[described], FORBIDDEN)
+        free = asked == FREE
+        log_p[free] = np.where(avoided[free], FORBIDDEN, log_p[free])

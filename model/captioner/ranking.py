@@ -104,3 +104,27 @@ def weighted(features: Floats, weights: Mapping[str, float]) -> Floats:
     """The score of every candidate (m,); a feature without a weight does not count."""
     scores: Floats = features @ np.array([weights.get(name, 0.0) for name in FEATURES])
     return scores
+
+
+def choose(
+    sentences: Sequence[Sequence[int]], scores: Floats, rank: Sequence[tuple[int, ...]], n: int, diversity: float
+) -> list[int]:
+    """The places of up to `n` sentences, the best first.
+
+    They are chosen one by one, from the best on: a sentence is worth its score and `diversity` times the share of its
+    words that none chosen before has. `rank` comes before any score, lowest first.
+    """
+    words = [frozenset(sentence) for sentence in sentences]
+    chosen: list[int] = []
+    said: frozenset[int] = frozenset()
+    while len(chosen) < min(n, len(sentences)):
+        worth = {
+            place: scores[place]
+            + (diversity * len(words[place] - said) / max(1, len(sentences[place])) if chosen else 0.0)
+            for place in range(len(sentences))
+            if place not in chosen
+        }
+        best = min(worth, key=lambda place: (rank[place], -worth[place], tuple(sentences[place])))
+        chosen.append(best)
+        said |= words[best]
+    return sorted(chosen, key=lambda place: (rank[place], -scores[place], tuple(sentences[place])))

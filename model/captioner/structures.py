@@ -135,6 +135,10 @@ class Structures(BaseModel):
         after_an = (counts["a"] > counts["an"]) | (undecided & ~vowel) | plural
         return {numbers["a"]: after_a, numbers["an"]: after_an}
 
+    def tagged(self, tag: str) -> Mask:
+        """Where (V,) words usually have this tag."""
+        return np.array([self.lexicon.words.get(word, [""])[0] == tag for word in self.words])
+
     def content_words(self) -> frozenset[int]:
         """Numbers of the words that say something of their own: nouns, verbs, adjectives, numbers, adverbs."""
         return frozenset(

@@ -6,6 +6,7 @@ from typing import Any
 
 from model.bundle import BundleConfig
 from model.captioner_config import CaptionerConfig
+from model.concepts import ConceptsConfig
 from model.training.presets import PRESETS
 
 _FLICKR8K_TERMS = """\
@@ -72,7 +73,7 @@ It was taught by photographs of people, dogs, sports, streets and landscapes, as
 of other things it knows what the pre-training of its parts left in them, which is names rather than relations. Words
 outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
 do not use it to judge anybody.
-{"" if config.captioner is None else _captions(config.captioner)}"""
+{_concepts(config.concepts)}{_captions(config.captioner)}"""
 
 
 def _start(recipe: dict[str, Any]) -> str:
@@ -117,7 +118,20 @@ def _successes(report: dict[str, Any]) -> str:
     return " | ".join(" / ".join(f"{scores[key]:.1f}" for key in keys) for scores in kinds)
 
 
-def _captions(section: CaptionerConfig) -> str:
+def _concepts(section: ConceptsConfig | None) -> str:
+    if section is None:
+        return ""
+    return f"""
+## Concepts
+
+Detectors of {len(section.words):,} words that captions of the training photographs say, and of {len(section.names):,}
+kinds of things. Their probabilities are fitted on the development split.
+"""
+
+
+def _captions(section: CaptionerConfig | None) -> str:
+    if section is None:
+        return ""
     rows = []
     for split, figures in section.quality.items():
         rows.append((f"{split}, written", figures))
@@ -133,7 +147,8 @@ def _captions(section: CaptionerConfig) -> str:
 
 A structure-content neural language model (context: {section.network.context}) of {section.network.words:,} words,
 trained on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the
-development split.
+development split. Words for kinds of things that no caption names are copies of the nearest noun: they are written
+where a caption opens with the name of a thing that the image shows by itself.
 
     visem train captioner --data DIR --preset {preset} --model BUNDLE --seed {section.training["seed"]}
 

@@ -44,7 +44,7 @@ def test_captions_without_a_captioner_are_sentences_of_the_library(
 def test_every_image_carries_its_concepts(service: Service, space: JointSpace) -> None:
     image_id = add_picture(service, 1)
     record = service.get_image(image_id)
-    (nearest,) = space.nearest_words(service.library.image_vectors([image_id]), CONCEPTS)
+    (nearest,) = space.name_concepts(service.library.image_vectors([image_id]), CONCEPTS)
     assert [concept.word for concept in record.concepts] == [word for word, _ in nearest]
     assert service.search(f"image:{image_id}", SearchOptions(include_query_items=True)).hits[0].record == record
 

@@ -20,6 +20,8 @@ from app.search.expression import MAX_OPERANDS
 from app.version import version
 
 router = APIRouter(tags=["about"])
+_LISTS = {"composition": {"heads", "pairs"}, "concepts": {"words", "names", "broader"}}
+"""Long lists in a bundle's configuration, which tell nobody anything."""
 
 
 @router.get("/v1/info", summary="Version, model, library and limits")
@@ -34,7 +36,7 @@ def info(service: ServiceDep) -> Info:
             name=model.name,
             dimension=model.dimension,
             device=model.device,
-            config=model.config.model_dump(mode="json", exclude={"composition": {"heads", "pairs"}}),
+            config=model.config.model_dump(mode="json", exclude=_LISTS),
         ),
         library=responses.library_info(service.stats()),
         limits=LimitsInfo(

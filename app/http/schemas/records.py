@@ -11,10 +11,12 @@ from app.http.schemas.base import EXAMPLE_ID, EXAMPLE_METADATA, Output
 
 
 class Concept(Output):
-    """A word near an image."""
+    """A word for what an image shows."""
 
-    word: str = Field(description="A word of the model's vocabulary.", examples=["beach"])
-    score: float = Field(description="Cosine of the word and the image.", examples=[0.42])
+    word: str = Field(description="One word, or the name of a thing in several.", examples=["beach"])
+    score: float = Field(
+        description="Probability that a person who describes the image says the word.", examples=[0.82]
+    )
 
 
 class Image(Output):

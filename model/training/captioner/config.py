@@ -39,4 +39,9 @@ class CaptionerTraining(BaseModel):
     reward_images: int = Field(default=48, ge=1, description="Images in one of these steps.")
     reward_samples: int = Field(default=5, ge=2, description="Captions that are sampled for each.")
     reward_learning_rate: float = Field(default=3e-4, gt=0)
+    diversity: float = Field(
+        default=25.0,
+        ge=0,
+        description="What a share of new words is worth, behind the first caption.",
+    )
     structures: int = Field(default=400, ge=1, description="How many of the most frequent structures are kept.")

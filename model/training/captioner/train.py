@@ -27,6 +27,7 @@ from model.captioner.ranking import weighted
 from model.captioner.structures import Structures
 from model.captioner.trigrams import Table, document_frequencies, pack
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
+from model.concepts import CONCEPTS, ConceptsConfig
 from model.data.datasets import CaptionDataset, load_dataset
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider
@@ -37,10 +38,12 @@ from model.training.captioner.blank_images import pictures_of_nothing
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
 from model.training.captioner.likelihood import Centres, measure_perplexities, train_language
+from model.training.captioner.naming import with_names
 from model.training.captioner.ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
 from model.training.captioner.self_critical import train_reward
 from model.training.captioner.statistics import learn_statistics
 from model.training.card import model_card
+from model.training.fitting.concepts import fit_concepts, looks_of_kinds
 from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.run import save_tensors
@@ -77,15 +80,20 @@ def train_captioner(
     report(Progress("perplexity", 1, 1, f"perplexity {perplexities}"))
     _once(work / "reward", model, lambda checkpoint: train_reward(*inputs, checkpoint, report))
 
+    model, structures = with_names(model, structures, space)
     report(Progress("n-grams", 0, 1))
     frequencies = document_frequencies(train_set.of_images())
     tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies)
+    detectors = None if space.config.text.names is None else fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
     section = CaptionerConfig(
-        network=model.config, images=len(train.items), training=config.model_dump(mode="json"), ranking={}
+        network=model.config,
+        images=len(train.items),
+        diversity=config.diversity,
+        training=config.model_dump(mode="json"),
     )
     # What is not finished yet is tried in a copy: the bundle itself changes once, at the end.
-    trial = _TrialBundle(bundle, work / "bundle", tensors, structures)
+    trial = _TrialBundle(bundle, work / "bundle", tensors, structures, detectors)
     trial.write(section)
     section, pools = _fit(trial.captioner(), section, dev_set, frequencies, report)
     trial.write(section)
@@ -127,14 +135,28 @@ def _once(stage: Path, model: StructureContentModel, train: Callable[[Path], Non
 class _TrialBundle:
     """A copy of a bundle with a captioner that is not finished."""
 
-    def __init__(self, bundle: Path, folder: Path, tensors: dict[str, Tensor], structures: Structures) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        folder: Path,
+        tensors: dict[str, Tensor],
+        structures: Structures,
+        detectors: tuple[ConceptsConfig, dict[str, Vectors]] | None,
+    ) -> None:
         self._bundle = bundle
         self._folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(bundle, folder)
         save_file(tensors, folder / CAPTIONER)
         (folder / STRUCTURES).write_text(structures.model_dump_json() + "\n", encoding="utf-8")
-        self._base = Bundle.load_config(folder)
+        self._files = [folder / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)]
+        concepts = None
+        if detectors is not None:
+            concepts, arrays = detectors
+            halves = {name: torch.from_numpy(np.ascontiguousarray(array)).half() for name, array in arrays.items()}
+            save_file(halves, folder / CONCEPTS)
+            self._files.append(folder / CONCEPTS)
+        self._base = Bundle.load_config(folder).model_copy(update={"concepts": concepts})
         self._graphs: list[Path] = []
 
     def write(self, section: CaptionerConfig) -> None:
@@ -149,8 +171,7 @@ class _TrialBundle:
     def move(self, section: CaptionerConfig) -> None:
         """Put the captioner into the bundle itself."""
         (self._folder / MODEL_CARD).write_text(model_card(self._with(section)), encoding="utf-8")
-        files = [self._folder / name for name in (CAPTIONER, STRUCTURES, MODEL_CARD)]
-        write_config(self._bundle, self._with(section), [*files, *self._graphs])
+        write_config(self._bundle, self._with(section), [*self._files, *self._graphs])
 
     def _with(self, section: CaptionerConfig) -> BundleConfig:
         return self._base.model_copy(update={"captioner": section})

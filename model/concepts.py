@@ -1,0 +1,194 @@
+"""Concepts: words that say what an image shows, each with a probability.
+
+    detector = space.concepts                                # None where the bundle has none
+    detector.name(vectors, 8)                                # for each vector, pairs (word, probability)
+    detector.things(vectors)                                 # for each, the thing that a caption should name, or None
+
+Two detectors read one image vector. The first tells the words that captions of photographs say: a ridge regression
+from centred vectors, and a logistic curve that turns its scores into probabilities. The second tells the kinds of
+things that the image tower was pre-trained to classify: cosines with what photographs of each kind look like, as
+deviations from those of ordinary photographs, so that what many photographs have a little of is no thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.runtime.tensors import MappedTensors
+
+CONCEPTS = "concepts.safetensors"
+SMALLEST_SHARE = 3e-4
+"""A word is taken to be said of at least this share of all photographs."""
+
+Vectors = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+
+
+class ConceptsConfig(BaseModel):
+    """The detectors' part of `bundle.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: tuple[str, ...] = Field(description="Words that captions say, in the order of the first detector.")
+    people: tuple[str, ...] = Field(description="Those of them that mean somebody.")
+    calibration: tuple[float, ...] = Field(description="Weights of the curve's inputs, the constant last.")
+    names: tuple[str, ...] = Field(description="What each kind of thing is called, in the order of the second.")
+    broader: tuple[tuple[str, ...], ...] = Field(description="More general names of each, the nearest first.")
+    plain: tuple[str, ...] = Field(description="General names that people say in the place of exact ones.")
+    sharpness: float = Field(gt=0, description="Of the softmax over kinds, by deviation.")
+    said: tuple[float, float] = Field(description="Slope and constant: how surely the likeliest kind is there.")
+    shown: float = Field(gt=0, lt=1, description="Probability from which on a word is shown.")
+    shown_thing: float = Field(gt=0, lt=1, description="The same for kinds, where an image shows a thing by itself.")
+    thing: float = Field(gt=0, description="Deviation from which on an image without people shows a thing by itself.")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What an image shows by itself: its name, and every name that would be right."""
+
+    name: str
+    names: tuple[str, ...]
+
+
+class ConceptDetector:
+    """Both detectors of a bundle. Thread-safe."""
+
+    def __init__(
+        self,
+        config: ConceptsConfig,
+        centre: Vectors,
+        weights: Vectors,
+        shares: Vectors,
+        looks: Vectors,
+        usual: Vectors,
+        spread: Vectors,
+    ) -> None:
+        """`centre` (D,), `weights` (W, D), `shares` (W,) of the words; `looks` (K, D), `usual` and `spread` (K,)."""
+        self.config = config
+        self._centre = centre
+        self._weights = weights
+        self._shares = np.clip(shares.astype(np.float64), SMALLEST_SHARE, 0.97)
+        self._looks = looks
+        self._usual = usual
+        self._spread = spread
+        places = {word: place for place, word in enumerate(config.words)}
+        self._people = [places[word] for word in config.people]
+        self._words = list(dict.fromkeys([*config.names, *(name for names in config.broader for name in names)]))
+        numbers = {word: number for number, word in enumerate(self._words)}
+        self._called = np.zeros((len(config.names), len(self._words)))
+        for kind, (name, broader) in enumerate(zip(config.names, config.broader, strict=True)):
+            self._called[kind, [numbers[word] for word in (name, *broader)]] = 1
+        self._numbers = numbers
+
+    @classmethod
+    def load(cls, config: ConceptsConfig, path: Path) -> Self:
+        """Read the detectors' tensors from a verified file."""
+        tensors = {name: tensor.astype(np.float32) for name, tensor in MappedTensors(path).items()}
+        return cls(
+            config,
+            *(tensors[name] for name in ("centre", "weights", "shares", "looks", "usual", "spread")),
+        )
+
+    def word_chances(self, vectors: Vectors) -> Floats:
+        """How likely captions of each image (n, D) say each word (n, W)."""
+        inputs = calibration_inputs(self.word_scores(vectors), self._shares)
+        *weights, constant = self.config.calibration
+        chances: Floats = 1 / (1 + np.exp(-(inputs @ np.array(weights) + constant)))
+        return chances
+
+    def word_scores(self, vectors: Vectors) -> Floats:
+        """The regression: by how much each word's share is above the usual (n, W)."""
+        scores: Floats = (_unit(vectors - self._centre) @ self._weights.T).astype(np.float64)
+        return scores
+
+    def deviations(self, vectors: Vectors) -> Floats:
+        """How much more each image looks like each kind than ordinary photographs do, in their deviations (n, K)."""
+        deviations: Floats = ((vectors @ self._looks.T - self._usual) / self._spread).astype(np.float64)
+        return deviations
+
+    def name(self, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
+        """For each of the vectors (n, D) up to `k` words with their probabilities, best first; never none."""
+        chances = self.word_chances(vectors)
+        deviations = self.deviations(vectors)
+        kinds = self._kind_chances(deviations)
+        alone = self._alone(deviations, chances)
+        slope, constant = self.config.said
+        sure = 1 / (1 + np.exp(-(slope * deviations.max(axis=1) + constant)))
+        named: list[list[tuple[str, float]]] = []
+        for row in range(len(vectors)):
+            found = dict(zip(self.config.words, chances[row].tolist(), strict=True))
+            least = self.config.shown_thing if alone[row] else self.config.shown
+            shown = {word: chance for word, chance in found.items() if chance >= self.config.shown}
+            for number in np.flatnonzero(kinds[row] * sure[row] >= least).tolist():
+                word = self._words[number]
+                shown[word] = max(shown.get(word, 0.0), float(kinds[row, number] * sure[row]))
+            best = sorted(shown.items(), key=lambda pair: (-pair[1], pair[0]))
+            named.append(best[:k] or [max(found.items(), key=lambda pair: pair[1])])
+        return named
+
+    def things(self, vectors: Vectors) -> list[Thing | None]:
+        """What each image (n, D) shows by itself, if it does: what a caption of it should name."""
+        deviations = self.deviations(vectors)
+        alone = self._alone(deviations, self.word_chances(vectors))
+        kinds = self._kind_chances(deviations)
+        return [
+            self._thing(int(deviations[row].argmax()), kinds[row]) if alone[row] else None
+            for row in range(len(vectors))
+        ]
+
+    def _alone(self, deviations: Floats, chances: Floats) -> npt.NDArray[np.bool_]:
+        """Whether images show a thing, and nobody (n,); the surer the thing, the surer somebody has to be."""
+        excess = deviations.max(axis=1) - self.config.thing
+        alone: npt.NDArray[np.bool_] = (excess >= 0) & (self.somebody(chances) < np.minimum(0.5 + 0.02 * excess, 0.9))
+        return alone
+
+    def somebody(self, chances: Floats) -> Floats:
+        """How likely a caption mentions a person (n,), of the words' chances (n, W)."""
+        likeliest: Floats = chances[:, self._people].max(axis=1, initial=0.0)
+        return likeliest
+
+    def _kind_chances(self, deviations: Floats) -> Floats:
+        """How likely each name fits, if one of the kinds is there: the sum over the kinds that it names (n, names)."""
+        chances = np.exp(self.config.sharpness * (deviations - deviations.max(axis=1, keepdims=True)))
+        chances /= chances.sum(axis=1, keepdims=True)
+        named: Floats = chances @ self._called
+        return named
+
+    def _thing(self, kind: int, chances: Floats) -> Thing:
+        """A kind by its exact name, or by a more general one that is much more likely or that people say instead."""
+        name, broader = self.config.names[kind], self.config.broader[kind]
+        best = name
+        for word in broader:
+            if word in self.config.plain:
+                best = word
+                break
+            likely, chosen = chances[self._numbers[word]], chances[self._numbers[best]]
+            if likely > max(1.5 * chosen, chosen + 0.15):
+                best = word
+        return Thing(best, (name, *broader))
+
+
+def calibration_inputs(scores: Floats, shares: Floats) -> Floats:
+    """What the curve of the words reads of scores (n, W) and shares (W,): (n, W, 4)."""
+    deviation = scores / np.sqrt(shares * (1 - shares))
+    expected = np.clip(shares + scores, 0.003, 0.97)
+    return np.stack(
+        [
+            deviation,
+            np.log(expected / (1 - expected)),
+            np.broadcast_to(np.log(shares / (1 - shares)), scores.shape),
+            np.sqrt(np.maximum(deviation, 0)),
+        ],
+        axis=-1,
+    )
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return unit

@@ -1,0 +1,169 @@
+"""Fitting the detectors of concepts (`model.concepts`) to a space: on training photographs, their curves on others.
+
+A space that learned from photographs knows their captions too well, so scores of training photographs promise more than
+those of new ones keep: the curves that turn scores into probabilities are fitted on the development split.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+
+from model.concepts import SMALLEST_SHARE, ConceptDetector, ConceptsConfig, calibration_inputs
+from model.content_words import FUNCTION_WORDS
+from model.runtime.tensors import MappedTensors
+from model.towers.config import ENCODERS
+from model.training.captioner.data import CaptionSet
+from model.training.fitting.discriminants import LOOKS
+from model.training.fitting.kind_names import PLAIN, names_of_kinds
+from model.words import plural
+
+Vectors = npt.NDArray[np.float32]
+Said = npt.NDArray[np.bool_]
+
+FEWEST = 15
+"""Photographs whose captions say a word, at least, for it to be a concept."""
+RIDGE = 2.0
+SHARPNESS = 0.8
+SHOWN, SHOWN_THING, THING = 0.51, 0.15, 6.0
+PEOPLE = ("man", "woman", "boy", "girl", "people", "child", "person", "guy", "lady", "player", "kid", "baby", "couple")
+_IRREGULAR = {
+    "men": "man",
+    "women": "woman",
+    "children": "child",
+    "knives": "knife",
+    "leaves": "leaf",
+    "feet": "foot",
+    "mice": "mouse",
+    "geese": "goose",
+}
+_UNTELLING_WORDS = """
+doing next other several high middle
+action american area asian attempting background bottom busy case certain chinese clear close-up closeup coming day
+deep different direction display distance double eastern edge end enjoying equipment eye facing featuring few five
+four front full fun gear general german get gets getting go going half hard huge image indian item items japanese
+kind large lab leading life line little local lone long lot low make making matching member middle native new old
+one oriental pair part past people's photo photograph picture piece place plain point position preparing public real
+right row same second setting shade shot showing side single small something sort structure surface take taking
+texas thin thing things third three time top touching trying two type using various view waiting way whilst wide
+scene number overlooking approaching passing following participating first
+"""
+_UNTELLING = frozenset(_UNTELLING_WORDS.split())
+"""Words that captions say often, and that tell nothing of an image by themselves."""
+
+
+def fit_concepts(train: CaptionSet, dev: CaptionSet, looks: Vectors) -> tuple[ConceptsConfig, dict[str, Vectors]]:
+    """The detectors' configuration and tensors.
+
+    `looks` (K, D): what photographs of each kind look like, by the space.
+    """
+    words = _tellable_words(train)
+    centre = train.images.mean(axis=0)
+    contents, said = _unit(train.images - centre), said_of_images(train, words)
+    shares = said.mean(axis=0)
+    gram = contents.T @ contents + RIDGE * np.eye(contents.shape[1], dtype=np.float32)
+    weights = np.linalg.solve(gram, contents.T @ (said - shares).astype(np.float32)).T
+    cosines = train.images @ looks.T
+    tensors = {
+        "centre": centre,
+        "weights": weights,
+        "shares": shares,
+        "looks": looks,
+        "usual": cosines.mean(axis=0),
+        "spread": np.maximum(cosines.std(axis=0), 1e-4),
+    }
+    # As a bundle will hold them, so that the curves fit what is shipped.
+    tensors = {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in tensors.items()}
+    names, broader = names_of_kinds()
+    config = ConceptsConfig(
+        words=words,
+        people=tuple(word for word in PEOPLE if word in words),
+        calibration=(0.0,) * 5,
+        names=names,
+        broader=broader,
+        plain=PLAIN,
+        sharpness=SHARPNESS,
+        said=(1.0, 0.0),
+        shown=SHOWN,
+        shown_thing=SHOWN_THING,
+        thing=THING,
+    )
+    detector = ConceptDetector(config, **tensors)
+    scores = detector.word_scores(dev.images)
+    inputs = calibration_inputs(scores, np.clip(tensors["shares"].astype(np.float64), SMALLEST_SHARE, 0.97))
+    curve = LogisticRegression(C=10, max_iter=500).fit(
+        inputs.reshape(-1, inputs.shape[-1]), said_of_images(dev, words).ravel()
+    )
+    deviations = detector.deviations(dev.images)
+    likeliest = deviations.argmax(axis=1)
+    mentioned = _mentioned(dev, [(names[kind], *broader[kind]) for kind in likeliest.tolist()])
+    sure = LogisticRegression(C=10).fit(deviations.max(axis=1, keepdims=True), mentioned)
+    return config.model_copy(
+        update={
+            "calibration": (*curve.coef_[0].tolist(), float(curve.intercept_[0])),
+            "said": (float(sure.coef_[0, 0]), float(sure.intercept_[0])),
+        }
+    ), tensors
+
+
+def said_of_images(captions: CaptionSet, words: Sequence[str]) -> Said:
+    """Which of the words the captions of each image say (n, W); a plural counts as its noun."""
+    columns = {word: column for column, word in enumerate(words)}
+    columns |= {plural(word): column for word, column in columns.items() if plural(word) not in columns}
+    columns |= {many: columns[one] for many, one in _IRREGULAR.items() if one in columns and many not in columns}
+    said = np.zeros((len(captions.images), len(words)), dtype=np.bool_)
+    for sentence, owner in zip(captions.tokens, captions.owner.tolist(), strict=True):
+        said[owner, [columns[token] for token in sentence if token in columns]] = True
+    return said
+
+
+def _tellable_words(captions: CaptionSet) -> tuple[str, ...]:
+    """Nouns, adjectives and -ing forms that captions of enough photographs say, most frequent first."""
+    tags: dict[str, Counter[str]] = {}
+    images: dict[str, set[int]] = {}
+    for sentence, own, owner in zip(captions.tokens, captions.tags, captions.owner.tolist(), strict=True):
+        for word, tag in zip(sentence, own, strict=True):
+            tags.setdefault(word, Counter())[tag] += 1
+            images.setdefault(word, set()).add(owner)
+
+    def tells(word: str) -> bool:
+        if len(word) < 3 or word in FUNCTION_WORDS or word in _UNTELLING or word in _IRREGULAR:
+            return False
+        tag = tags[word].most_common(1)[0][0]
+        if tag not in ("NN", "NNS", "JJ", "VBG"):
+            return False
+        one = word[:-1]
+        is_plural = word.endswith("s") and not word.endswith("ss") and one in tags
+        return not is_plural or tags[one].total() <= 0.25 * tags[word].total()
+
+    counts = {word: len(owners) for word, owners in images.items() if len(owners) >= FEWEST}
+    return tuple(sorted((word for word in counts if tells(word)), key=lambda word: (-counts[word], word)))
+
+
+def _mentioned(captions: CaptionSet, names: Sequence[Sequence[str]]) -> Said:
+    """Whether a caption of each image says one of its names (n,)."""
+    texts: list[list[str]] = [[] for _ in names]
+    for sentence, owner in zip(captions.tokens, captions.owner.tolist(), strict=True):
+        texts[owner].append(f" {' '.join(sentence)} ")
+    return np.array(
+        [
+            any(f" {word} " in text for text in own for name in listed for word in (name, plural(name)))
+            for own, listed in zip(texts, names, strict=True)
+        ]
+    )
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return unit
+
+
+def looks_of_kinds(bundle: Path) -> Vectors:
+    """What photographs of each kind look like, (K, D), by a bundle whose texts know the names of kinds."""
+    looks: Vectors = MappedTensors(bundle / ENCODERS)[LOOKS].astype(np.float32).T
+    return np.ascontiguousarray(looks)

@@ -1,0 +1,74 @@
+"""Fitting detectors of concepts, and words for things that no caption names."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from model.captioner.scnlm import SPECIAL_WORDS
+from model.captioner.structures import Structures
+from model.captioner_config import ScnlmConfig
+from model.concepts import ConceptDetector
+from model.runtime.torch_scnlm import StructureContentModel
+from model.space import JointSpace
+from model.training.captioner.data import CaptionSet
+from model.training.captioner.naming import RARELY, with_names
+from model.training.fitting.concepts import fit_concepts, said_of_images
+from model.training.fitting.kind_names import names_of_kinds
+
+SENTENCES = {"dog": "the dogs are running", "boat": "a red boat"}
+TAGS = {"the": "DT", "a": "DT", "are": "VBP", "dogs": "NNS", "dog": "NN", "running": "VBG", "red": "JJ", "boat": "NN"}
+
+
+def _captions(seed: int) -> CaptionSet:
+    """Forty images: of dogs along one axis, of boats along another."""
+    generator = np.random.default_rng(seed)
+    things = ["dog", "boat"] * 20
+    images = generator.normal(scale=0.1, size=(40, 6)).astype(np.float32)
+    images[np.arange(40), [0, 1] * 20] += 1
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    tokens = [SENTENCES[thing].split() for thing in things]
+    tags = [[TAGS[word] for word in sentence] for sentence in tokens]
+    return CaptionSet(tokens, [[] for _ in tokens], tags, np.arange(40), images, images[:0])
+
+
+def test_detectors_name_what_new_images_show() -> None:
+    looks = np.random.default_rng(3).normal(size=(1000, 6)).astype(np.float32)
+    train, dev, new = (_captions(seed) for seed in (0, 1, 2))
+    config, tensors = fit_concepts(train, dev, looks)
+    assert set(config.words) == {"dogs", "running", "red", "boat"}, "what tells something, and no function word"
+    chances = ConceptDetector(config, **tensors).word_chances(new.images)
+    said = said_of_images(new, config.words)
+    assert chances[said].min() > 0.5 > chances[~said].max()
+
+
+def test_a_plural_counts_as_its_noun() -> None:
+    captions = _captions(0)
+    said = said_of_images(captions, ("dog", "boat"))
+    assert said.tolist() == [[True, False], [False, True]] * 20
+
+
+def test_every_kind_has_an_exact_name_and_dogs_are_dogs() -> None:
+    names, broader = names_of_kinds()
+    assert len(names) == len(broader) == 1000
+    assert all(names)
+    assert names[849] == "teapot"
+    assert all("dog" in broader[kind] for kind in range(151, 269))
+    assert all(name not in words for name, words in zip(names, broader, strict=True))
+
+
+def test_words_of_names_are_copies_of_the_nearest_noun(shipped_space: JointSpace) -> None:
+    tokens = [["a", "dog", "runs"], ["a", "pot", "stands"]]
+    words = [*SPECIAL_WORDS, "a", "dog", "pot", "runs", "stands"]
+    structures = Structures.learn(words, tokens, [["DT", "NN", "VBZ"]] * 2, 4)
+    torch.manual_seed(0)
+    config = ScnlmConfig(words=len(words), tags=len(structures.tags), content_dimension=8, structure_window=2)
+    model = StructureContentModel(config).eval()
+    wider, learned = with_names(model, structures, shipped_space)
+    teapot, pot = learned.words.index("teapot"), words.index("pot")
+    assert learned.words[: len(words)] == words
+    assert wider.config.words == len(learned.words)
+    torch.testing.assert_close(wider.words[teapot], model.words[pot])
+    torch.testing.assert_close(wider.word_bias[teapot], model.word_bias[pot] - RARELY)
+    assert learned.tags_of([teapot]) == ["NN"]
+    assert teapot in learned.closing
