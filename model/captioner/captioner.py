@@ -44,9 +44,9 @@ IMAGE_BATCH = 64
 NAMED_BEAM, NAMED_CAPTIONS = 4, 2
 """Beam of a caption that opens with the name of a thing, and how many are kept of it."""
 UNLIKELY = 0.1
-"""Of a thing by itself nothing is said that is less likely than this; people have to be likelier than not."""
-SOMEBODY, SOME_ANIMAL = 0.35, 0.15
-"""A caption that mentions people, or an animal, where they are less likely than this comes after those that do not."""
+"""Captions that open with a name avoid words that are less likely; people have to be likelier than not."""
+SOMEBODY, SOME_ANIMAL, RULED_OUT = 0.2, 0.1, 0.04
+"""A caption comes later that mentions people, animals, or beside a thing anything, less likely than this."""
 ANIMALS = ("dog", "puppy", "cat", "horse", "cow", "bird", "sheep", "duck", "fish")
 _PEOPLE = """
 baby babies boy boys child children couple crowd girl girls guy guys kid kids lady ladies man men people person player
@@ -371,7 +371,7 @@ def _absent(detector: ConceptDetector, chances: npt.NDArray[np.float64], thing: 
     absent = set(PEOPLE) if thing is not None or float(detector.somebody(chances[None])[0]) < SOMEBODY else set()
     own = () if thing is None else thing.names
     for word, chance in zip(detector.config.words, chances.tolist(), strict=True):
-        least = SOME_ANIMAL if word in ANIMALS else 0.0 if thing is None else UNLIKELY
+        least = SOME_ANIMAL if word in ANIMALS else 0.0 if thing is None else RULED_OUT
         if word not in own and chance < least:
             absent |= {word, plural(word)}
     return frozenset(absent)
