@@ -1,8 +1,9 @@
 # Visem. `make serve` installs and starts the service, `make test` checks everything; `make help` lists the rest.
 #
 #   PYTHON=python3.12   the interpreter of the virtual environment (3.11 or newer; found by itself otherwise)
-#   TORCH_INDEX=URL     where to take torch from: the package index which pytorch.org gives for CPU wheels makes
-#                       the installation about ten times smaller. Without it, pip's usual index is asked.
+#   DEVICE=cuda         for `make serve`: run on an NVIDIA GPU, which installs torch as well
+#   TORCH_INDEX=URL     where to take torch from for a GPU, for training and for the tests, as pytorch.org names it for
+#                       each machine. Without it, pip's usual index is asked.
 #   ARGS="..."          more arguments for `make serve`, `train`, `bench` and `test` (there: for pytest)
 
 .DELETE_ON_ERROR:
@@ -12,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 TORCH_INDEX ?=
+DEVICE ?=
 ARGS ?=
 
 # The first interpreter that is new enough. Expanded only when an environment is made.
@@ -31,15 +33,15 @@ INSTALL_VISEM := $(PIP_INSTALL) --no-build-isolation --editable
 .PHONY: help serve test lint train bench clean
 
 help:
-	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000'
+	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000; DEVICE=cuda for a GPU'
 	@echo 'make test    lint, types, architecture and all tests'
 	@echo 'make lint    ruff, mypy and import-linter'
 	@echo 'make train   train a bundle:        make train ARGS="--data DIR --out BUNDLE"'
 	@echo 'make bench   measure this machine:  make bench ARGS="..."'
 	@echo 'make clean   remove the environment and all caches; the library stays'
 
-serve: $(VENV)/.base
-	@exec $(BIN)/visem serve $(ARGS)
+serve: $(VENV)/$(if $(filter cuda%,$(DEVICE)),.gpu,.base)
+	@exec $(if $(DEVICE),env VISEM_DEVICE=$(DEVICE)) $(BIN)/visem serve $(ARGS)
 
 train: $(VENV)/.train
 	@exec $(BIN)/visem train bundle $(ARGS)
@@ -81,13 +83,18 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.base: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
-	@echo 'Installing Visem; the first time takes some minutes'
-	@if [ -n '$(TORCH_INDEX)' ]; then $(PIP_INSTALL) --no-deps --index-url '$(TORCH_INDEX)' torch torchvision; fi
+	@echo 'Installing Visem; the first time takes a minute or so'
 	@$(PIP_INSTALL) setuptools
 	@$(INSTALL_VISEM) .
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.base
+$(VENV)/.gpu: $(VENV)/.base
+	@echo 'Installing torch; the first time takes some minutes'
+	@if [ -n '$(TORCH_INDEX)' ]; then $(PIP_INSTALL) --no-deps --index-url '$(TORCH_INDEX)' torch torchvision; fi
+	@$(INSTALL_VISEM) '.[gpu]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.gpu
 	@echo 'Installing what training needs'
 	@$(INSTALL_VISEM) '.[train]'
 	@touch $@

@@ -103,14 +103,22 @@ def test_a_moved_environment_is_made_anew(checkout: Checkout) -> None:
 
 
 def test_torch_comes_from_the_index_that_is_given(checkout: Checkout) -> None:
-    checkout.make("serve", "TORCH_INDEX=file:///wheels")
+    checkout.make("serve", "DEVICE=cuda", "TORCH_INDEX=file:///wheels")
     with_index = [line for line in checkout.logged() if "--index-url" in line]
     assert len(with_index) == 1
     assert with_index[0].endswith("--no-deps --index-url file:///wheels torch torchvision")
 
     checkout.touch("pyproject.toml")
-    checkout.make("serve")
+    checkout.make("serve", "DEVICE=cuda")
     assert not [line for line in checkout.logged() if "--index-url" in line]
+
+
+def test_only_a_gpu_needs_torch(checkout: Checkout) -> None:
+    checkout.make("serve", "TORCH_INDEX=file:///wheels")
+    assert not [line for line in checkout.logged() if "torch" in line or "[" in line]
+
+    checkout.make("serve", "DEVICE=cuda")
+    assert [line for line in checkout.logged() if line.endswith("--editable .[gpu]")]
 
 
 def test_targets_at_the_same_time_install_one_after_the_other(checkout: Checkout) -> None:

@@ -66,7 +66,8 @@ def test_every_import_is_declared() -> None:
     base, extras = names(base_requirements()), names(extra_requirements())
     missing = []
     for path in sources():
-        optional = path.parts[:2] == ("model", "training")  # all of it needs the extra `train`
+        # All of training needs the extra `train`, and what runs networks in torch the extra `gpu`.
+        optional = path.parts[:2] == ("model", "training") or path.match("model/runtime/torch_*.py")
         for module, at_once in imports(path):
             if module in sys.stdlib_module_names or module in PACKAGES:
                 continue
@@ -154,3 +155,8 @@ def test_the_licence_is_the_one_that_is_declared() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_serving_needs_no_torch() -> None:
+    assert not names(base_requirements()) & {"torch", "torchvision", "timm"}
+    assert {"torch", "timm"} <= {Requirement(line).name for line in project()["optional-dependencies"]["gpu"]}
