@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app import logs
 from app.http import problem_responses
-from app.http.dependencies import documented_parameters, only_documented_parameters
+from app.http.dependencies import Parameters, documented_parameters, only_documented_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import (
     REQUEST_ID_HEADER,
@@ -61,6 +62,10 @@ _PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         "5XX": "The service failed.",
     }.items()
 }
+
+ROUTERS = tuple(
+    module.router for module in (images, image_captions, sentences, search, maps, captions, embeddings, about)
+)
 
 
 def create_app(settings: Settings | None = None, service: Service | None = None) -> FastAPI:
@@ -107,14 +112,20 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.metrics = metrics
     app.state.held_pictures = HeldPictures()
     problem_responses.install(app)
-    for module in (images, image_captions, sentences, search, maps, captions, embeddings, about):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     install_pages(app)
     if settings.api_key is not None:
         _document_key(app)
-    app.state.parameters = documented_parameters(app)
+    app.state.parameters = _parameters()
     _add_middleware(app, settings, metrics)
     return app
+
+
+@functools.cache
+def _parameters() -> Parameters:
+    """The query parameters of every operation: the same for every application, and slow to find out."""
+    return documented_parameters([route for router in ROUTERS for route in router.routes])
 
 
 def _document_key(app: FastAPI) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query
+from fastapi import Depends, Query
+from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
+from starlette.routing import BaseRoute
 
 from app.embedding.batcher import Lane
 from app.http.problem_responses import invalid_fields
@@ -35,13 +37,14 @@ FILTER_PARAMETER: dict[str, Any] = {
 Parameters = dict[tuple[str, str], frozenset[str]]
 
 
-def documented_parameters(app: FastAPI) -> Parameters:
+def documented_parameters(routes: Sequence[BaseRoute]) -> Parameters:
     """The names of the query parameters of every operation, by method and path template."""
+    document = get_openapi(title="parameters", version="", routes=routes)
     return {
         (method.upper(), path): frozenset(
             parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"
         )
-        for path, operations in app.openapi()["paths"].items()
+        for path, operations in document["paths"].items()
         for method, operation in operations.items()
     }
 

@@ -135,3 +135,13 @@ def test_forms_take_files(document: dict[str, Any]) -> None:
 def test_there_are_no_pages_which_load_scripts_from_elsewhere(stocked: TestClient) -> None:
     assert stocked.get("/docs").status_code == 404
     assert stocked.get("/redoc").status_code == 404
+
+
+def test_the_parameters_that_are_accepted_are_those_of_the_document(
+    stocked: TestClient, document: dict[str, Any]
+) -> None:
+    accepted = stocked.app.state.parameters  # type: ignore[attr-defined]
+    assert accepted == {
+        (method.upper(), path): {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+        for method, path, operation in operations(document)
+    }
