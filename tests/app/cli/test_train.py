@@ -112,7 +112,7 @@ def test_the_papers_network_is_never_without_its_weights(run: Run, tmp_path: Pat
 
 def test_every_preset_can_be_asked_for(run: Run) -> None:
     for command in ("space", "bundle", "captioner"):
-        assert f"[{'|'.join(PRESETS)}]" in run("train", command, "--help").stdout
+        assert f"<{'|'.join(PRESETS)}>" in run("train", command, "--help").stdout
 
 
 @pytest.mark.parametrize("command", [("bundle", "--out"), ("captioner", "--model")])

@@ -17,7 +17,8 @@ from PIL import Image
 from app.ingest.pipeline import IncomingFile
 from app.main import create_app
 from app.service import Service
-from model.images import DecodedImage, decode_image
+from model.images import DecodedImage
+from model.images.processes import Decoders
 from tests.app.helpers import ADDRESS, assert_problem, encode, picture, store
 
 HTMX = {"HX-Request": "true"}
@@ -84,12 +85,14 @@ def test_formats_which_browsers_do_not_show_are_converted(client: TestClient) ->
 def test_pages_decode_on_the_pool_that_bounds_the_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
 
-    def watched(*arguments: Any, **options: Any) -> DecodedImage:
+    decode = Decoders.decode
+
+    def watched(*arguments: Any) -> DecodedImage:
         threads.append(threading.current_thread().name)
-        return decode_image(*arguments, **options)
+        return decode(*arguments)
 
     image_id = store(client, "scan.tif", encode(Image.new("RGB", (80, 40), "teal"), "TIFF"))
-    monkeypatch.setattr("app.embedding.pictures.decode_image", watched)
+    monkeypatch.setattr(Decoders, "decode", watched)
     assert client.get(f"/photos/{image_id}/view").status_code == 200
     assert client.post("/pictures", files={"image": ("x.jpg", picture(1))}).status_code == 201
     assert [name.rpartition("_")[0] for name in threads] == ["visem-decode"] * 2
