@@ -41,7 +41,7 @@ from index.types import (
 
 @dataclass(frozen=True)
 class CatalogState:
-    """Who a catalog is. `generation` goes up whenever all vectors are replaced."""
+    """Identity and version of a catalog. `generation` goes up whenever all vectors are replaced."""
 
     library_id: str
     space: Space
@@ -258,7 +258,7 @@ class Catalog(Protocol):
         """The deletions that can be undone."""
 
     def state(self) -> CatalogState:
-        """Return who this catalog is, as of now."""
+        """Return the identity and version of this catalog, as of now."""
 
     def begin_staging(self, space: Space) -> int:
         """Start, or go on, to stage vectors of `space`; return how many records have theirs already."""
@@ -279,7 +279,7 @@ class Catalog(Protocol):
         """Return how many bytes the content of all images takes up."""
 
     def close(self) -> None:
-        """Finish the writes under way and give up every connection. Closing twice does no harm."""
+        """Finish the writes under way and give up every connection. Idempotent."""
 
 
 class GenerationChanged(Exception):  # noqa: N818 (a signal inside this package, not an error)
@@ -339,7 +339,7 @@ class VectorIndex(Protocol):
         """Return how the index differs from the catalog: sentences, or nothing."""
 
     def close(self) -> None:
-        """Stop following and give up every connection. Closing twice does no harm."""
+        """Stop following and give up every connection. Idempotent."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Library:
         return self._state.space
 
     def close(self) -> None:
-        """Wait for the calls under way, write snapshots, close every file. Twice does no harm."""
+        """Wait for the calls under way, write snapshots, close every file. Idempotent."""
         if not self._gate.close():
             return
         with ExitStack() as stack:  # whatever goes wrong with one, the others are closed

@@ -187,7 +187,7 @@ class Content(Protocol):
         """Return the bytes from `start` up to `end`, or up to the end of the file. StorageFailed."""
 
     def close(self) -> None:
-        """Give up what it takes to read. Closing twice does no harm."""
+        """Give up what it takes to read. Idempotent."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class ImageFile:
     content: Content
 
     def close(self) -> None:
-        """Close the file. Closing twice does no harm."""
+        """Close the file. Idempotent."""
         self.content.close()
 
     def __enter__(self) -> Self:

@@ -37,7 +37,7 @@ class Confidence:
         if question.kind is None:
             raise Problem(
                 "invalid_request",
-                "min_confidence needs something to look for, and this query only takes away. Add a term without a "
+                "min_confidence needs something to look for, and this query only subtracts. Add a term without a "
                 "minus, or do without min_confidence.",
             )
         curve = self._curve(question, options.target)

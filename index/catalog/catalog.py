@@ -63,7 +63,7 @@ class SqlCatalog:
         self.pending = SqlPendingDeletions(database, self.images)
 
     def state(self) -> CatalogState:
-        """Return who this catalog is, as of now."""
+        """Return the identity and version of this catalog, as of now."""
         with self._database.read() as connection:
             return schema.read_state(connection)
 

@@ -188,7 +188,7 @@ def read_meta(connection: Connection) -> dict[str, str]:
 
 
 def read_state(connection: Connection) -> CatalogState:
-    """Return who the catalog is."""
+    """Return the identity and version of the catalog."""
     values = read_meta(connection)
     return CatalogState(
         library_id=values["library_id"],
@@ -199,7 +199,7 @@ def read_state(connection: Connection) -> CatalogState:
 
 
 def require_space(connection: Connection, space: Space) -> CatalogState:
-    """Return who the catalog is; SpaceMismatch if its vectors are not of `space` (any more)."""
+    """Return the identity and version of the catalog; SpaceMismatch if its vectors are not of `space` (any more)."""
     state = read_state(connection)
     if (state.space.id, state.space.dimension) != (space.id, space.dimension):
         raise SpaceMismatch(state.space, space)

@@ -50,7 +50,7 @@ class DirectoryContent:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Close the file. Closing twice does no harm."""
+        """Close the file. Idempotent."""
         self._file.close()
 
 

@@ -69,7 +69,7 @@ rest of the photograph the first answer keeps, in percent. The numbers of the ru
 
 ## Limits
 
-It was taught by photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English;
+It was trained on photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English;
 of other things it knows what the pre-training of its parts left in them, which is names rather than relations. Words
 outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
 do not use it to judge anybody.

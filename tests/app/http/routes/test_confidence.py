@@ -142,7 +142,7 @@ def test_nothing_matches_can_be_said(calibrated: TestClient) -> None:
 def test_what_puts_nothing_in_has_no_confidence(calibrated: TestClient) -> None:
     assert {hit["confidence"] for hit in get(calibrated, "- cat")["hits"]} == {None}
     response = calibrated.get("/v1/search", params={"q": "- cat", "min_confidence": "0.1"})
-    assert "only takes away" in assert_problem(response, 422, "invalid_request")["detail"]
+    assert "only subtracts" in assert_problem(response, 422, "invalid_request")["detail"]
 
 
 def test_unknown_words_that_are_taken_away_leave_the_confidence(calibrated: TestClient) -> None:
