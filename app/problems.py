@@ -1,7 +1,7 @@
 """Every problem which the service reports, by stable code: the one list behind errors, documentation and tests.
 
 Problem                       raised by app; carries a code of this list and a detail for people
-QueryError (query.py)         invalid_query
+QueryError (search/expression.py)         invalid_query
 ModelError (model/errors.py)  image_*, empty_text, no_known_words, degenerate_query, bundle_*
 LibraryError (index/errors.py)  record_not_found, invalid_cursor, invalid_filter, space_mismatch, ...
 """

@@ -19,7 +19,7 @@ from index.catalog.captions import SqlCaptions
 from index.catalog.collection import SqlCollection
 from index.catalog.concepts import decode_concepts, fill_missing
 from index.catalog.database import Database
-from index.catalog.pending import SqlPendingDeletions
+from index.catalog.pending_deletions import SqlPendingDeletions
 from index.catalog.sqlite import SqliteDatabase
 from index.errors import CatalogCorrupted, CatalogUnsupported
 from index.interfaces import Catalog, CatalogState
