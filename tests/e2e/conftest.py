@@ -134,6 +134,11 @@ class Watched:
         if parts.scheme not in ("blob", "data") and f"{parts.scheme}://{parts.netloc}" != self.origin:
             self.foreign.append(request.url)
 
+    def on_request_failed(self, request: Any) -> None:
+        """A page that is left gives up what it still loads, and htmx reports that as an error."""
+        if request.failure == "net::ERR_ABORTED":
+            self.expected = [*{*self.expected, "htmx:afterRequest,", "htmx:sendError,", "htmx:sendAbort,"}]
+
     def check(self) -> None:
         assert self.foreign == []
         assert [error for error in self.errors if not any(part in error for part in self.expected)] == []
@@ -166,6 +171,7 @@ def _context(browser: Browser, server: str, watched: Watched, **options: Any) ->
     context.on("console", watched.on_console)
     context.on("weberror", lambda error: watched.errors.append(str(error.error)))
     context.on("request", watched.on_request)
+    context.on("requestfailed", watched.on_request_failed)
     return context
 
 
