@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 class Together(LoadFileScheduling):
     """One worker runs all tests of a file, and all that share what is slow to start: the browser, and training."""
 
-    TOGETHER = ("tests/e2e/", ("tests/model/training/", "tests/app/cli/test_train.py", "tests/model/test_captioner.py"))
+    TOGETHER = ("tests/e2e/", ("tests/model/training/", "tests/app/cli/test_train.py", "tests/model/captioner/"))
 
     def _split_scope(self, nodeid: str) -> str:
         for prefixes in self.TOGETHER:

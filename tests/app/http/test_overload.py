@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ def test_a_search_does_not_wait_for_the_queue(open_service: Callable[..., Servic
     assert [future.result() for future in asked] == [alone] * REQUESTS, "nothing is lost"
     early = [seconds for seconds, left in zip(taken, waiting, strict=True) if left > REQUESTS / 2]
     assert len(early) >= 3, "searches were answered while most of the others still waited"
-    assert max(early) < max(lasted / 3, 1.0)
+    assert statistics.median(early) < lasted / 3  # a single one may meet a busy machine
 
 
 def test_ingestions_go_on_while_new_ones_are_refused(
