@@ -278,19 +278,26 @@ class Service:
     def set_captions(self, image_id: str, texts: Sequence[str]) -> list[CaptionRecord]:
         """Make these people's own captions of an image, in this order, and return all that it has.
 
-        All of them or none: RecordNotFound; Problem sentences_rejected if the model knows no word of one.
+        All of them or none: RecordNotFound; Problem invalid_request for more than `max_texts` of them, and
+        sentences_rejected if the model knows no word of one.
         """
+        if len(texts) > self.settings.max_texts:
+            reason = f"an image takes at most {self.settings.max_texts} captions of your own"
+            errors = [{"field": "captions", "reason": reason}]
+            raise Problem("invalid_request", f"captions: {reason}", errors=errors)
         self.library.get_image(image_id)  # before anything is embedded
         normalised = [" ".join(text.split()) for text in texts]
         news: list[NewCaption] = []
-        errors: list[dict[str, Any]] = []
+        rejected: list[dict[str, Any]] = []
         for text, embedding in zip(normalised, self.embed_texts(normalised), strict=True):
             if embedding.vector is None:
-                errors.append({"text": text, "code": embedding.code, "reason": embedding.reason})
+                rejected.append({"text": text, "code": embedding.code, "reason": embedding.reason})
             else:
                 news.append(NewCaption(text, embedding.vector))
-        if errors:
-            raise Problem("sentences_rejected", f"{errors[0]['text'][:100]}: {errors[0]['reason']}", errors=errors)
+        if rejected:
+            raise Problem(
+                "sentences_rejected", f"{rejected[0]['text'][:100]}: {rejected[0]['reason']}", errors=rejected
+            )
         return self.library.set_captions(image_id, news)
 
     def delete_captions(self, image_id: str, origin: CaptionOrigin | None = None) -> None:

@@ -77,7 +77,7 @@ def add(
         results = JsonStream(ctx, "results") if json else None
         try:
             for batch in batched(_all_texts(texts or (), file), BATCH):
-                bad = {position: reason for position, (text, _) in enumerate(batch) if (reason := _fault(text))}
+                bad = {position: reason for position, (text, _) in enumerate(batch) if (reason := text_fault(text))}
                 stored = iter(
                     service.add_sentences([text for i, (text, _) in enumerate(batch) if i not in bad], checked)
                 )
@@ -140,8 +140,8 @@ def remove(
         remove_each(opened.delete_sentence, ids, "sentence", json=json)
 
 
-def _fault(text: str) -> str | None:
-    """What is wrong with a sentence by the rule that HTTP has as well; None for nothing."""
+def text_fault(text: str, kind: str = "sentence") -> str | None:
+    """What is wrong with a text by the rule that HTTP has as well; None if it is valid."""
     from pydantic import TypeAdapter, ValidationError
 
     from app.http.schemas.base import PlainText
@@ -150,7 +150,7 @@ def _fault(text: str) -> str | None:
         TypeAdapter(PlainText).validate_python(text)
     except ValidationError as error:
         reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-        return f"The sentence is not accepted: {reason.removeprefix('Value error, ')}."
+        return f"The {kind} is not accepted: {reason.removeprefix('Value error, ')}."
     return None
 
 

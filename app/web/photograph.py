@@ -16,6 +16,7 @@ from app.problems import Problem
 from app.results import CaptionOptions, Captions
 from app.search.expression import Expression, Operand, QueryError, Reference, Text
 from app.search.results import SearchOptions
+from app.web import image_captions
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, recall, remember, rows
 from app.web.rendering import render
@@ -50,9 +51,10 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         rows=rows(record.metadata),
         was=remember(record.metadata),
         saved=False,
-        problem=None,
         thumbnail=thumbnail_url(record.sha256),
         source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
+        image_id=image_id,
+        **image_captions.context(service.image_captions(image_id)),
     )
 
 

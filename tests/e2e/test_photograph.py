@@ -57,14 +57,34 @@ def test_metadata_is_edited(page: Page, server: str) -> None:
     page.get_by_label("Value of year").fill("2025")
     page.get_by_label("Name of a new entry").fill("place")
     page.get_by_label("Value of the new entry").fill("Ulm")
-    page.get_by_role("button", name="Save").click()
+    page.locator("#metadata").get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     expect(page.get_by_label("Value of place")).to_have_value("Ulm")
     stored = httpx2.get(f"{server}/v1/images/{image_id}").json()["metadata"]
     assert stored == {"year": 2025, "album": "winter", "place": "Ulm"}
     page.get_by_label("Value of year").fill("next")
-    page.get_by_role("button", name="Save").click()
+    page.locator("#metadata").get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("'year' holds JSON")
+
+
+def test_captions_are_edited(page: Page, server: str) -> None:
+    image_id = upload(server, picture(seed=60), "captions.jpg")
+    page.goto(f"/photos/{image_id}")
+    for caption in ("a dog on the beach", "our holiday"):
+        page.get_by_label("New caption").fill(caption)
+        page.locator("#captions").get_by_role("button", name="Save").click()
+        expect(page.locator("#captions textarea", has_text=caption)).to_be_visible()
+        expect(page.get_by_label("New caption")).to_have_value("")
+    page.get_by_label("Caption 1").fill("a white dog on the beach")
+    page.get_by_label("Caption 2").fill("")
+    page.locator("#captions").get_by_role("button", name="Save").click()
+    expect(page.locator("#captions textarea")).to_have_count(2)
+    stored = httpx2.get(f"{server}/v1/images/{image_id}/captions").json()["captions"]
+    assert [(one["text"], one["origin"]) for one in stored] == [("a white dog on the beach", "user")]
+    page.get_by_label("New caption").fill("xqztl")
+    page.locator("#captions").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("xqztl")
+    expect(page.get_by_label("New caption")).to_have_value("xqztl")
 
 
 def test_metadata_that_nobody_touched_is_saved_as_it_was(page: Page, server: str) -> None:
@@ -73,7 +93,7 @@ def test_metadata_that_nobody_touched_is_saved_as_it_was(page: Page, server: str
     page.goto(f"/photos/{image_id}")
     httpx2.patch(f"{server}/v1/images/{image_id}", json={"metadata": {"place": "Ulm"}})  # somebody else
     page.get_by_label("Value of album").fill("spring")
-    page.get_by_role("button", name="Save").click()
+    page.locator("#metadata").get_by_role("button", name="Save").click()
     expect(page.get_by_text("Saved.")).to_be_visible()
     expect(page.get_by_label("Value of place")).to_have_value("Ulm")
     stored = httpx2.get(f"{server}/v1/images/{image_id}").json()["metadata"]

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from app.http import responses
 from app.http.dependencies import ServiceDep
-from app.http.problem_responses import invalid_field
 from app.http.schemas.base import EXAMPLE_ID
 from app.http.schemas.captions import ImageCaptions, OwnCaptions
 from index import CaptionOrigin
@@ -44,8 +43,6 @@ def set_captions(image_id: ImageId, body: OwnCaptions, service: ServiceDep) -> I
     more. If the model knows no word of one of them nothing is changed, and the answer is the problem
     `sentences_rejected` (422).
     """
-    if len(body.captions) > service.settings.max_texts:
-        raise invalid_field("captions", f"an image takes at most {service.settings.max_texts} captions at once")
     return responses.image_captions(service.set_captions(image_id, body.captions))
 
 

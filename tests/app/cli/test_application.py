@@ -46,6 +46,7 @@ def test_looking_at_a_library_needs_no_torch(environment: dict[str, str]) -> Non
 def test_every_command_explains_itself(run: Run) -> None:
     for command in (
         *("serve", "add", "search", "caption", "remove", "reindex", "info", "bench"),
+        *("captions list", "captions add", "captions set", "captions remove"),
         *("sentences add", "sentences list", "sentences remove", "train space", "train bundle", "evaluate retrieval"),
     ):
         outcome = run(*command.split(), "--help")
@@ -102,6 +103,9 @@ def test_debug_may_be_an_argument(run: Run, library: Path) -> None:
         ["remove"],
         ["caption", "nowhere.jpg"],
         ["sentences", "add"],
+        ["captions", "add", "ID"],
+        ["captions", "set", "ID", " "],
+        ["captions", "remove", "ID", "--origin", "nobody"],
         ["serve", "--port", "70000"],
         ["bench", "--sizes", "many"],
         ["bench", "--sizes", "0"],

@@ -1,0 +1,60 @@
+"""`visem captions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.service import Service
+from app.settings import Settings
+from index import NewCaption
+from tests.app.cli.conftest import Run, write_pictures
+
+
+@pytest.fixture
+def image(run: Run, tmp_path: Path) -> str:
+    """The id of a stored image."""
+    added = run("add", write_pictures(tmp_path / "pictures", 1), "--json").document
+    image_id: str = added["results"][0]["image"]["id"]
+    return image_id
+
+
+def test_your_own_are_added_set_and_removed(run: Run, image: str) -> None:
+    assert run("captions", "list", image).stdout == ""
+    assert run("captions", "add", f"image:{image}", "a  dog runs", "a cat").stdout == "user\ta dog runs\nuser\ta cat\n"
+    document = run("captions", "add", image, "a black dog", "a cat", "--json").document
+    assert [one["text"] for one in document["captions"]] == ["a dog runs", "a cat", "a black dog"]
+    assert {one["origin"] for one in document["captions"]} == {"user"}
+    assert run("captions", "list", image, "--json").document == document
+    assert run("captions", "set", image, "a cat", "a dog runs").stdout == "user\ta cat\nuser\ta dog runs\n"
+    assert run("captions", "set", image).stdout == ""
+    assert run("sentences", "list", "--json").document["total"] == 3
+
+
+def test_those_of_the_captioner_are_told_apart(run: Run, image: str) -> None:
+    with Service.open(Settings()) as service:
+        [vector] = service.space.embed_texts(["a white dog"])
+        service.library.add_captions(image, [NewCaption("a white dog", vector, 0.5)])
+    run("captions", "add", image, "a cat")
+    assert run("captions", "list", image).stdout == "user\ta cat\ncaptioner\ta white dog\n"
+    assert run("captions", "remove", image, "--origin", "captioner").stdout == "user\ta cat\n"
+    assert run("captions", "remove", image).stdout == ""
+    assert [one["text"] for one in run("sentences", "list", "--json").document["items"]] == ["a cat"]
+
+
+def test_what_cannot_be_a_caption_changes_nothing(run: Run, image: str) -> None:
+    run("captions", "add", image, "a cat")
+    outcome = run("captions", "set", image, "a dog", "zyzzyva", "--json")
+    assert (outcome.status, outcome.document["error"]["code"]) == (1, "sentences_rejected")
+    outcome = run("captions", "add", image, "a" * 2000)
+    assert outcome.status == 2
+    assert "The caption is not accepted" in outcome.stderr
+    assert run("captions", "list", image).stdout == "user\ta cat\n"
+
+
+@pytest.mark.parametrize("command", [["list"], ["add", "a dog"], ["set"], ["remove"]])
+def test_an_image_that_is_not_there(run: Run, image: str, command: list[str]) -> None:
+    name, *texts = command
+    outcome = run("captions", name, "nowhere", *texts, "--json")
+    assert (outcome.status, outcome.document["error"]["code"]) == (1, "record_not_found")
