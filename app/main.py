@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from anyio import to_thread
@@ -17,8 +18,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from app import logs
-from app.http import problem_responses
+from app.http import descriptors, problem_responses
+from app.http.connections import ConnectionLimits, Connections
 from app.http.dependencies import Parameters, documented_parameters, only_documented_parameters
+from app.http.descriptors import connections_within
 from app.http.metrics import Metrics
 from app.http.middleware import (
     REQUEST_ID_HEADER,
@@ -176,25 +179,41 @@ def serve(service: Service, announce: Callable[[str, int], None] = lambda host, 
 
     For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
     """
+    logs.configure(service.settings.log_level)
+    # When it is done uvicorn raises the signal again, for the handler before its own. The default one would
+    # end the process on the spot, with the library still open.
+    handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _AnnouncingServer(server_config(service), announce).run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def server_config(service: Service) -> uvicorn.Config:
+    """How the server is run that `service` is served by; takes as many file descriptors as it may have."""
     settings = service.settings
-    logs.configure(settings.log_level)
-    config = uvicorn.Config(
+    limits = ConnectionLimits(
+        total=connections_within(settings.max_connections, descriptors.raise_limit()),
+        per_client=settings.max_client_connections,
+        head_seconds=settings.head_timeout,
+        body_seconds=settings.body_timeout,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    return uvicorn.Config(
         create_app(service=service),
+        http=cast(type[asyncio.Protocol], Connections(limits).protocol),
+        ws="none",
         host=settings.host,
         port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
-    # When it is done uvicorn raises the signal again, for the handler before its own. The default one would
-    # end the process on the spot, with the library still open.
-    handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        _AnnouncingServer(config, announce).run()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -36,6 +36,8 @@ _KINDS = (
     ProblemKind("not_found", 404, "Not found", "There is no such path."),
     ProblemKind("method_not_allowed", 405, "Method not allowed", "The path exists, but not with this method; `Allow` lists those it has."),
     ProblemKind("request_too_large", 413, "Request too large", "The body exceeds the limit; see `limits` in /v1/info."),
+    ProblemKind("head_too_large", 431, "Request header fields too large", "The address and the headers of the request are larger than a request may have."),
+    ProblemKind("request_timeout", 408, "Request timeout", "The request, or a part of it, did not come in in time. Send it again."),
     ProblemKind("too_many_files", 413, "Too many files", "More files in one request than the limit allows; send several requests."),
     ProblemKind("range_not_satisfiable", 416, "Range not satisfiable", "The requested range lies outside of the content."),
     ProblemKind("http_error", 400, "HTTP error", "The request was refused for a reason without a code of its own."),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -94,6 +97,26 @@ class Settings(BaseSettings):
         description="Origins which browsers may call from, and by whose names a service without a key may be called, "
         'as a JSON list; ["*"] for any. None by default.',
     )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, "
+        "separated by commas.",
+    )
+    max_connections: int = Field(
+        1000, ge=1, le=65_536, description="Connections at a time; fewer where there are not enough file descriptors."
+    )
+    max_client_connections: int = Field(
+        256, ge=1, le=65_536, description="Connections of one client address at a time; its idle ones make room."
+    )
+    head_timeout: float = Field(
+        10, ge=0.1, le=3600, description="Seconds in which the head of a request has to be complete."
+    )
+    body_timeout: float = Field(
+        30, ge=0.1, le=3600, description="Seconds in which 16 KiB of a body have to come in, or of an answer be read."
+    )
+    idle_timeout: int = Field(
+        15, ge=1, le=3600, description="Seconds after which a connection without a request is closed."
+    )
     log_level: LogLevel = Field("info", description="Least severe level that is logged.")
     undo_seconds: float = Field(15, ge=1, le=3600, description="Seconds in which a page's deletion can be undone.")
     shutdown_timeout: int = Field(
@@ -108,6 +131,11 @@ class Settings(BaseSettings):
             return None if path is None else path.expanduser()
         except RuntimeError as error:
             raise ValueError(f"there is no such home folder: {path}") from error
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _separated(cls, proxies: object) -> object:
+        return [one.strip() for one in proxies.split(",")] if isinstance(proxies, str) else proxies
 
     @field_validator("api_key")
     @classmethod

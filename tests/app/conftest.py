@@ -18,6 +18,7 @@ from app.settings import Settings
 from model.images.processes import Decoders
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS
+from tests.app.listening import Listening
 from tests.tiny import write_bundle
 
 # Machines under load are slow: that alone is no failure.
@@ -109,3 +110,14 @@ def stocked(
         texts = ["a dog runs on the beach", "a man on a red car", "a black cat", "a white flower"]
         assert client.post("/v1/sentences", json={"texts": texts}).status_code == 200
         yield client
+
+
+@pytest.fixture
+def listen(open_service: Callable[..., Service], silent_space: JointSpace) -> Iterator[Callable[..., Listening]]:
+    """Starts servers that really listen; settings as keywords. Their bundle has no captioner."""
+    with ExitStack() as stack:
+
+        def listen_one(**changes: Any) -> Listening:
+            return stack.enter_context(Listening(open_service(space=silent_space, port=0, **changes)))
+
+        yield listen_one
