@@ -176,6 +176,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let the connection in, or say why not."""
         super().connection_made(transport)
         closing = _ClosingPolitely(transport, self)
         self.transport = cast(asyncio.Transport, closing)
@@ -194,15 +195,18 @@ class Connection(HttpToolsProtocol):
                 transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Give its place away."""
         self._all.leave(self)
         self._lingering_since = None
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
+        """The client has no more to say: it has what it was answered."""
         if self._lingering_since is not None:
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """Parse in small pieces, so that a head is never much larger than it may be."""
         self.active_at = self.loop.time()
         if self._lingering_since is not None:
             self._unwanted += len(data)
@@ -222,18 +226,21 @@ class Connection(HttpToolsProtocol):
                     self._refuse(Problem("head_too_large", f"The head is larger than {MAX_HEAD_BYTES:,} bytes."))
 
     def on_message_begin(self) -> None:
+        """A request begins."""
         super().on_message_begin()
         self._in_message, self._in_body = True, False
         self._overhead = self._unwanted = 0
         self._began_at = self.loop.time()
 
     def on_headers_complete(self) -> None:
+        """Its head is complete."""
         super().on_headers_complete()
         self._in_body = True
         self._overhead = 0
         self._progress_at = self.loop.time()
 
     def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
         super().on_body(body)
         self._overhead = 0
         self._body += len(body)
@@ -245,6 +252,7 @@ class Connection(HttpToolsProtocol):
                 self.linger()
 
     def on_message_complete(self) -> None:
+        """It has come in."""
         super().on_message_complete()
         self._in_message = self._in_body = False
 
@@ -338,6 +346,4 @@ class _ClosingPolitely:
 
 
 def _late(what: str, seconds: float) -> Problem:
-    return Problem(
-        "request_timeout", f"The {what} of the request did not come in within {seconds:g} s. Send it again."
-    )
+    return Problem("request_timeout", f"The {what} of the request did not come in within {seconds:g} s. Send it again.")

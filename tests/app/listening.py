@@ -27,7 +27,8 @@ class Listening:
         self._thread.start()
         deadline = time.monotonic() + 30
         while not self._server.started:
-            assert self._thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+            assert self._thread.is_alive()
+            assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.01)
         self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
 
