@@ -3,6 +3,7 @@
 Everything public is re-exported here; `Library` is what other packages call.
 """
 
+from index.content.referenced import open_below, signature_of
 from index.cursors import RankedCursor, fingerprint
 from index.errors import (
     CatalogCorrupted,
@@ -20,6 +21,7 @@ from index.errors import (
     LibraryNotFound,
     RecordNotFound,
     ReindexConflict,
+    SourceNotFound,
     SpaceMismatch,
     StorageFailed,
 )
@@ -27,6 +29,7 @@ from index.library import Library
 from index.metadata import MAX_BYTES as MAX_METADATA_BYTES
 from index.metadata import MAX_KEYS as MAX_METADATA_KEYS
 from index.opening import LibraryConfig, is_library, open_library
+from index.sources import LibrarySources
 from index.thumbnails import render_thumbnail
 from index.types import (
     Added,
@@ -36,12 +39,16 @@ from index.types import (
     Concepts,
     Content,
     ContentKind,
+    FileInPlace,
+    FileState,
     Filters,
     Hit,
     ImageFile,
     ImageRecord,
     IndexStats,
+    KnownFile,
     LibraryStats,
+    Location,
     Metadata,
     NewCaption,
     NewImage,
@@ -49,7 +56,12 @@ from index.types import (
     OwedCaptions,
     Page,
     PendingDeletion,
+    RefusedFile,
     SentenceRecord,
+    Signature,
+    Source,
+    SourceFile,
+    SourceState,
     Space,
     Target,
 )
@@ -68,6 +80,8 @@ __all__ = [
     "ContentKind",
     "ContentMissing",
     "EngineUnsupported",
+    "FileInPlace",
+    "FileState",
     "Filters",
     "Hit",
     "ImageFile",
@@ -78,13 +92,16 @@ __all__ = [
     "InvalidMetadata",
     "InvalidText",
     "InvalidVector",
+    "KnownFile",
     "Library",
     "LibraryBusy",
     "LibraryClosed",
     "LibraryConfig",
     "LibraryError",
     "LibraryNotFound",
+    "LibrarySources",
     "LibraryStats",
+    "Location",
     "Metadata",
     "NewCaption",
     "NewImage",
@@ -94,14 +111,22 @@ __all__ = [
     "PendingDeletion",
     "RankedCursor",
     "RecordNotFound",
+    "RefusedFile",
     "ReindexConflict",
     "SentenceRecord",
+    "Signature",
+    "Source",
+    "SourceFile",
+    "SourceNotFound",
+    "SourceState",
     "Space",
     "SpaceMismatch",
     "StorageFailed",
     "Target",
     "fingerprint",
     "is_library",
+    "open_below",
     "open_library",
     "render_thumbnail",
+    "signature_of",
 ]

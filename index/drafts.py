@@ -35,6 +35,7 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
         metadata=encode_metadata(image.metadata),
         concepts=checked_concepts(image.concepts),
         captions=image.captions,
+        file=image.file,
     )
 
 

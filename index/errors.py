@@ -13,6 +13,7 @@
      ├─ LibraryClosed         library_closed        used after close()
      ├─ LibraryBusy           library_busy          another process held the write lock for too long
      ├─ ContentMissing        content_missing       a record's file is gone
+     ├─ SourceNotFound        source_not_found      no source has this id
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
      ├─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
@@ -144,6 +145,16 @@ class ContentMissing(LibraryError):
             f"The file {location} of the image {id} is missing. "
             "Restore it from a backup, add the image again, or delete it."
         )
+        self.id = id
+
+
+class SourceNotFound(LibraryError):
+    """No source has this id: it never existed, or it was forgotten."""
+
+    code = "source_not_found"
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"There is no source with the id {id!r}; it may have been forgotten.")
         self.id = id
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from index.types import (
     Added,
@@ -23,16 +23,25 @@ from index.types import (
     Concepts,
     Content,
     ContentKind,
+    FileInPlace,
+    FileState,
     Filters,
     ImageRecord,
     IndexStats,
     Keys,
+    KnownFile,
+    Location,
     Metadata,
     NameConcepts,
     OwedCaptions,
     PendingDeletion,
     R,
+    RefusedFile,
     SentenceRecord,
+    Signature,
+    Source,
+    SourceFile,
+    SourceState,
     Space,
     Target,
     Vectors,
@@ -77,7 +86,8 @@ class ChangeBatch:
 class Draft:
     """A record to be. `name` is what makes it unique: the SHA-256 of an image, the text of a sentence.
 
-    `metadata` is JSON text of `index.metadata.encode_metadata`; `captions` is how many an image is owed.
+    `metadata` is JSON text of `index.metadata.encode_metadata`; `captions` is how many an image is owed. With a `file`
+    that is where its content stays.
     """
 
     name: str
@@ -86,6 +96,7 @@ class Draft:
     metadata: str
     concepts: Concepts = ()
     captions: int = 0
+    file: FileInPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,10 @@ class Collection(Protocol[R]):
         What exists is somebody's own from then on: the pending deletion of an image is off, and a sentence of the
         captioner loses its origin. `before_insert` gets the names about to be stored while nobody else can write, so
         what it ensures holds. SpaceMismatch if the catalog has another space by now.
+
+        A draft with a file also notes that file. Where that file was the only one of another image, which has no copy,
+        that image gets the content of the draft under a new key, and keeps its id, metadata and people's captions. A
+        draft without a file says that the library has a copy from now on.
         """
 
     def find(self, names: Sequence[str]) -> dict[str, R]:
@@ -161,6 +176,12 @@ class Collection(Protocol[R]):
 
     def keys(self, filters: Filters, words: Sequence[str] = ()) -> Keys:
         """Return the keys of all records that match, ascending."""
+
+    def hidden(self) -> Keys:
+        """Return the keys of images whose files are missing, ascending.
+
+        Nobody finds them: `page`, `count` and `keys` leave them out, and a search has to. Their feed has them.
+        """
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
         """Return the keys of the records with these ids; unknown ids are left out."""
@@ -222,6 +243,69 @@ class CaptionStore(Protocol):
         """
 
 
+class SourceStore(Protocol):
+    """Folders whose pictures stay where they are, and the files in them. Thread-safe, each method one transaction.
+
+    Besides what each names, methods that take the id of a source raise SourceNotFound.
+    """
+
+    def register(self, root: str) -> Source:
+        """Return the source with this path, a new one where there is none."""
+
+    def all(self) -> list[Source]:
+        """Return all sources, in the order in which they came."""
+
+    def get(self, id: str) -> Source:
+        """Return one source."""
+
+    def pause(self, id: str, paused: bool) -> Source:
+        """Have nobody work on a source, or let them again."""
+
+    def note(self, id: str, state: SourceState, reason: str | None, mounts: Sequence[str] | None) -> None:
+        """Write down how a pass ended, and with `mounts` that it was complete."""
+
+    def known(self, id: str) -> dict[str, KnownFile]:
+        """Return what is remembered of all files of a source, by path."""
+
+    def counts(self, id: str) -> dict[FileState, int]:
+        """Return how many files of a source there are in each state."""
+
+    def files(self, id: str, state: FileState, after: str | None, limit: int) -> list[SourceFile]:
+        """Return up to `limit` files in a state whose paths come after `after`, in the order of their bytes."""
+
+    def of(self, image_ids: Sequence[str]) -> dict[str, list[SourceFile]]:
+        """Return the files of images by id; those without any are left out."""
+
+    def locate(self, sha256: str) -> list[Location]:
+        """Return where files with this content were last seen."""
+
+    def attach(self, found: Sequence[tuple[FileInPlace, str]]) -> list[ImageRecord | Literal["unknown", "deleted"]]:
+        """Note files by the SHA-256 of their content, where there are images of it: those are found again.
+
+        `unknown`, and nothing is noted, where there is no such image. A file whose image somebody deleted while it was
+        in the same source under another path is noted as `deleted`.
+        """
+
+    def seen(self, id: str, files: Sequence[tuple[str, Signature]]) -> None:
+        """Note that missing files are back."""
+
+    def refuse(self, id: str, files: Sequence[RefusedFile]) -> None:
+        """Note files that make no images."""
+
+    def settle(self, id: str, gone: Sequence[str]) -> int:
+        """Note that these files are gone; return how many images are missing since.
+
+        An image is missing when it has no copy, and none of its files is present. Files of other images, and those
+        that made none, are forgotten.
+        """
+
+    def prune(self, id: str | None, before: datetime) -> list[ImageRecord]:
+        """Delete the images that have been missing since before then, of one source or of all; return them."""
+
+    def forget(self, id: str) -> list[ImageRecord]:
+        """Delete a source, and the images that were in no other and have no copy; return those."""
+
+
 class PendingDeletions(Protocol):
     """Images whose deletion can be undone, for every process alike. Thread-safe, each method one transaction."""
 
@@ -254,6 +338,10 @@ class Catalog(Protocol):
         """The captions."""
 
     @property
+    def sources(self) -> SourceStore:
+        """The folders whose pictures stay where they are."""
+
+    @property
     def pending(self) -> PendingDeletions:
         """The deletions that can be undone."""
 
@@ -276,7 +364,7 @@ class Catalog(Protocol):
         """Return how many bytes the catalog takes up."""
 
     def content_size(self) -> int:
-        """Return how many bytes the content of all images takes up."""
+        """Return how many bytes the content takes up of all images that there is a copy of."""
 
     def close(self) -> None:
         """Finish the writes under way and give up every connection. Idempotent."""
@@ -353,8 +441,8 @@ class ContentStat:
 class ContentStore(Protocol):
     """Two files, content and thumbnail, for each SHA-256 of a content. Thread-safe, and safe between processes.
 
-    Files are never changed. An empty one counts as missing: no image is empty. Methods raise ValueError for what is
-    no SHA-256 in lower-case hexadecimal, and StorageFailed.
+    Files that were put are never changed. An empty one counts as missing: no image is empty. Methods raise ValueError
+    for what is no SHA-256 in lower-case hexadecimal, and StorageFailed.
     """
 
     def open(self, sha256: str, kind: ContentKind) -> Content:
@@ -366,8 +454,14 @@ class ContentStore(Protocol):
     def location(self, sha256: str, kind: ContentKind) -> str:
         """Return where a file is, or would be, in words for people: a path or a URL without secrets."""
 
-    def put_many(self, items: Mapping[str, tuple[bytes, bytes]]) -> None:
-        """Store content and thumbnail for each digest; durable on return. Repairs files of another size."""
+    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes]]) -> None:
+        """Store content and thumbnail for each digest; durable on return. Repairs files of another size.
+
+        Without a content it is kept elsewhere, and only the thumbnail is stored.
+        """
+
+    def has_copy(self, sha256: str) -> bool:
+        """Tell whether the store has the content itself, rather than where it is kept elsewhere."""
 
     def delete(self, sha256: str) -> None:
         """Remove content and thumbnail, if they are there."""
@@ -382,4 +476,4 @@ class ContentStore(Protocol):
         """Remove what writers that died before `timestamp` left unfinished."""
 
     def is_empty(self) -> bool:
-        """Tell whether there is no content at all."""
+        """Tell whether there is neither a content nor a thumbnail."""

@@ -8,7 +8,7 @@ indexes follow the catalog's log. What the parts are made of is the business of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from types import TracebackType
@@ -34,6 +34,7 @@ from index.locks import Gate
 from index.metadata import checked_filters
 from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.searching import Query, search_page
+from index.sources import LibrarySources
 from index.types import (
     Added,
     CaptionOrigin,
@@ -74,6 +75,7 @@ class Library:
         self._indexes = indexes
         self._state = catalog.state()
         self._gate = Gate()
+        self.sources = LibrarySources(catalog, content, self._gate)
 
     @property
     def space(self) -> Space:
@@ -106,22 +108,27 @@ class Library:
         with self._gate.enter():
             space = self._state.space
             drafts = [image_draft(image, space.dimension) for image in images]
-            files = {
-                draft.name: (image.content, image.thumbnail)
-                for draft, image in reversed(list(zip(drafts, images, strict=True)))  # the first one counts
-            }
+            files: dict[str, tuple[bytes | None, bytes]] = {}
+            for draft, image in zip(drafts, images, strict=True):  # one that is to be copied counts, or else the first
+                if draft.name not in files or image.file is None:
+                    files[draft.name] = (None if image.file else image.content, image.thumbnail)
 
             def store(names: list[str]) -> None:
                 self._content.put_many({name: files[name] for name in names})
 
             unknown = set(self._catalog.images.unknown(list(files)))
+
+            def incomplete(names: Iterable[str]) -> list[str]:
+                sizes = {name: None if files[name][0] is None else len(files[name][0] or b"") for name in names}
+                return [name for name, size in sizes.items() if not self._is_whole(name, size)]
+
             # Adding an image again also brings back files that got lost.
-            store([name for name in files if name in unknown or not self._is_whole(name, files[name])])
+            store([*unknown, *incomplete(files.keys() - unknown)])
             added = self._catalog.images.add(
                 drafts,
                 space,
                 # Somebody may have deleted the same image, or swept its files, since.
-                before_insert=lambda names: store([name for name in names if not self._is_whole(name, files[name])]),
+                before_insert=lambda names: store(incomplete(names)),
             )
             self._indexes["images"].added(len(added))
             return added
@@ -145,9 +152,14 @@ class Library:
             return self._catalog.images.find(sha256s)
 
     def has_files(self, record: ImageRecord) -> bool:
-        """Tell whether content and thumbnail of an image are there; adding the image again brings lost ones back."""
+        """Tell whether copy and thumbnail of an image are there; adding the image again brings lost ones back."""
         with self._gate.enter():
-            return maintenance.is_whole(self._content, record.sha256, record.size)
+            return self._is_whole(record.sha256, record.size)
+
+    def has_thumbnail(self, record: ImageRecord) -> bool:
+        """Tell whether the thumbnail of an image is there: all that an image in place has in the library."""
+        with self._gate.enter():
+            return self._is_whole(record.sha256, None)
 
     def get_image(self, id: str) -> ImageRecord:
         """Return one image; RecordNotFound."""
@@ -445,9 +457,11 @@ class Library:
             total=collection.count(wanted, words),
         )
 
-    def _is_whole(self, sha256: str, files: tuple[bytes, bytes]) -> bool:
-        content, _ = files
-        return maintenance.is_whole(self._content, sha256, len(content))
+    def _is_whole(self, sha256: str, size: int | None) -> bool:
+        """Tell whether a thumbnail and, with a size, a copy of the content are there."""
+        if size is None:
+            return self._content.stat(sha256, "thumbnail") is not None
+        return self._content.has_copy(sha256) and maintenance.is_whole(self._content, sha256, size)
 
     def _collection(self, target: Target) -> Collection[Any]:
         """Return a collection by name; ValueError."""

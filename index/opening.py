@@ -4,6 +4,7 @@ Each part is chosen by URL; without one it is in the library's folder:
 
     FOLDER/catalog.sqlite          every record and every vector, in SQLite: the one source of truth
     FOLDER/content/, thumbnails/   the files, named by their SHA-256
+                                   (files of sources stay where they are: `index.content.referenced`)
     FOLDER/index/                  snapshots of the vector indexes, by FAISS; may be deleted at any time
 
 This is the only module that knows all implementations; `Library` knows interfaces.
@@ -20,6 +21,7 @@ from typing import Any, cast
 from index import maintenance
 from index.catalog import CATALOG_FILE, default_url, open_catalog
 from index.content.directory import DirectoryContentStore
+from index.content.referenced import ReferencedContentStore
 from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
@@ -51,10 +53,11 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     _require_engines(config)
     if space is None and config.catalog is None and not (config.folder / CATALOG_FILE).exists():
         raise LibraryNotFound(config.folder)
-    content = DirectoryContentStore(config.folder)
+    own = DirectoryContentStore(config.folder)
     with ExitStack() as opened:
-        catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=content.is_empty)
+        catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=own.is_empty)
         opened.callback(catalog.close)
+        content = ReferencedContentStore(own, catalog.sources.locate)
         found = catalog.state().space
         if space is not None and not found.agrees_with(space):
             raise SpaceMismatch(found, space)

@@ -75,7 +75,17 @@ class Reindexing:
                 self._catalog.images.get(record.id)
             except RecordNotFound:
                 return None
+            if np.isin(self._catalog.images.keys_of([record.id]), self._catalog.images.hidden()).all():
+                # Its file is missing, perhaps for good, and nobody finds it until it is back: the thumbnail will do.
+                return self._thumbnail(record)
             raise ContentMissing(record.id, self._content.location(record.sha256, "content")) from error
+
+    def _thumbnail(self, record: ImageRecord) -> bytes:
+        try:
+            with closing(self._content.open(record.sha256, "thumbnail")) as content:
+                return content.read()
+        except FileNotFoundError as error:
+            raise ContentMissing(record.id, self._content.location(record.sha256, "thumbnail")) from error
 
     def _tell(self) -> None:
         total = self._catalog.images.count({}) + self._catalog.sentences.count({})

@@ -20,6 +20,7 @@ from index.catalog.collection import SqlCollection
 from index.catalog.concepts import decode_concepts, fill_missing
 from index.catalog.database import Database
 from index.catalog.pending_deletions import SqlPendingDeletions
+from index.catalog.sources import SqlSources
 from index.catalog.sqlite import SqliteDatabase
 from index.errors import CatalogCorrupted, CatalogUnsupported
 from index.interfaces import Catalog, CatalogState
@@ -60,6 +61,7 @@ class SqlCatalog:
         self.images: SqlCollection[ImageRecord] = SqlCollection(database, "images", _image)
         self.sentences: SqlCollection[SentenceRecord] = SqlCollection(database, "sentences", _sentence)
         self.captions = SqlCaptions(database, self.images, self.sentences)
+        self.sources = SqlSources(database, self.images)
         self.pending = SqlPendingDeletions(database, self.images)
 
     def state(self) -> CatalogState:
@@ -91,8 +93,10 @@ class SqlCatalog:
     def content_size(self) -> int:
         """Return how many bytes the content of all images takes up."""
         with self._database.read() as connection:
-            total = connection.execute(select(func.coalesce(func.sum(schema.images.c.size), 0)))
-            return int(total.scalar_one())
+            total = connection.execute(select(func.coalesce(func.sum(schema.images.c.size), 0))).scalar_one()
+            in_place = schema.images.join(schema.images_in_place, schema.images_in_place.c.image == schema.images.c.key)
+            elsewhere = select(func.coalesce(func.sum(schema.images.c.size), 0)).select_from(in_place)
+            return int(total) - int(connection.execute(elsewhere).scalar_one())
 
     def close(self) -> None:
         """Finish the writes under way and give up every connection."""

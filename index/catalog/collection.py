@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal
 import numpy as np
 from sqlalchemy import Column, Connection, FromClause, Select, and_, exists, func, select
 
-from index.catalog import relations, schema
+from index.catalog import files, relations, schema
 from index.catalog.database import Database
 from index.catalog.feed import SqlChangeFeed
 from index.catalog.rows import insert_record, name_column, replace_metadata, select_in
@@ -59,11 +59,41 @@ class SqlCollection(Generic[R]):
                 if name not in known:
                     first.setdefault(name, at)
             before_insert(list(first))
+            changed: set[str] = set()
             for name, at in first.items():
-                known[name] = self.record(insert_record(connection, self._target, drafts[at]))
-            return [Added(known[name], created=first.get(name) == at) for at, name in enumerate(names)]
+                old = self._replaceable(connection, drafts[at])
+                if old is None:
+                    row = insert_record(connection, self._target, drafts[at])
+                    if drafts[at].file is not None:
+                        files.keep_in_place(connection, row["key"])
+                else:
+                    row = relations.replace_image(connection, old, drafts[at])
+                    changed.add(name)
+                known[name] = self.record(row)
+            if self._target == "images":
+                self._note_files(connection, drafts)
+            return [
+                Added(known[name], created=first.get(name) == at and name not in changed, changed=name in changed)
+                for at, name in enumerate(names)
+            ]
 
         return self._database.write(transaction)
+
+    def _replaceable(self, connection: Connection, draft: Draft) -> Mapping[Any, Any] | None:
+        """Return the row of the image that gets the content of a draft, since its only file did; None if none does."""
+        if draft.file is None or (key := files.replaceable(connection, draft.file)) is None:
+            return None
+        return next(select_in(connection, self._columns, self._table.c.key, [key]))
+
+    def _note_files(self, connection: Connection, drafts: Sequence[Draft]) -> None:
+        """Note in which files the images of these drafts are, and of which there is a copy now."""
+        columns = [self._table.c.key, self._table.c.sha256]
+        rows = select_in(connection, columns, self._table.c.sha256, [draft.name for draft in drafts])
+        keys = {row["sha256"]: row["key"] for row in rows}
+        files.has_copy(connection, [keys[draft.name] for draft in drafts if draft.file is None])
+        for draft in drafts:
+            if draft.file is not None:
+                files.attach(connection, draft.file, draft.name, keys[draft.name])
 
     def find(self, names: Sequence[str]) -> dict[str, R]:
         """Return the records that have these names; the others are left out."""
@@ -93,7 +123,11 @@ class SqlCollection(Generic[R]):
         """Count the records that match."""
         query, _ = self._matching(filters, words)
         with self._database.read() as connection:
-            return int(connection.execute(query.with_only_columns(func.count())).scalar_one())
+            if filters or words or self._target == "sentences":
+                return int(connection.execute(query.with_only_columns(func.count())).scalar_one())
+            # The database counts all rows without looking into them.
+            everything = connection.execute(select(func.count()).select_from(self._table)).scalar_one()
+            return int(everything) - len(self._hidden(connection))
 
     def update(self, id: str, change: Callable[[R], Metadata]) -> R:
         """Give one record the metadata that `change` makes of it; see `Collection.update`."""
@@ -133,6 +167,11 @@ class SqlCollection(Generic[R]):
         query, _ = self._matching(filters, words)
         with self._database.read() as connection:
             return np.sort(np.fromiter(connection.execute(query).scalars(), dtype=np.int64))
+
+    def hidden(self) -> Keys:
+        """Return the keys of images whose files are missing, ascending."""
+        with self._database.read() as connection:
+            return np.array(self._hidden(connection), dtype=np.int64)
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
         """Return the keys of the records with these ids; unknown ids are left out."""
@@ -234,7 +273,7 @@ class SqlCollection(Generic[R]):
         """
         table = self._table
         if not filters and not words:
-            return select(*(self._columns if whole else [table.c.key])).select_from(table), table.c.key
+            return self._found(select(*(self._columns if whole else [table.c.key])).select_from(table), table.c.key)
         labels = [self._labels.alias() for _ in filters]
         concepts = [schema.concepts.alias() for _ in words]
         aliases = [*labels, *concepts]
@@ -249,7 +288,14 @@ class SqlCollection(Generic[R]):
             for label, (name, value) in zip(labels, filters.items(), strict=True)
         ]
         conditions += [concept.c.word == word for concept, word in zip(concepts, words, strict=True)]
-        return select(*(self._columns if whole else [key])).select_from(source).where(*conditions), key
+        return self._found(select(*(self._columns if whole else [key])).select_from(source).where(*conditions), key)
+
+    def _found(self, query: Select[Any], key: Column[Any]) -> tuple[Select[Any], Column[Any]]:
+        """Leave images out whose files are missing."""
+        return (query.where(~files.is_hidden(key)) if self._target == "images" else query), key
+
+    def _hidden(self, connection: Connection) -> list[int]:
+        return [] if self._target == "sentences" else sorted(connection.execute(files.hidden()).scalars())
 
     def _find(self, connection: Connection, names: Sequence[str]) -> dict[str, R]:
         rows = select_in(connection, self._columns, self._name, names)

@@ -63,6 +63,22 @@ def _record_problems(connection: Connection, target: Target) -> list[str]:
     return found
 
 
+def _file_problems(connection: Connection) -> list[str]:
+    """Return images that should be hidden and are not, or are and should not be, and files of no source."""
+    images, files, in_place = schema.images, schema.source_files, schema.images_in_place
+    present = exists().where(files.c.image == in_place.c.image, files.c.state == "present")
+    joined = select(images.c.id).join(in_place, in_place.c.image == images.c.key)
+    lost = joined.where(in_place.c.missing_since.is_(None), ~present)
+    found = joined.where(in_place.c.missing_since.is_not(None), present)
+    orphans = select(files.c.source).where(~exists().where(schema.sources.c.key == files.c.source)).distinct()
+    keys = connection.execute(orphans).scalars()
+    return [
+        *(f"images: {id} has neither a copy nor a file in a source" for id in connection.execute(lost).scalars()),
+        *(f"images: {id} is hidden although its file is there" for id in connection.execute(found).scalars()),
+        *(f"sources: there are files of the key {key} without a source" for key in keys),
+    ]
+
+
 def verify(connection: Connection, path: Path) -> None:
     """Raise CatalogCorrupted or CatalogUnsupported unless this code can work with the catalog at `path`."""
     present = schema.table_names(connection)
@@ -92,12 +108,15 @@ def _relation_problems(connection: Connection) -> list[str]:
         (captions, captions.c.sentence, sentences),
         (schema.captions_owed, schema.captions_owed.c.image, images),
         (schema.pending_deletions, schema.pending_deletions.c.image, images),
+        (schema.images_in_place, schema.images_in_place.c.image, images),
+        (schema.source_files, schema.source_files.c.image, images),
     ):
-        lost = select(column).where(~exists().where(records.c.key == column)).distinct()
+        lost = select(column).where(column.is_not(None), ~exists().where(records.c.key == column)).distinct()
         found += [
             f"{records.name}: there are {table.name} for the key {key} without a record"
             for key in connection.execute(lost).scalars()
         ]
+    found += _file_problems(connection)
     alone = ~exists().where(captions.c.sentence == sentences.c.key)
     query = select(sentences.c.id).where(sentences.c.origin == CAPTIONER, alone)
     return found + [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, select, update
 
-from index.catalog import schema
-from index.catalog.rows import remove_records, replace_metadata, select_in
+from index.catalog import files, schema
+from index.catalog.rows import insert_record, remove_records, replace_metadata, select_in
+from index.interfaces import Draft
 from index.metadata import ORIGIN, decode_metadata, encode_metadata
 from index.types import CaptionOrigin
 
@@ -22,8 +24,26 @@ def remove_images(connection: Connection, keys: Sequence[int]) -> None:
         left |= remove_captions(connection, key)
         connection.execute(delete(schema.captions_owed).where(schema.captions_owed.c.image == key))
         connection.execute(delete(schema.pending_deletions).where(schema.pending_deletions.c.image == key))
+    files.release_images(connection, keys)
     remove_records(connection, "images", keys)
     remove_orphans(connection, left)
+
+
+def replace_image(connection: Connection, row: Mapping[Any, Any], draft: Draft) -> dict[str, Any]:
+    """Give an image another content under a new key, so that followers of the log see it; return its new row.
+
+    What people said about it stays. What the captioner wrote was about the old content, and goes.
+    """
+    old = row["key"]
+    left = remove_captions(connection, old, CAPTIONER)
+    connection.execute(delete(schema.captions_owed).where(schema.captions_owed.c.image == old))
+    remove_records(connection, "images", [old])
+    new = insert_record(connection, "images", draft, instead_of=row)
+    for table in (schema.captions, schema.pending_deletions):
+        connection.execute(update(table).where(table.c.image == old).values(image=new["key"]))
+    files.move_image(connection, old, new["key"])
+    remove_orphans(connection, left)
+    return new
 
 
 def remove_sentences(connection: Connection, keys: Sequence[int]) -> None:

@@ -43,22 +43,24 @@ def select_in(
         yield from connection.execute(query).mappings().all()
 
 
-def insert_record(connection: Connection, target: Target, draft: Draft) -> dict[str, Any]:
-    """Insert a record; return its row, without the vector."""
+def insert_record(
+    connection: Connection, target: Target, draft: Draft, instead_of: Mapping[Any, Any] | None = None
+) -> dict[str, Any]:
+    """Insert a record; return its row, without the vector.
+
+    It keeps id, time and metadata of the row that it comes `instead_of`, which must have been removed.
+    """
     table = schema.records[target]
-    values = {
-        **draft.columns,
-        _NAMES[target]: draft.name,
-        "id": secrets.token_hex(10),
-        "created_at": now(),
-        "metadata": draft.metadata,
-    }
+    kept: dict[str, Any] = {"id": secrets.token_hex(10), "created_at": now(), "metadata": draft.metadata}
+    if instead_of is not None:
+        kept = {name: instead_of[name] for name in kept}
+    values = {**draft.columns, _NAMES[target]: draft.name, **kept}
     if target == "images":
         values["concepts"] = encode_concepts(draft.concepts)
     (vector,) = pack(draft.vector[None])
     result = connection.execute(insert(table).values(**values, vector=vector))
     (key,) = cast(tuple[int], result.inserted_primary_key)
-    _insert_labels(connection, target, key, draft.metadata)
+    _insert_labels(connection, target, key, values["metadata"])
     insert_concepts(connection, key, draft.concepts)
     if draft.captions:
         connection.execute(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
     Float,
@@ -32,7 +33,7 @@ from index.errors import SpaceMismatch
 from index.interfaces import CatalogState
 from index.types import Space, Target
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What this code reads and writes. Each version has a migration in `migrations/versions`."""
 
 ASCENDING = {"ascending": True}
@@ -116,6 +117,55 @@ pending_deletions = Table(
     Column("due", Integer, nullable=False),  # microseconds since the epoch, UTC
 )
 """Images whose deletion can still be undone."""
+
+sources = Table(
+    "sources",
+    tables,
+    Column("key", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("root", LargeBinary, nullable=False, unique=True),  # a path, which need not be valid text
+    Column("paused", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # `new`, `ready` or `away`
+    Column("reason", Text),  # why it is away
+    Column("finished_at", Integer),  # microseconds; when the last complete pass ended
+    Column("mounts", Text, nullable=False),  # JSON: folders in it on which something was mounted
+    info=ASCENDING,
+)
+"""Folders whose pictures stay where they are."""
+
+source_files = Table(
+    "source_files",
+    tables,
+    Column("source", Integer, primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # relative to the root
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("inode", BigInteger, nullable=False),
+    Column("sha256", Text),  # of its content, where that was read to the end
+    Column("image", Integer),  # the image that it is a file of
+    Column("state", Text, nullable=False),  # `present`, `missing`, `refused`, `skipped` or `deleted`
+    Column("code", Text),
+    Column("reason", Text),
+    Index("ix_source_files_image", "image"),
+    Index("ix_source_files_state", "source", "state"),
+    info=CLUSTERED,
+)
+"""What was last seen of each file in a source."""
+
+images_in_place = Table(
+    "images_in_place",
+    tables,
+    Column("image", Integer, primary_key=True),
+    Column("missing_since", Integer),  # microseconds; NULL while one of its files is there
+)
+"""Images of which the library has no copy: their content is in the files of sources alone."""
+
+Index(
+    "ix_images_in_place_missing",
+    images_in_place.c.image,
+    info={"where": images_in_place.c.missing_since.is_not(None)},
+)
+"""Finds the images that are not to be found at once, and takes no space when there are none."""
 
 deletions = Table(
     "deletions",

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from index.atomic_files import older, remove_unfinished, sync_directory, write_all
@@ -88,13 +89,18 @@ class DirectoryContentStore:
         """Return the path of a file, for people."""
         return str(self._path(sha256, kind))
 
-    def put_many(self, items: Mapping[str, tuple[bytes, bytes]]) -> None:
+    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes]]) -> None:
         """Store content and thumbnail for each digest; a directory is synchronised once for all."""
         files: dict[Path, bytes] = {}
         for sha256, (content, thumbnail) in items.items():
-            files[self._path(sha256, "content")] = content
+            if content is not None:
+                files[self._path(sha256, "content")] = content
             files[self._path(sha256, "thumbnail")] = thumbnail
         self._write(files)
+
+    def has_copy(self, sha256: str) -> bool:
+        """Tell whether the content is there."""
+        return self.stat(sha256, "content") is not None
 
     def delete(self, sha256: str) -> None:
         """Remove content and thumbnail with this digest, if they are there."""
@@ -114,8 +120,8 @@ class DirectoryContentStore:
                     yield sha256
 
     def is_empty(self) -> bool:
-        """Tell whether there is no content at all."""
-        return next(_files(self._content), None) is None
+        """Tell whether there is nothing at all: images in place have a thumbnail alone."""
+        return next(chain(_files(self._content), _files(self._thumbnails)), None) is None
 
     def sweep_unfinished(self, timestamp: float) -> None:
         """Remove half-written files that were last written before `timestamp`: their writers died."""

@@ -69,7 +69,7 @@ class FaissVectorIndex:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged."""
         collection = self._collection
         allowed = collection.keys(where.filters, where.concepts) if where.filters or where.concepts else None
-        excluded = collection.keys_of(where.exclude)
+        excluded = np.union1d(collection.keys_of(where.exclude), collection.hidden())
         with self._lock.read():
             if self._index is None or self._position is None or self._position.generation != generation:
                 raise GenerationChanged
@@ -173,7 +173,7 @@ class FaissVectorIndex:
         """Tell whether the index has the keys of the catalog, up to its position."""
         if self._position is None:
             return False
-        keys = self._collection.keys({})
+        keys = np.union1d(self._collection.keys({}), self._collection.hidden())
         return np.array_equal(self._loaded().keys(), keys[keys <= self._position.key])
 
     def _anchor(self, key: int) -> str | None:

@@ -62,8 +62,8 @@ def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Imag
 
 def test_a_newer_schema_is_refused_with_both_versions(root: Path, space: Space) -> None:
     open_library(LibraryConfig(root), space).close()
-    execute(root, "UPDATE meta SET value = '4' WHERE name = 'schema_version'")
-    with pytest.raises(index.CatalogUnsupported, match=r"version 4.*version 3"):
+    execute(root, "UPDATE meta SET value = '5' WHERE name = 'schema_version'")
+    with pytest.raises(index.CatalogUnsupported, match=r"version 5.*version 4"):
         open_library(LibraryConfig(root), space)
 
 

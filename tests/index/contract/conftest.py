@@ -12,15 +12,17 @@ import pytest
 from index import Library, LibraryConfig, Space, open_library
 from index.catalog import open_catalog
 from index.content.directory import DirectoryContentStore
+from index.content.referenced import ReferencedContentStore
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 from index.vectors.faiss_following import FaissVectorIndex
 
 
-@pytest.fixture(params=["directory"])
+@pytest.fixture(params=["directory", "referenced"])
 def open_content(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ContentStore]:
     """Opens the content store of this test: the same one each time, as another process would."""
     stores: dict[str, Callable[[], ContentStore]] = {
         "directory": lambda: DirectoryContentStore(tmp_path / "store"),
+        "referenced": lambda: ReferencedContentStore(DirectoryContentStore(tmp_path / "store"), lambda sha256: []),
     }
     return stores[request.param]
 

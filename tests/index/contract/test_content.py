@@ -167,3 +167,16 @@ def test_only_digests_are_names(store: ContentStore, name: str) -> None:
     ):
         with pytest.raises(ValueError, match="SHA-256"):
             call()
+
+
+def test_a_thumbnail_alone(store: ContentStore) -> None:
+    store.put_many({digest(DATA): (None, b"small")})
+    assert read(store, digest(DATA), "thumbnail") == b"small"
+    assert store.stat(digest(DATA), "content") is None
+    assert not store.has_copy(digest(DATA))
+    assert not store.is_empty()
+    assert list(store.stored_before(LONG)) == [digest(DATA)]
+    store.put_many({digest(DATA): (DATA, b"small")})
+    assert store.has_copy(digest(DATA))
+    store.delete(digest(DATA))
+    assert store.is_empty()
