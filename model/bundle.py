@@ -35,10 +35,11 @@ from model.errors import BundleError
 from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig
 
-FORMAT_VERSION = 5
-READABLE_VERSIONS = (2, 3, 4, 5)
+FORMAT_VERSION = 6
+READABLE_VERSIONS = (2, 3, 4, 5, 6)
 """Version 2 knew no names of kinds, up to 3 a chance depended on nothing but a cosine and a length, and up to 4 no
-graph was there but the backbone's: to run such a bundle on a CPU, `visem train convert` adds the others."""
+graph was there but the backbone's: to run such a bundle on a CPU, `visem train convert` adds the others. Up to 5 an
+image had one view: all of it."""
 WITHOUT_GRAPHS = 4
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"

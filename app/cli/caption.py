@@ -35,7 +35,7 @@ SIDECAR = ".alt.txt"
 BATCH = 16
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell that spreadsheets take for a formula."""
-_COLUMNS = ("path", "caption", "score", "similarity", "fluency", "confidence")
+_COLUMNS = ("path", "caption", "score", "similarity", "fluency", "confidence", "sentence")
 
 
 def register(application: typer.Typer) -> None:
@@ -189,7 +189,7 @@ class _Run:
         answers = [responses.caption(one) for one in outcome]
         if self._sidecar and answers:
             try:
-                self._write_sidecar(path, answers[0].text)
+                self._write_sidecar(path, answers[0].sentence)
             except OSError as error:
                 reason = f"{path.name[:40]}…{SIDECAR} cannot be written: {error.strerror}."
                 self._reject(path, FileRejected("sidecar_unwritable", reason), answers)
@@ -199,11 +199,11 @@ class _Run:
             for one in answers:
                 figures = (one.score, one.similarity, one.fluency, one.confidence)
                 texts = ("" if figure is None else f"{figure:.4f}" for figure in figures)
-                self._table.writerow([_path_cell(path), _text_cell(one.text), *texts])
+                self._table.writerow([_path_cell(path), _text_cell(one.text), *texts, _text_cell(one.sentence)])
         if self._results is None and self._table is None and not self._sidecar:
             if not alone:
                 write(f"{shown(path)}\n")
-            print_rows(("similarity", "caption"), [[f"{one.similarity:.3f}", one.text] for one in answers])
+            print_rows(("similarity", "caption"), [[f"{one.similarity:.3f}", one.sentence] for one in answers])
         self._report(path, answers, None)
 
     def _write_sidecar(self, path: Path, text: str) -> None:

@@ -184,12 +184,18 @@ def regularities(
     say(f"{space.name} on {dataset.name} {dataset.split}: {len(dataset.items):,} images")
     rows = []
     for name, report in document.items():
-        if not isinstance(report, dict) or "queries" not in report:
+        if not isinstance(report, dict) or "queries" not in report or name == "graded":
             continue
         for how in ("arithmetic", "image_only", "text_only"):
             figures = (report[how][key] for key in ("success_at_1", "success_at_10", "keeping_the_rest"))
             rows.append([name, how.replace("_", " "), *(f"{figure:.1f}" for figure in figures)])
     print_rows(("queries", "by", "success at 1", "at 10", "keeping the rest"), rows)
+    if (graded := document.get("graded")) is not None:
+        say(
+            f"The exchange and the rest: {graded['queries']:,} queries, mean over {graded['pairs']} pairs of attributes"
+        )
+        ways = ("arithmetic", "text_only", "image_only", "text_and_image")
+        print_rows(("by", "nDCG@10"), [[way.replace("_", " "), f"{graded[way]:.1f}"] for way in ways])
 
 
 @evaluate.command()

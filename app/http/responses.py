@@ -14,7 +14,7 @@ from app.ingest.pipeline import IngestResult
 from app.maps.projection import Map
 from app.search.results import FoundHit, SearchResult
 from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord
-from model.captioner import Caption
+from model.captioner import Caption, as_sentence
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -62,11 +62,12 @@ def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
 def caption(one: Caption | Hit) -> captions.Caption:
     """A caption that was written, or a sentence that was found: these are ranked by similarity alone."""
     if isinstance(one, Caption):
-        return captions.Caption.model_validate({**vars(one), "sentence_id": None})
+        return captions.Caption.model_validate({**vars(one), "sentence": one.sentence, "sentence_id": None})
     if not isinstance(one.record, SentenceRecord):
         raise TypeError("Only sentences are captions.")
     return captions.Caption(
         text=one.record.text,
+        sentence=one.record.text,
         score=one.score,
         similarity=one.score,
         fluency=None,
@@ -81,7 +82,11 @@ def image_captions(stored: Sequence[CaptionRecord]) -> captions.ImageCaptions:
     return captions.ImageCaptions(
         captions=[
             captions.StoredCaption(
-                text=one.sentence.text, sentence_id=one.sentence.id, origin=one.origin, score=one.score
+                text=one.sentence.text,
+                sentence=as_sentence(one.sentence.text) if one.origin == "captioner" else one.sentence.text,
+                sentence_id=one.sentence.id,
+                origin=one.origin,
+                score=one.score,
             )
             for one in stored
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -9,6 +10,7 @@ from fastapi import Form as Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from app.http import responses
 from app.http.content_response import CACHE_CONTROL
 from app.http.dependencies import ServiceDep
 from app.http.problem_responses import as_problem
@@ -23,7 +25,7 @@ from app.web.rendering import render
 from app.web.thumbnails import thumbnail_url
 from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
-from index import LibraryError
+from index import CaptionRecord, ImageRecord, LibraryError
 from model.errors import ModelError
 
 NEIGHBOURS = 24
@@ -47,7 +49,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         "photograph.html",
         record=record,
         concepts=record.concepts,
-        alt=description(record),
+        alt=_alternative_text(record, service.image_captions(image_id)),
         rows=rows(record.metadata),
         was=remember(record.metadata),
         saved=False,
@@ -162,6 +164,11 @@ def restore(request: Request, image_id: str) -> Response:
     if not _deletions(request).undo(image_id):
         raise Problem("record_not_found", "It was too late: the photograph is deleted.")
     return RedirectResponse(f"/photos/{image_id}", 303)
+
+
+def _alternative_text(record: ImageRecord, captions: Sequence[CaptionRecord]) -> str:
+    """The first stored caption, people's own before written ones; without any, the words for what it shows."""
+    return responses.image_captions(captions[:1]).captions[0].sentence if captions else description(record)
 
 
 def _deletions(request: Request) -> Deletions:

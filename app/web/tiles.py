@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.search.results import FoundHit
 from app.web.thumbnails import thumbnail_url
 from index import ImageRecord, SentenceRecord
+from model.captioner import as_sentence
 
 _WORDS = 4
 _NARROWEST, _WIDEST = 0.45, 3.0
@@ -71,4 +72,5 @@ def sentence_lines(found: Sequence[FoundHit | SentenceRecord]) -> list[Line]:
 
 def description(record: ImageRecord) -> str:
     """What is in a photograph, for those who cannot see it: the words nearest to it."""
-    return ", ".join(concept.word for concept in record.concepts[:_WORDS]) or record.filename or "photograph"
+    words = ", ".join(concept.word for concept in record.concepts[:_WORDS])
+    return as_sentence(words) or record.filename or "Photograph"

@@ -29,6 +29,7 @@ from model.captioner.ranking import FEATURES, Ranker, choose, weighted
 from model.captioner.scnlm import LanguageModel
 from model.captioner.structures import Structures
 from model.captioner.trigrams import from_arrays
+from model.captioner.wording import as_sentence
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
 from model.concepts import ConceptDetector, Thing
 from model.errors import BundleError, CaptionerMissingError
@@ -73,6 +74,11 @@ class Caption:
     fluency: float
     structure: tuple[str, ...]
     confidence: float
+
+    @property
+    def sentence(self) -> str:
+        """`text` as people read it: with a capital and a full stop."""
+        return as_sentence(self.text)
 
 
 @dataclass(frozen=True)

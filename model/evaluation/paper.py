@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from model.compose.attributes import ATTRIBUTES
 from model.data.datasets import CaptionDataset
+from model.evaluation.graded import answerable as answerable_graded
+from model.evaluation.graded import evaluate_graded, find_graded
 from model.evaluation.regularities import (
     KINDS,
     SCENES,
@@ -46,4 +48,7 @@ def measure_regularities(space: JointSpace, images: Vectors, dataset: CaptionDat
         for name, asked in groups.items()
         if answerable(space, asked)
     }
-    return {**attributes, "attributes": attributes, **measured}
+    graded = {}
+    if answerable_graded(space, queries := find_graded(dataset)):
+        graded["graded"] = evaluate_graded(space, images, queries).to_json()
+    return {**attributes, "attributes": attributes, **measured, **graded}

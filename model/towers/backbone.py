@@ -2,11 +2,13 @@
 
     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
 
-`model.runtime.torch_encoders.ImageProjection` says where it comes from.
+`model.runtime.torch_encoders.ImageProjection` says where it comes from. A bundle can look at several views of an image:
+its vector is the normalised mean of theirs then, and costs as many passes of the network.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +17,8 @@ from PIL import Image
 from model.bundle import Bundle
 from model.runtime.interfaces import Runtime
 from model.runtime.tensors import MappedTensors
-from model.towers.config import ENCODERS, Preprocessing
-from model.towers.vectors import Vectors
+from model.towers.config import CUT, ENCODERS, Preprocessing, View
+from model.towers.vectors import Vectors, normalise
 
 BATCH = 16
 """Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
@@ -38,17 +40,34 @@ class BackboneTower:
 
     @property
     def size(self) -> int:
-        """About how many pixels a side it looks at."""
-        return self.config.preprocessing.size
+        """About how many pixels a side it looks at; of the centre it sees more of them."""
+        whole = all(not view.startswith("centre") for view in self.config.views)
+        return math.ceil(self.config.preprocessing.size / (1 if whole else 1 - 2 * CUT))
 
     def embed(self, images: Sequence[Image.Image]) -> Vectors:
         """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
         vectors = np.empty((len(images), self._dimension), dtype=np.float32)
+        views = self.config.views
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            (features,) = self._backbone(preprocess(batch, self.config.preprocessing))
-            (vectors[start : start + len(batch)],) = self._projection(features)
+            (total,) = self._project(batch, views[0])
+            for view in views[1:]:
+                total = total + self._project(batch, view)[0]
+            vectors[start : start + len(batch)] = total if len(views) == 1 else normalise(total)
         return vectors
+
+    def _project(self, images: Sequence[Image.Image], view: View) -> list[Vectors]:
+        seen = [look(image, view) for image in images]
+        return self._projection(*self._backbone(preprocess(seen, self.config.preprocessing)))
+
+
+def look(image: Image.Image, view: View) -> Image.Image:
+    """What of an image a view shows."""
+    kept, _, mirrored = view.partition(" ")
+    if kept == "centre":
+        left, top = round(image.width * CUT), round(image.height * CUT)
+        image = image.crop((left, top, image.width - left, image.height - top))
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
 
 
 def preprocess(images: Sequence[Image.Image], preprocessing: Preprocessing) -> Vectors:

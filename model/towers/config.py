@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from model.runtime.networks import NetworkName
 from model.words import TOKENISER
@@ -29,6 +29,12 @@ class Preprocessing(_Config):
     std: tuple[float, float, float] = Field(description="Each channel is divided by it, in units of 0..1.")
 
 
+View = Literal["whole", "centre", "whole mirrored", "centre mirrored"]
+"""What of an image the network looks at: all of it, or what is left without `CUT` of each side; or their mirrors."""
+CUT = 16 / 224
+"""Share of the width, and of the height, that the centre lacks on each side."""
+
+
 class ImageConfig(_Config):
     """A timm backbone, its pooled feature, and the projection."""
 
@@ -40,6 +46,11 @@ class ImageConfig(_Config):
     feature_dimension: int = Field(gt=0)
     kinds: int = Field(default=0, ge=0, description="Kinds of things that the backbone's own classifier tells apart.")
     preprocessing: Preprocessing
+    views: tuple[View, ...] = Field(
+        default=("whole",),
+        min_length=1,
+        description="An image's vector is the normalised mean of those of its views; each is a pass of the network.",
+    )
 
     @property
     def networks(self) -> tuple[NetworkName, ...]:
@@ -48,7 +59,16 @@ class ImageConfig(_Config):
 
     def identity(self) -> dict[str, Any]:
         """All that its vectors depend on beside its files: a part of what the space is known by."""
-        return self.model_dump(mode="json", exclude={"tower"})  # the kind is as old as bundles: they did not name it
+        # What is older than its field is left out: the kind of tower, and one view of the whole.
+        unnamed = {"tower"} if self.views != ("whole",) else {"tower", "views"}
+        return self.model_dump(mode="json", exclude=unnamed)
+
+    @field_validator("views")
+    @classmethod
+    def _views_differ(cls, views: tuple[View, ...]) -> tuple[View, ...]:
+        if len(set(views)) != len(views):
+            raise ValueError("a view counts once")
+        return views
 
 
 class NamesConfig(_Config):

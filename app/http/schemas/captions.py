@@ -45,7 +45,14 @@ class CaptionBody(CaptionParameters):
 class Caption(Output):
     """A description of an image."""
 
-    text: str = Field(description="The caption.", examples=["A dog runs along the beach."])
+    text: str = Field(
+        description="The caption: what was written, in lower case and without a full stop, or the stored sentence.",
+        examples=["a dog runs along the beach"],
+    )
+    sentence: str = Field(
+        description="The same to be shown to people: a written caption with a capital and a full stop.",
+        examples=["A dog runs along the beach."],
+    )
     score: float = Field(description="What captions are ranked by: higher is better.", examples=[0.51])
     similarity: float = Field(description="Cosine of the caption and the image.", examples=[0.51])
     fluency: float | None = Field(
@@ -84,7 +91,11 @@ class OwnCaptions(Input):
 class StoredCaption(Output):
     """A sentence of the library that is a caption of an image."""
 
-    text: str = Field(description="The caption.", examples=["A dog runs along the beach."])
+    text: str = Field(description="The caption, as the sentence is stored.", examples=["A dog runs along the beach."])
+    sentence: str = Field(
+        description="The same to be shown to people: one that the captioner wrote has a capital and a full stop.",
+        examples=["A dog runs along the beach."],
+    )
     sentence_id: str = Field(description="The stored sentence.", examples=[EXAMPLE_ID])
     origin: CaptionOrigin = Field(
         description="captioner: the captioner of a bundle wrote it; user: people set it.", examples=["user"]

@@ -39,7 +39,7 @@ def test_tables_and_sidecars(run: Run, folder: Path, captioner_bundle: Path, tmp
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    assert (folder / "0000.jpg.alt.txt").read_text() == rows[0]["caption"] + "\n"
+    assert (folder / "0000.jpg.alt.txt").read_text() == rows[0]["sentence"] + "\n"
     assert 0 <= float(rows[0]["confidence"]) <= 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.bundle import Bundle, write_config
+from model.bundle import FORMAT_VERSION, Bundle, write_config
 from tests.app.cli.conftest import Run
 from tests.tiny import write_bundle
 
@@ -25,4 +25,4 @@ def test_a_bundle_is_converted_in_place_and_serves_again(run: Run, tmp_path: Pat
     assert converted.document["format_version"] == before.format_version
     assert converted.document["space_id"] == before.space_id
     assert run("sentences", "add", "a dog", "--bundle", bundle).status == 0
-    assert "format version 5 now (5 before)" in run("train", "convert", bundle).stderr
+    assert f"format version {FORMAT_VERSION} now ({FORMAT_VERSION} before)" in run("train", "convert", bundle).stderr
