@@ -273,7 +273,7 @@ class Service:
 
     def image_captions(self, image_id: str) -> list[CaptionRecord]:
         """The stored captions of an image, people's own first; RecordNotFound."""
-        return self.library.captions(image_id)
+        return self.library.captions.of(image_id)
 
     def set_captions(self, image_id: str, texts: Sequence[str]) -> list[CaptionRecord]:
         """Make these people's own captions of an image, in this order, and return all that it has.
@@ -298,11 +298,11 @@ class Service:
             raise Problem(
                 "sentences_rejected", f"{rejected[0]['text'][:100]}: {rejected[0]['reason']}", errors=rejected
             )
-        return self.library.set_captions(image_id, news)
+        return self.library.captions.set(image_id, news)
 
     def delete_captions(self, image_id: str, origin: CaptionOrigin | None = None) -> None:
         """Delete the captions of an image, or those of one origin; RecordNotFound. People's own sentences stay."""
-        self.library.delete_captions(image_id, origin)
+        self.library.captions.delete(image_id, origin)
 
     # Embeddings
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy.typing as npt
 
 from index import maintenance, thumbnails
+from index.captions import LibraryCaptions
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
-from index.drafts import caption_draft, image_draft, sentence_draft
+from index.deletions import LibraryDeletions
+from index.drafts import image_draft, sentence_draft
 from index.errors import ContentMissing, LibraryError, SpaceMismatch
 from index.interfaces import (
     Catalog,
@@ -37,8 +38,6 @@ from index.searching import Query, search_page
 from index.sources import LibrarySources
 from index.types import (
     Added,
-    CaptionOrigin,
-    CaptionRecord,
     ContentKind,
     Hit,
     ImageFile,
@@ -46,12 +45,9 @@ from index.types import (
     LibraryStats,
     Metadata,
     NameConcepts,
-    NewCaption,
     NewImage,
     NewSentence,
-    OwedCaptions,
     Page,
-    PendingDeletion,
     R,
     SentenceRecord,
     Space,
@@ -76,6 +72,8 @@ class Library:
         self._state = catalog.state()
         self._gate = Gate()
         self.sources = LibrarySources(catalog, content, self._gate)
+        self.captions = LibraryCaptions(catalog, self._gate, lambda: self._state.space)
+        self.deletions = LibraryDeletions(catalog, content, self._gate)
 
     @property
     def space(self) -> Space:
@@ -234,76 +232,6 @@ class Library:
         """Delete all these sentences, or none: RecordNotFound."""
         with self._gate.enter():
             self._catalog.sentences.delete(ids)
-
-    def captions(self, image_id: str) -> list[CaptionRecord]:
-        """Return the captions of an image, people's own first, each kind in its order; RecordNotFound."""
-        with self._gate.enter():
-            return self._catalog.captions.of(image_id)
-
-    def add_captions(self, image_id: str, captions: Sequence[NewCaption]) -> list[CaptionRecord]:
-        """Add what the captioner wrote for an image, and return all its captions; nothing is owed to it then.
-
-        A sentence that is there already is not changed. RecordNotFound, InvalidText, InvalidVector, SpaceMismatch.
-        """
-        with self._gate.enter():
-            space = self._state.space
-            drafts = [caption_draft(caption, "captioner", space.dimension) for caption in captions]
-            return self._catalog.captions.add(image_id, drafts, space)
-
-    def set_captions(self, image_id: str, captions: Sequence[NewCaption]) -> list[CaptionRecord]:
-        """Make these, in their order, people's own captions of an image, and return all its captions.
-
-        Idempotent. Those that are no longer among them stay as sentences. One that the captioner had written is
-        people's own from then on. RecordNotFound, InvalidText, InvalidVector, SpaceMismatch.
-        """
-        with self._gate.enter():
-            space = self._state.space
-            drafts = [caption_draft(caption, "user", space.dimension) for caption in captions]
-            return self._catalog.captions.set(image_id, drafts, space)
-
-    def delete_captions(self, image_id: str, origin: CaptionOrigin | None = None) -> None:
-        """Delete the captions of an image, or those of one origin; RecordNotFound.
-
-        Sentences that the captioner wrote go with the last image that they are captions of; people's own stay.
-        """
-        with self._gate.enter():
-            self._catalog.captions.delete(image_id, origin)
-
-    def owed_captions(self) -> int:
-        """Return how many images are owed captions of the captioner."""
-        with self._gate.enter():
-            return self._catalog.captions.owed()
-
-    def claim_captions(self, limit: int, seconds: float) -> list[OwedCaptions]:
-        """Return up to `limit` images that are owed captions, to work on; nobody else gets them for some seconds."""
-        with self._gate.enter():
-            return self._catalog.captions.claim(limit, seconds)
-
-    def schedule_deletion(self, image_id: str, due: datetime) -> None:
-        """Have an image wait for its deletion, which is due then and can be undone until; RecordNotFound.
-
-        The library carries nothing out by itself (`carry_out_deletion`). Adding the image again cancels it.
-        """
-        with self._gate.enter():
-            self._catalog.pending.schedule(image_id, due)
-
-    def cancel_deletions(self, image_ids: Sequence[str]) -> list[str]:
-        """Keep these images after all; return the ids of those that waited for their deletion."""
-        with self._gate.enter():
-            return self._catalog.pending.cancel(image_ids)
-
-    def pending_deletions(self) -> list[PendingDeletion]:
-        """Return which images wait for their deletion, the first due first."""
-        with self._gate.enter():
-            return self._catalog.pending.all()
-
-    def carry_out_deletion(self, image_id: str) -> bool:
-        """Delete an image if it still waits for its deletion, as `delete_image`; False if it does not."""
-        with self._gate.enter():
-            record = self._catalog.pending.carry_out(image_id)
-            if record is not None:
-                maintenance.try_remove(self._catalog, self._content, [record.sha256])
-            return record is not None
 
     def image_vectors(self, ids: Sequence[str]) -> Vectors:
         """Return float32 unit rows (n, D) of these images, in this order; RecordNotFound, SpaceMismatch."""

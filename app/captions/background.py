@@ -56,7 +56,7 @@ class CaptionKeeper:
         """Return when nothing is left for this process to do; `report` is told how many images are owed captions."""
         with self._changed:
             while (self._wanted or self._working) and not self._closing:
-                report(self._library.owed_captions())
+                report(self._library.captions.owed())
                 self._changed.wait(timeout=0.5)
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class CaptionKeeper:
                     return
                 self._wanted, self._working = False, True
             try:
-                while not self._closing and (batch := self._library.claim_captions(BATCH, LEASE)):
+                while not self._closing and (batch := self._library.captions.claim(BATCH, LEASE)):
                     self._caption(batch)
             except BatcherClosed:
                 return
@@ -104,4 +104,4 @@ class CaptionKeeper:
                 for caption, vector in zip(chosen, embedded, strict=True)
             ]
             with suppress(RecordNotFound):
-                self._library.add_captions(owed.image_id, news)
+                self._library.captions.add(owed.image_id, news)

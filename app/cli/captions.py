@@ -30,7 +30,7 @@ def register(application: typer.Typer) -> None:
 def list_(image: ImageArgument, library: LibraryOption = None, json: JsonOption = False) -> None:
     """List the captions of an image: your own, then those that the captioner wrote, best first."""
     with open_library(read_settings(library=library)) as opened:
-        _print(opened.captions(_id(image)), json=json)
+        _print(opened.captions.of(_id(image)), json=json)
 
 
 @captions.command()
@@ -82,8 +82,8 @@ def remove(
     A sentence that the captioner wrote goes with the last image that it is a caption of. Sentences of your own stay.
     """
     with open_library(read_settings(library=library)) as opened:
-        opened.delete_captions(_id(image), origin)
-        _print(opened.captions(_id(image)), json=json)
+        opened.captions.delete(_id(image), origin)
+        _print(opened.captions.of(_id(image)), json=json)
 
 
 def _id(image: str) -> str:

@@ -135,7 +135,7 @@ class Ingestion:
         wanted = [item for item in chunk if item.error is None]
         known = self._library.find_images([item.sha256 for item in wanted])
         # Now, as a deletion may be due before the chunk is stored.
-        self._library.cancel_deletions([record.id for record in known.values()])
+        self._library.deletions.cancel([record.id for record in known.values()])
         started: dict[str, Future[_Prepared]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)

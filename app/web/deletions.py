@@ -34,15 +34,15 @@ class Deletions:
         self._changed = threading.Condition()
         self._timers: dict[str, threading.Timer] = {}
         self._under_way = 0
-        for one in library.pending_deletions():
-            library.schedule_deletion(one.image_id, self._due())
+        for one in library.deletions.pending():
+            library.deletions.schedule(one.image_id, self._due())
             self._start(one.image_id)
 
     def schedule(self, image_id: str) -> None:
         """Delete an image in a while; RecordNotFound. Doing it again changes nothing."""
         if image_id in self.ids():
             return
-        self._library.schedule_deletion(image_id, self._due())
+        self._library.deletions.schedule(image_id, self._due())
         self._start(image_id)
 
     def undo(self, image_id: str) -> bool:
@@ -51,19 +51,19 @@ class Deletions:
             timer = self._timers.pop(image_id, None)
         if timer is not None:
             timer.cancel()
-        return bool(self._library.cancel_deletions([image_id]))
+        return bool(self._library.deletions.cancel([image_id]))
 
     def pending(self) -> tuple[Pending, ...]:
         """What can still be undone, the first due first."""
         now = datetime.now(UTC)
         return tuple(
             Pending(one.image_id, one.filename or "The photograph", max(0, round((one.due - now).total_seconds())))
-            for one in self._library.pending_deletions()
+            for one in self._library.deletions.pending()
         )
 
     def ids(self) -> frozenset[str]:
         """The ids of what can still be undone."""
-        return frozenset(one.image_id for one in self._library.pending_deletions())
+        return frozenset(one.image_id for one in self._library.deletions.pending())
 
     def close(self) -> None:
         """Carry out what is pending here, now, and wait for what is under way."""
@@ -93,11 +93,11 @@ class Deletions:
                 return
             self._under_way += 1
         try:
-            self._library.carry_out_deletion(image_id)
+            self._library.deletions.carry_out(image_id)
         except Exception:
             logger.exception("image %s could not be deleted", image_id)
             try:
-                self._library.cancel_deletions([image_id])  # it is in the pages again, and can be deleted again
+                self._library.deletions.cancel([image_id])  # it is in the pages again, and can be deleted again
             except Exception:
                 logger.exception("the deletion of image %s is left to the next service", image_id)
         finally:

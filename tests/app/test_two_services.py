@@ -72,7 +72,7 @@ def test_a_sentence_that_somebody_stores_while_it_is_written_as_a_caption_is_the
     )
 
     def write(image_id: str, word: str, vector: np.ndarray) -> None:
-        captioning.library.add_captions(image_id, [NewCaption(word, vector, 0.5)])
+        captioning.library.captions.add(image_id, [NewCaption(word, vector, 0.5)])
 
     with ThreadPoolExecutor(2) as pool:
         for word, vector in zip(words, vectors, strict=True):
@@ -96,7 +96,7 @@ def test_captions_of_an_image_that_another_service_deletes_are_not_left_behind(
 
     def write(image_id: str, word: str, vector: np.ndarray) -> None:
         try:
-            captioning.library.add_captions(image_id, [NewCaption(word, vector, 0.5)])
+            captioning.library.captions.add(image_id, [NewCaption(word, vector, 0.5)])
         except RecordNotFound:
             return
 
@@ -123,5 +123,5 @@ def test_two_services_share_what_is_owed(open_service: Callable[..., Service], c
     for service in (first, second):
         service.captions_kept.wait()
         service.captions_kept.close()
-    assert first.library.owed_captions() == 0
+    assert first.library.captions.owed() == 0
     assert [len(second.image_captions(image_id)) for image_id in ids] == [captions] * len(files)

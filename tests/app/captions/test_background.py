@@ -115,7 +115,7 @@ def captioned(open_service: Callable[..., Service]) -> tuple[Service, str, Sente
     [result] = service.ingest([IncomingFile("a.jpg", picture(1))], captions=1)
     service.wait_for_captions()
     assert result.record is not None
-    [one] = service.library.captions(result.record.id)
+    [one] = service.library.captions.of(result.record.id)
     return service, result.record.id, one.sentence
 
 
@@ -125,7 +125,7 @@ def test_a_caption_that_somebody_stores_becomes_their_own(captioned: tuple[Servi
     assert added.status == "duplicate"
     assert added.record == service.get_sentence(sentence.id)
     assert added.record.metadata == {}
-    [one] = service.library.captions(image_id)
+    [one] = service.library.captions.of(image_id)
     assert (one.sentence.id, one.origin) == (sentence.id, "captioner")
     service.delete_image(image_id)
     assert service.get_sentence(sentence.id).metadata == {}
@@ -148,14 +148,14 @@ def test_captions_stay_owed_until_they_are_written(open_service: Callable[..., S
             if result.record is not None
         ]
         service.wait_for_captions()
-        assert service.library.owed_captions() == 3
+        assert service.library.captions.owed() == 3
         service.delete_image(ids.pop())
-        assert service.library.owed_captions() == 2
+        assert service.library.captions.owed() == 2
         service.close()
     with TestClient(create_app(service=open_service()), base_url=ADDRESS) as client:
         again: Service = client.app.state.service  # type: ignore[attr-defined]
         again.wait_for_captions()
-        assert again.library.owed_captions() == 0
+        assert again.library.captions.owed() == 0
         assert [len(stored(client, image_id)) for image_id in ids] == [2, 2]
 
 

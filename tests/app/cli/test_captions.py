@@ -35,7 +35,7 @@ def test_your_own_are_added_set_and_removed(run: Run, image: str) -> None:
 def test_those_of_the_captioner_are_told_apart(run: Run, image: str) -> None:
     with Service.open(Settings()) as service:
         [vector] = service.space.embed_texts(["a white dog"])
-        service.library.add_captions(image, [NewCaption("a white dog", vector, 0.5)])
+        service.library.captions.add(image, [NewCaption("a white dog", vector, 0.5)])
     run("captions", "add", image, "a cat")
     assert run("captions", "list", image).stdout == "user\ta cat\ncaptioner\ta white dog\n"
     assert run("captions", "remove", image, "--origin", "captioner").stdout == "user\ta cat\n"

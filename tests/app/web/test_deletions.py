@@ -15,6 +15,7 @@ import pytest
 
 from app.web.deletions import Deletions
 from index import Library, LibraryBusy, LibraryConfig, NewImage, RecordNotFound, Space, open_library
+from index.deletions import LibraryDeletions
 
 SPACE = Space("a" * 64, "bundle", 4)
 
@@ -89,14 +90,14 @@ def test_closing_waits_for_a_deletion_under_way(
     library: Library, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, release = threading.Event(), threading.Event()
-    carry_out = Library.carry_out_deletion
+    carry_out = LibraryDeletions.carry_out
 
-    def slow(self: Library, image_id: str) -> bool:
+    def slow(self: LibraryDeletions, image_id: str) -> bool:
         started.set()
         assert release.wait(10)
         return carry_out(self, image_id)
 
-    monkeypatch.setattr(Library, "carry_out_deletion", slow)
+    monkeypatch.setattr(LibraryDeletions, "carry_out", slow)
     deletions = start(0.01)
     image_id = add(library)
     deletions.schedule(image_id)
@@ -133,13 +134,13 @@ def test_what_is_gone_already_is_fine(library: Library, start: Start) -> None:
 def test_a_failure_is_logged_and_the_photograph_is_there_again(
     library: Library, start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Library, image_id: str) -> bool:
+    def fail(self: LibraryDeletions, image_id: str) -> bool:
         raise LibraryBusy
 
     deletions = start(60)
     image_id = add(library)
     deletions.schedule(image_id)
-    monkeypatch.setattr(Library, "carry_out_deletion", fail)
+    monkeypatch.setattr(LibraryDeletions, "carry_out", fail)
     with caplog.at_level(logging.ERROR):
         deletions.close()
     assert image_id in caplog.text
@@ -175,7 +176,7 @@ def test_what_a_killed_service_left_is_taken_up_and_can_be_undone_for_as_long_ag
 ) -> None:
     image_id, other = add(library, b"a"), add(library, b"b")
     for id in (image_id, other):
-        library.schedule_deletion(id, datetime(2026, 1, 1, tzinfo=UTC))
+        library.deletions.schedule(id, datetime(2026, 1, 1, tzinfo=UTC))
     deletions = start(1)
     assert [one.seconds for one in deletions.pending()] == [1, 1]
     assert deletions.undo(other)

@@ -32,7 +32,7 @@ def own(client: TestClient, image_id: str) -> list[str]:
 def generate(client: TestClient, image_id: str, text: str) -> None:
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     [vector] = service.space.embed_texts([text])
-    service.library.add_captions(image_id, [NewCaption(text, vector, 0.5)])
+    service.library.captions.add(image_id, [NewCaption(text, vector, 0.5)])
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_captions_are_kept_and_go_with_their_images(root: Path) -> None:
     root, expected = stored(2, root)
     with open_library(LibraryConfig(root)) as library:
         for image_id, sentence_ids in expected["captions"].items():
-            captions = library.captions(image_id)
+            captions = library.captions.of(image_id)
             assert [one.sentence.id for one in captions] == sentence_ids
             assert {(one.origin, one.score) for one in captions} == {("captioner", None)}
         own = {id for id, was in expected["sentences"].items() if was["metadata"].get("origin") != "captioner"}
@@ -91,11 +91,11 @@ def test_captions_are_kept_and_go_with_their_images(root: Path) -> None:
 def test_a_deletion_that_waited_can_be_undone(root: Path) -> None:
     root, expected = stored(2, root)
     with open_library(LibraryConfig(root)) as library:
-        assert [one.image_id for one in library.pending_deletions()] == expected["deleting"]
+        assert [one.image_id for one in library.deletions.pending()] == expected["deleting"]
     assert not (root / "deleting").exists()
     with open_library(LibraryConfig(root)) as library:
-        assert library.cancel_deletions(expected["deleting"]) == expected["deleting"]
-        assert library.pending_deletions() == []
+        assert library.deletions.cancel(expected["deleting"]) == expected["deleting"]
+        assert library.deletions.pending() == []
         assert library.get_image(expected["deleting"][0])
 
 

@@ -38,7 +38,7 @@ def generate(client: TestClient, image_id: str, *texts: str) -> None:
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     vectors = service.space.embed_texts(list(texts))
     news = [NewCaption(text, vector, 0.5) for text, vector in zip(texts, vectors, strict=True)]
-    service.library.add_captions(image_id, news)
+    service.library.captions.add(image_id, news)
 
 
 def sentences(client: TestClient) -> dict[str, Any]:
