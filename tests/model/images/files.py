@@ -1,4 +1,4 @@
-"""Picture files that no encoder writes, made byte by byte."""
+"""Picture files for tests: of every format, and some that no encoder writes, made byte by byte."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageCms
+
+from model.errors import ImageError
+from model.images import DEFAULT_LIMITS, DecodedImage, ImageLimits, decode_image
 
 
 def photograph(width: int = 160, height: int = 120) -> Image.Image:
     """Smooth with some noise, as photographs are, so that every part of the file matters."""
-    ramp = np.add.outer(np.arange(height), np.arange(width))[..., None] * [0.6, 0.4, 0.8]
+    ramp = np.add.outer(np.arange(height), np.arange(width))[..., None] / (height + width) * [168, 112, 224]
     noise = np.random.default_rng(0).normal(30, 8, (height, width, 3))
     return Image.fromarray(np.clip(ramp + noise, 0, 255).astype(np.uint8))
 
@@ -112,3 +116,82 @@ def dng(width: int = 64, height: int = 48, *, orientation: int = 1, photometric:
         at_sub + len(sub),
     )
     return struct.pack("<2sHI", b"II", 42, at_sub + len(sub)) + preview + pixels + sub + main
+
+
+RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 200, 30), (30, 30, 220), (220, 220, 30)
+
+
+def quarters(width: int = 48, height: int = 32) -> Image.Image:
+    """Red and green above, blue and yellow below: tells all 8 orientations apart."""
+    picture = Image.new("RGB", (width, height), RED)
+    picture.paste(GREEN, (width // 2, 0, width, height // 2))
+    picture.paste(BLUE, (0, height // 2, width // 2, height))
+    picture.paste(YELLOW, (width // 2, height // 2, width, height))
+    return picture
+
+
+def corners(picture: Image.Image) -> list[tuple[int, int, int]]:
+    width, height = picture.size
+    at = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    return [picture.getpixel(position) for position in at]
+
+
+def assert_near(found: object, expected: object, tolerance: int = 6) -> None:
+    np.testing.assert_allclose(np.asarray(found, int), np.asarray(expected, int), atol=tolerance)
+
+
+def outcome(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> DecodedImage | ImageError:
+    try:
+        return decode_image(data, limits)
+    except ImageError as error:
+        return error
+
+
+def code_of(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> str:
+    with pytest.raises(ImageError) as caught:
+        decode_image(data, limits)
+    return caught.value.code
+
+
+def raw_png(width: int, height: int, bits: int, colour_type: int, rows: bytes, *chunks: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            *chunks,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+FORMATS: dict[str, tuple[bytes, str]] = {
+    "jpeg": (encode(quarters(), "JPEG", quality=95, subsampling=0), "image/jpeg"),
+    "progressive jpeg": (encode(quarters(), "JPEG", quality=95, progressive=True), "image/jpeg"),
+    "png": (encode(quarters(), "PNG"), "image/png"),
+    "lossless webp": (encode(quarters(), "WEBP", lossless=True), "image/webp"),
+    "lossy webp": (encode(quarters(), "WEBP", quality=95), "image/webp"),
+    "gif": (encode(quarters(), "GIF"), "image/gif"),
+    "bmp": (encode(quarters(), "BMP"), "image/bmp"),
+    "tiff": (encode(quarters(), "TIFF"), "image/tiff"),
+    "big tiff": (encode(quarters(), "TIFF", big_tiff=True), "image/tiff"),
+    "deflated tiff": (encode(quarters(), "TIFF", compression="tiff_adobe_deflate"), "image/tiff"),
+    "avif": (encode(quarters(), "AVIF", quality=95), "image/avif"),
+    "two-picture jpeg": (
+        encode(quarters(), "MPO", quality=95, save_all=True, append_images=[Image.new("RGB", (48, 32))]),
+        "image/jpeg",
+    ),
+}
+
+
+def wide_gamut_profile() -> bytes:
+    """A matrix profile whose red and green swap places, so that conversion cannot go unnoticed."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    tags = {bytes(data[i : i + 4]): i for i in range(132, 132 + 12 * data[131], 12)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = (
+        data[green + 4 : green + 12],
+        data[red + 4 : red + 12],
+    )
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "Test".encode("utf-16-be"))
