@@ -19,13 +19,13 @@ from starlette.concurrency import run_in_threadpool
 
 from app import logs
 from app.http import descriptors, problem_responses
+from app.http.authentication import Authentication, Guesses
 from app.http.connections import ConnectionLimits, Connections
 from app.http.dependencies import Parameters, documented_parameters, only_documented_parameters
 from app.http.descriptors import connections_within
 from app.http.metrics import Metrics
 from app.http.middleware import (
     REQUEST_ID_HEADER,
-    ApiKey,
     BodyLimit,
     HeadRequests,
     LocalHosts,
@@ -36,13 +36,13 @@ from app.http.middleware import (
 from app.http.readiness import Readiness
 from app.http.routes import about, captions, embeddings, image_captions, images, maps, search, sentences
 from app.http.schemas.about import ProblemDocument
+from app.keys import KeyRing
 from app.service import Service
 from app.settings import Settings
 from app.version import version
 from app.web import install as install_pages
 from app.web.deletions import Deletions
 from app.web.query_images import HeldPictures
-from app.web.sign_in import COOKIE, is_session
 
 SPARE_THREADS = 40
 """Threads for requests that wait for nobody: records, files, pages."""
@@ -75,10 +75,12 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     """Build the application. Without a `service` it opens its own at startup, and closes it at shutdown.
 
     Startup fails with BundleError for a damaged bundle, which it names, and with SpaceMismatch for a library
-    which another bundle made. A `service` that is given stays the caller's to close.
+    which another bundle made. KeyFileError, at once, for a damaged file of keys. A `service` that is given stays the
+    caller's to close.
     """
     settings = settings or (service.settings if service else Settings())
     metrics = Metrics()
+    keys = KeyRing(settings.library, settings.api_key.get_secret_value() if settings.api_key else None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -113,15 +115,17 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     )
     app.state.settings = settings
     app.state.metrics = metrics
+    app.state.keys = keys
+    app.state.guesses = Guesses()
     app.state.held_pictures = HeldPictures()
     problem_responses.install(app)
     for router in ROUTERS:
         app.include_router(router)
     install_pages(app)
-    if settings.api_key is not None:
+    if keys.locked:
         _document_key(app)
     app.state.parameters = _parameters()
-    _add_middleware(app, settings, metrics)
+    _add_middleware(app, settings, metrics, keys)
     return app
 
 
@@ -139,12 +143,12 @@ def _document_key(app: FastAPI) -> None:
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
     for path, operations in document["paths"].items():
-        if path.startswith("/v1/"):
+        if path.startswith("/v1/") or path == "/metrics":
             for operation in operations.values():
                 operation["security"] = [{"bearer": []}, {"header": []}]
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing) -> None:
     """Innermost first: each addition wraps what is there."""
 
     def body_limit(content_type: str) -> int:
@@ -152,13 +156,14 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
         return settings.max_upload_bytes if multipart else settings.max_json_bytes
 
     app.add_middleware(BodyLimit, limit=body_limit)
-    if settings.api_key is not None:
-        key = settings.api_key.get_secret_value()
-        app.add_middleware(ApiKey, key=key, cookie=COOKIE, is_session=lambda value: is_session(value, key))
+    app.add_middleware(Authentication, keys=keys, guesses=app.state.guesses)
     app.add_middleware(SameSite, allowed_origins=settings.allowed_origins)
-    if settings.api_key is None and is_loopback(settings.published_host or settings.host):
+    if is_loopback(settings.published_host or settings.host):
         app.add_middleware(
-            LocalHosts, allowed_origins=settings.allowed_origins, published=settings.published_host is not None
+            LocalHosts,
+            locked=lambda: keys.locked,
+            allowed_origins=settings.allowed_origins,
+            published=settings.published_host is not None,
         )
     app.add_middleware(HeadRequests)
     if settings.allowed_origins:

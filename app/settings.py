@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from app.keys import MIN_LENGTH
 
 MEBIBYTE = 1024 * 1024
 
@@ -90,7 +94,12 @@ class Settings(BaseSettings):
     )
 
     api_key: SecretStr | None = Field(
-        None, description="When set, everything under /v1 demands it: as a bearer token or as X-API-Key."
+        None,
+        description="A key that may do everything, of 16 characters or more; `visem key` makes others. With any key, "
+        "everything under /v1 and /metrics demands one: as a bearer token or as X-API-Key.",
+    )
+    insecure: bool = Field(
+        False, description="Serve without a key on an address that other machines reach, where anyone may do anything."
     )
     allowed_origins: tuple[str, ...] = Field(
         (),
@@ -123,6 +132,18 @@ class Settings(BaseSettings):
         30, ge=1, le=3600, description="Seconds which running requests get to finish at shutdown."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """An empty variable is as good as none, but for the key: whoever sets it means to have one."""
+        return init_settings, env_settings, _EmptyKey(settings_cls)
+
     @field_validator("library", "bundle")
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
@@ -145,4 +166,20 @@ class Settings(BaseSettings):
             secret = key.get_secret_value()
             if not (secret.isascii() and secret.isprintable()) or secret != secret.strip():
                 raise ValueError("must consist of printable ASCII characters, without spaces around it")
+            if len(secret) < MIN_LENGTH:
+                raise ValueError(
+                    f"must have at least {MIN_LENGTH} characters; take a random one, or make one with `visem key add`"
+                )
         return key
+
+
+class _EmptyKey(PydanticBaseSettingsSource):
+    """Gives the key where its variable is set to nothing, which other sources ignore."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The value of one field."""
+        return os.environ.get("VISEM_API_KEY"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """The values of all fields."""
+        return {"api_key": ""} if os.environ.get("VISEM_API_KEY") == "" else {}

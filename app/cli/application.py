@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from app.cli import add, bench, caption, captions, evaluate, info, map, reindex, remove, search, sentences, serve, train
+from app.cli import add, bench, caption, captions, evaluate, info, key, map, reindex, remove, search, sentences, serve, train
 from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
@@ -88,7 +88,8 @@ def visem(
     """
 
 
-for module in (serve, add, caption, captions, search, map, remove, sentences, reindex, info, evaluate, train, bench):
+_COMMANDS = (serve, add, caption, captions, search, map, remove, sentences, reindex, info, key, evaluate, train, bench)
+for module in _COMMANDS:
     module.register(application)
 
 

@@ -6,14 +6,17 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.failures import CommandError
+from app.cli.failures import USAGE, CommandError
 from app.cli.options import BundleOption, LibraryOption, read_settings
 from app.cli.output import say, shown
 from app.cli.sessions import open_service
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 
 def register(application: typer.Typer) -> None:
@@ -31,12 +34,17 @@ def serve(
     ] = None,
     library: LibraryOption = None,
     bundle: BundleOption = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Serve without a key where other machines can reach it.", show_default=False),
+    ] = None,
 ) -> None:
     """Serve HTTP until Ctrl-C or SIGTERM.
 
     Running requests are finished then. Logs go to standard error.
     """
-    settings = read_settings(host=host, port=port, library=library, bundle=bundle)
+    settings = read_settings(host=host, port=port, library=library, bundle=bundle, insecure=insecure)
+    _check_protection(settings)
     _check_address(settings.host, settings.port)
     # While the model loads, too: what has been opened is to be closed.
     signal.signal(signal.SIGTERM, _end)
@@ -49,6 +57,25 @@ def serve(
                 say(f"Serving {shown(settings.library)} on http://{shown_host}:{port}/ (Ctrl-C stops it)")
 
         serve_until_stopped(service, announce)
+
+
+def _check_protection(settings: Settings) -> None:
+    """Refuse to let other machines in without a key, unless that is meant."""
+    from app.http.middleware import is_loopback
+    from app.keys import KeyFile
+
+    address = settings.published_host or settings.host
+    if settings.insecure or settings.api_key is not None or is_loopback(address):
+        return
+    if not KeyFile(settings.library).read():
+        raise CommandError(
+            "key_required",
+            f"Whoever reaches {address} could read and change the library: there is no key. Make one with "
+            "`visem key add NAME --scope admin`, or set VISEM_API_KEY. If anyone may, use --insecure or "
+            "VISEM_INSECURE=1. In a container whose port is published on one address alone, say so with "
+            "VISEM_PUBLISHED_HOST.",
+            USAGE,
+        )
 
 
 def _check_address(host: str, port: int) -> None:

@@ -4,14 +4,13 @@ RequestContext     request id, access log, metrics, security headers, the last r
 HeadRequests       HEAD is GET without the body
 LocalHosts         421 for a service of this machine that is asked for under another machine's name
 SameSite           403 for changes that a page of another site asks a browser for
-ApiKey             401 without the key or a session, before anything of the body is read
+Authentication     401 without a key or a session, 403 without its scope, before anything of the body is read
+                   (authentication.py)
 BodyLimit          413 for a body that is too large, announced or not, while it streams in
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import logging
 import re
@@ -21,7 +20,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect, cookie_parser
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.metrics import Metrics
@@ -171,8 +170,11 @@ class LocalHosts:
     such pages. Starlette's TrustedHostMiddleware knows no range of addresses, and cannot say what to do.
     """
 
-    def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = (), published: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, locked: Callable[[], bool], allowed_origins: Sequence[str] = (), published: bool = False
+    ) -> None:
         self._app = app
+        self._locked = locked
         self._published = published
         self._any = "*" in allowed_origins
         self._allowed = frozenset(_host_name(origin.partition("://")[2]) for origin in allowed_origins)
@@ -180,7 +182,7 @@ class LocalHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         looked_at = scope["type"] == "http" and (self._published or _came_in_locally(scope))
-        if looked_at and not self._admits(Headers(scope=scope)):
+        if looked_at and not self._locked() and not self._admits(Headers(scope=scope)):
             problem = Problem(
                 "misdirected_request",
                 "This service has no API key, so it answers on this machine only: call it localhost or 127.0.0.1. "
@@ -248,51 +250,6 @@ class SameSite:
             return not origin or urlsplit(origin).netloc == headers.get("host", "")
         except ValueError:  # no address at all
             return False
-
-
-class ApiKey:
-    """Demands the key of everything under a prefix: as a bearer token, as X-API-Key, or as a session's cookie."""
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        key: str,
-        prefix: str = "/v1",
-        *,
-        cookie: str | None = None,
-        is_session: Callable[[str], bool] = lambda value: False,
-    ) -> None:
-        self._app = app
-        self._digest = _digest(key.encode())
-        self._prefix = prefix
-        self._cookie = cookie
-        self._is_session = is_session
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] == "http" and self._guards(scope["path"]) and not self._admits(Headers(scope=scope)):
-            problem = Problem(
-                "unauthorized",
-                "The API key is missing or wrong. Send it as Authorization: Bearer KEY or X-API-Key: KEY.",
-                headers={"WWW-Authenticate": 'Bearer realm="visem"'},
-            )
-            await _send_problem(scope, receive, send, problem)
-            return
-        await self._app(scope, receive, send)
-
-    def _guards(self, path: str) -> bool:
-        return path == self._prefix or path.startswith(f"{self._prefix}/")
-
-    def _admits(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        offered = [headers.get("x-api-key", "")]
-        if scheme.lower() == "bearer":
-            offered.append(token.strip())
-        # Digests have one length, and all of them are compared: the time tells nothing about the key.
-        matches = [hmac.compare_digest(_digest(one.encode("latin-1")), self._digest) for one in offered]
-        if self._cookie is not None:
-            matches.append(self._is_session(cookie_parser(headers.get("cookie", "")).get(self._cookie, "")))
-        return any(matches)
 
 
 class BodyLimit:
@@ -365,7 +322,3 @@ def _request_id(scope: Scope) -> str:
 
 async def _send_problem(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
     await ProblemResponse(problem, scope["state"]["request_id"])(scope, receive, send)
-
-
-def _digest(secret: bytes) -> bytes:
-    return hashlib.sha256(secret).digest()

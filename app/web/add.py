@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.http.authentication import forbidden, may
 from app.http.dependencies import ServiceDep
 from app.web.rendering import render
 
@@ -14,7 +15,9 @@ router = APIRouter()
 
 @router.get("/add")
 def add_page(request: Request, service: ServiceDep) -> Response:
-    """Where to drop files, and what became of them."""
+    """Where to drop files, and what became of them; Problem forbidden for a key that may not add any."""
+    if not may(request, "write"):
+        raise forbidden(request.state.key, "write")
     return render(
         request,
         "add.html",

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.http.authentication import may
 from app.problems import Problem
 from app.web.assets import Assets, accepts_gzip
 
@@ -63,7 +64,8 @@ class Renderer:
         html = self._environment.get_template(template).render(
             request=request,
             path=request.url.path,
-            locked=state.settings.api_key is not None,
+            locked=state.keys.locked,
+            may_write=may(request, "write"),
             pending=state.deletions.pending() if getattr(request.state, "may_see", False) else (),
             **context,
         )

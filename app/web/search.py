@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from app.http.authentication import may
 from app.http.dependencies import SEARCH, ServiceDep
 from app.http.problem_responses import as_problem
 from app.http.uploads import Form, only_file, read_form
@@ -63,9 +64,10 @@ class Results:
 
 @router.get("/")
 def search_page(request: Request, service: ServiceDep) -> Response:
-    """The page with its first results; of an empty library, the page that fills it."""
+    """The page with its first results; of an empty library, the page that fills it, for those who may."""
     view = View.of(request)
-    if not view.is_search and not view.filters and service.list_images(limit=1).total == 0:
+    empty = not view.is_search and not view.filters and service.list_images(limit=1).total == 0
+    if empty and may(request, "write"):
         return RedirectResponse("/add", 303)
     results = find(request, service, view)
     status = 200 if results.problem is None else results.problem.status

@@ -1,19 +1,18 @@
-"""Signing in with the API key, so that browsers can carry a cookie instead of it."""
+"""Signing in with an API key, so that browsers can carry a cookie instead of it."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import Annotated
 
 from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.settings import Settings
+from app.http.authentication import COOKIE, Guesses, client_of, forbidden, needed_scope, try_key
+from app.keys import Key, KeyRing, session_of
+from app.problems import Problem
 from app.web.rendering import address, render
 
-COOKIE = "visem_session"
 _YEAR = 365 * 24 * 3600
 
 router = APIRouter()
@@ -23,21 +22,15 @@ class SignInNeeded(Exception):  # noqa: N818  # no error: the answer is the sign
     """The pages are locked, and this request carries no session."""
 
 
-def session_of(key: str) -> str:
-    """What the cookie holds: derived from the key, which nobody can get back out of it."""
-    return hmac.new(key.encode(), b"visem session 1", hashlib.sha256).hexdigest()
-
-
-def is_session(cookie: str, key: str) -> bool:
-    """Whether a cookie was given for this key; takes the same time whatever it is."""
-    return hmac.compare_digest(cookie.encode(), session_of(key).encode())
-
-
 async def signed_in(request: Request) -> None:
-    """A dependency of every page: SignInNeeded when a key is set and the cookie is not there."""
-    key = _key(request)
-    if key is not None and not is_session(request.cookies.get(COOKIE, ""), key):
-        raise SignInNeeded
+    """A dependency of every page: SignInNeeded without a key that may read, Problem forbidden for what it may not."""
+    key: Key | None = getattr(request.state, "key", None)
+    if _keys(request).locked:
+        if key is None or not key.may("read"):
+            raise SignInNeeded
+        needed = needed_scope(request.method, request.url.path)
+        if needed is not None and not key.may(needed):
+            raise forbidden(key, needed)
     request.state.may_see = True  # what notices tell, on a page that everybody gets
 
 
@@ -54,31 +47,39 @@ def to_sign_in(request: Request, error: Exception) -> Response:
 @router.get("/sign-in")
 async def sign_in_page(request: Request, next: str = "/") -> Response:
     """The form that takes the key."""
-    if _key(request) is None:
+    if not _keys(request).locked:
         return RedirectResponse("/", 303)
-    return render(request, "sign_in.html", next=_own_path(next), wrong=False)
+    return render(request, "sign_in.html", next=_own_path(next), problem=None)
 
 
 @router.post("/sign-in")
 async def sign_in(
     request: Request, key: Annotated[str, Form(max_length=4096)] = "", next: Annotated[str, Form()] = "/"
 ) -> Response:
-    """Give the cookie for the right key: for this site only, out of reach of scripts."""
-    expected = _key(request)
-    if expected is None:
+    """Give the cookie for a right key: for this site only, out of reach of scripts."""
+    keys = _keys(request)
+    if not keys.locked:
         return RedirectResponse("/", 303)
-    if not is_session(session_of(key.strip()), expected):
-        return render(request, "sign_in.html", 401, next=_own_path(next), wrong=True)
-    response = RedirectResponse(_own_path(next), 303)
-    response.set_cookie(
+    secret = key.strip()
+    guesses: Guesses = request.app.state.guesses
+    found = keys.find_random(secret) or try_key(keys, guesses, client_of(request.scope), [secret])
+    if isinstance(found, Problem):
+        response = render(request, "sign_in.html", found.status, next=_own_path(next), problem=found.detail)
+        response.headers.update(found.headers)
+        return response
+    if found is None or not found.may("read"):
+        reason = "That is no key of this service." if found is None else "That key is for /metrics alone."
+        return render(request, "sign_in.html", 401, next=_own_path(next), problem=reason)
+    answer = RedirectResponse(_own_path(next), 303)
+    answer.set_cookie(
         COOKIE,
-        session_of(expected),
+        session_of(secret),
         max_age=_YEAR,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return response
+    return answer
 
 
 @router.post("/sign-out")
@@ -89,9 +90,9 @@ async def sign_out() -> Response:
     return response
 
 
-def _key(request: Request) -> str | None:
-    settings: Settings = request.app.state.settings
-    return None if settings.api_key is None else settings.api_key.get_secret_value()
+def _keys(request: Request) -> KeyRing:
+    keys: KeyRing = request.app.state.keys
+    return keys
 
 
 def _own_path(path: str) -> str:

@@ -115,9 +115,10 @@ def test_the_key_protects_the_library_and_does_not_get_into_logs(
         assert_problem(client.get("/v1/images", headers={"X-API-Key": "wrong"}), 401, "unauthorized")
         assert client.get("/v1/images", headers={"X-API-Key": KEY}).status_code == 200
         assert client.get("/v1/images", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
-        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/problems"):
+        for path in ("/healthz", "/readyz", "/openapi.json", "/problems"):
             assert client.get(path).status_code == 200
-        assert "401" in client.get("/metrics").text
+        assert_problem(client.get("/metrics"), 401, "unauthorized")
+        assert "401" in client.get("/metrics", headers={"X-API-Key": KEY}).text
         document = client.get("/openapi.json").json()
         assert document["paths"]["/v1/images"]["post"]["security"] == [{"bearer": []}, {"header": []}]
         assert "security" not in document["paths"]["/healthz"]["get"]

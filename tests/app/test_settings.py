@@ -23,18 +23,18 @@ def test_the_environment_is_read_when_settings_are_made(monkeypatch: pytest.Monk
     monkeypatch.setenv("VISEM_LIBRARY", "/srv/photos")
     monkeypatch.setenv("VISEM_ALLOWED_ORIGINS", '["https://example.org"]')
     monkeypatch.setenv("VISEM_BUNDLE", "")
-    monkeypatch.setenv("VISEM_API_KEY", "correct horse")
+    monkeypatch.setenv("VISEM_API_KEY", "correct horse battery")
     settings = Settings()
     assert settings.port == 9000
     assert settings.library == Path("/srv/photos")
     assert settings.allowed_origins == ("https://example.org",)
     assert settings.bundle is None
     assert settings.api_key is not None
-    assert settings.api_key.get_secret_value() == "correct horse"
+    assert settings.api_key.get_secret_value() == "correct horse battery"
 
 
 def test_the_key_does_not_show() -> None:
-    settings = Settings(api_key="correct horse")
+    settings = Settings(api_key="correct horse battery")
     assert "correct" not in repr(settings)
     assert "correct" not in settings.model_dump_json()
 
@@ -49,6 +49,7 @@ def test_the_key_does_not_show() -> None:
         ("log_level", "loud"),
         ("api_key", "schlüssel-schlüssel"),
         ("api_key", " padded-with-spaces "),
+        ("api_key", "fifteen-letters"),
     ],
 )
 def test_nonsense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +58,12 @@ def test_nonsense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPa
         Settings()
     if name == "api_key":
         assert value not in str(caught.value)
+
+
+def test_an_empty_key_is_an_error_and_no_other_empty_variable_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "BUNDLE", "ALLOWED_ORIGINS"):
+        monkeypatch.setenv(f"VISEM_{name}", "")
+    assert Settings().api_key is None
+    monkeypatch.setenv("VISEM_API_KEY", "")
+    with pytest.raises(ValidationError, match="at least 16 characters"):
+        Settings()

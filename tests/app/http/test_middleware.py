@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.http.authentication import Authentication, Guesses
 from app.http.metrics import Metrics
-from app.http.middleware import ApiKey, BodyLimit, HeadRequests, RequestContext
+from app.http.middleware import BodyLimit, HeadRequests, RequestContext
 from app.http.problem_responses import MEDIA_TYPE
+from app.keys import KeyRing
 from app.logs import ACCESS_LOGGER
 
 KEY = "correct horse battery"
@@ -116,7 +119,7 @@ def test_the_limit_depends_on_the_content_type() -> None:
     ],
 )
 def test_the_key_is_demanded(headers: dict[str, Any], admitted: bool) -> None:
-    guarded = client(ApiKey(echo_length, key=KEY))
+    guarded = client(Authentication(echo_length, KeyRing(Path("/nowhere"), KEY), Guesses()))
     response = guarded.get("/v1/images", headers=headers)
     assert response.status_code == (200 if admitted else 401)
     if not admitted:
@@ -126,7 +129,7 @@ def test_the_key_is_demanded(headers: dict[str, Any], admitted: bool) -> None:
 
 
 def test_the_key_is_demanded_under_v1_only() -> None:
-    guarded = client(ApiKey(echo_length, key=KEY))
+    guarded = client(Authentication(echo_length, KeyRing(Path("/nowhere"), KEY), Guesses()))
     assert guarded.get("/v1").status_code == 401
     assert guarded.get("/v1/").status_code == 401
     assert guarded.get("/healthz").status_code == 200
@@ -142,7 +145,7 @@ def test_the_key_is_demanded_before_the_body_is_read() -> None:
         yield b"x"
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await ApiKey(echo_length, key=KEY)(scope, refuse, send)
+        await Authentication(echo_length, KeyRing(Path("/nowhere"), KEY), Guesses())(scope, refuse, send)
 
     async def refuse() -> Any:
         raise AssertionError("the body was read")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from app.http.authentication import COOKIE
+from app.keys import KeyRing, session_of
 from app.main import create_app
 from app.service import Service
-from app.web.sign_in import COOKIE, is_session, session_of
 from tests.app.helpers import ADDRESS, assert_problem, picture, post_images
 
 KEY = "correct horse battery"
@@ -52,10 +54,12 @@ def test_signing_in_and_out(locked: TestClient) -> None:
 def test_a_wrong_key_is_refused(locked: TestClient) -> None:
     response = locked.post("/sign-in", data={"key": "wrong"})
     assert response.status_code == 401
-    assert "That is not the key." in response.text
+    assert "That is no key of this service." in response.text
     assert "set-cookie" not in response.headers
-    for cookie in ("", "x", session_of("other"), "\u00fc"):
-        assert not is_session(cookie, KEY)
+    ring = KeyRing(Path("/nowhere"), KEY)
+    assert ring.find_session(session_of(KEY)) is not None
+    for cookie in ("", "x", session_of("other"), "\u00fc", KEY):
+        assert ring.find_session(cookie) is None
     locked.cookies.set(COOKIE, session_of("other"))
     assert_problem(locked.get("/v1/images"), 401, "unauthorized")
 
