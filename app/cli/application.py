@@ -11,7 +11,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from app.cli import add, bench, caption, captions, evaluate, info, key, map, reindex, remove, search, sentences, serve, train
+from app.cli import (
+    add,
+    bench,
+    caption,
+    captions,
+    evaluate,
+    info,
+    key,
+    map,
+    reindex,
+    remove,
+    search,
+    sentences,
+    serve,
+    train,
+)
 from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
