@@ -39,7 +39,7 @@ from app.http.schemas.about import ProblemDocument
 from app.keys import KeyRing
 from app.service import Service
 from app.settings import Settings
-from app.version import version
+from app.version import VERSION
 from app.web import install as install_pages
 from app.web.deletions import Deletions
 from app.web.query_images import HeldPictures
@@ -105,7 +105,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
         title="Visem",
         summary="Image-sentence retrieval",
         description=_DESCRIPTION,
-        version=version(),
+        version=VERSION,
         lifespan=lifespan,
         dependencies=[Depends(only_documented_parameters)],
         responses=_PROBLEM_RESPONSES,

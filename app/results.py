@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index import Hit, SentenceRecord
 from model.bundle import BundleConfig
-from model.captioner import Caption
+
+if TYPE_CHECKING:  # searching loads no captioner
+    from model.captioner import Caption
 
 CaptionMode = Literal["generate", "retrieve"]
 Strategy = Literal["beam", "sample"]

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from app.captions.background import CaptionKeeper
-from app.captions.writing import captioner_missing, load_captioner
+from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer
 from app.embedding.embedder import Embedder
@@ -60,8 +60,7 @@ class Service:
         self.space = space
         self.library = library
         self.settings = settings
-        self._captioner = load_captioner(space)
-        self._embedder = Embedder(space, settings, self._captioner)
+        self._embedder = Embedder(space, settings)
         self.limits = self._embedder.limits
         self._engine = SearchEngine(space, library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
@@ -109,7 +108,7 @@ class Service:
         InvalidMetadata, Problem captioner_missing; Overloaded, before anything is read.
         """
         count = self.settings.caption_images if captions is None else captions
-        if count and self._captioner is None:
+        if count and not self._embedder.can_caption:
             raise captioner_missing(self.space)
         ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, metadata or {}, count)
         return self._with_captions(ingestion.run(files), count)
@@ -265,7 +264,7 @@ class Service:
     @property
     def caption_modes(self) -> tuple[CaptionMode, ...]:
         """How this bundle can caption; the first one is what it does unless told otherwise."""
-        return ("retrieve",) if self._captioner is None else ("generate", "retrieve")
+        return ("generate", "retrieve") if self._embedder.can_caption else ("retrieve",)
 
     def wait_for_captions(self, report: Callable[[int], None] = lambda pending: None) -> None:
         """Return when all new images have their captions; `report` is told how many images still wait."""

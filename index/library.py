@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from types import TracebackType
-from typing import Any, Self, cast
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from index import maintenance, thumbnails
 from index.captions import LibraryCaptions
@@ -55,6 +53,9 @@ from index.types import (
     Vectors,
 )
 from index.vector_encoding import unit_vector
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Library:

@@ -26,7 +26,7 @@ from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
 from index.types import Space, Target
-from index.vectors.faiss import EXACT_UP_TO
+from index.vectors import EXACT_UP_TO
 from index.vectors.faiss_following import FaissVectorIndex
 
 

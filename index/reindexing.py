@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from index.errors import ContentMissing, InvalidVector, RecordNotFound
 from index.interfaces import Catalog, Collection, ContentStore
 from index.types import ImageRecord, R, SentenceRecord, Space
 from index.vector_encoding import unit_rows
 
-EmbedImages = Callable[[list[bytes]], npt.NDArray[Any]]
-EmbedSentences = Callable[[list[str]], npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+EmbedImages: TypeAlias = "Callable[[list[bytes]], npt.NDArray[Any]]"
+EmbedSentences: TypeAlias = "Callable[[list[str]], npt.NDArray[Any]]"
 Progress = Callable[[int, int], None]
 
 _BATCH = 32
@@ -52,6 +52,8 @@ class Reindexing:
         read: Callable[[R], Any | None],
         embed: Callable[[list[Any]], npt.NDArray[Any]],
     ) -> None:
+        import numpy as np
+
         last = 0
         while batch := collection.unstaged(last, _BATCH):
             last = batch[-1][0]
@@ -67,6 +69,8 @@ class Reindexing:
 
     def _bytes(self, record: ImageRecord) -> bytes | None:
         """Return the content of an image; None if the image was deleted meanwhile."""
+        import numpy as np
+
         try:
             with closing(self._content.open(record.sha256, "content")) as content:
                 return content.read()

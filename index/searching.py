@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from index.cursors import SearchCursor, fingerprint
 from index.interfaces import CatalogState, Collection, VectorIndex, Where
 from index.types import Hit, Keys, Page, Vectors
@@ -86,6 +84,8 @@ def search_page(
 
 def _window(index: VectorIndex, generation: int, query: Query, k: int, after: SearchCursor | None) -> _Window:
     """Find the page by its place in the order; the rank in the cursor only says how deep to look."""
+    import numpy as np
+
     depth = (after.rank if after else 0) + k + 1
     while True:
         found = index.search(query.vector, depth, query.where, generation=generation)

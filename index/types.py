@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # listing records needs no arrays
+    import numpy as np
+    import numpy.typing as npt
 
 Target = Literal["images", "sentences"]
 """Which of the two collections of a library is meant."""
@@ -32,10 +33,10 @@ Filters = dict[str, str]
 CaptionOrigin = Literal["captioner", "user"]
 """Who says that a sentence is a caption of an image: the captioner of a bundle, or people."""
 
-Vectors = npt.NDArray[np.float32]
+Vectors: TypeAlias = "npt.NDArray[np.float32]"
 """Unit rows, shape (n, D), or one unit vector, shape (D,)."""
 
-Keys = npt.NDArray[np.int64]
+Keys: TypeAlias = "npt.NDArray[np.int64]"
 """Catalog keys, shape (n,)."""
 
 T = TypeVar("T")

@@ -1,21 +1,27 @@
-"""Vectors into and out of the catalog: checked, made unit length, packed as little-endian float16."""
+"""Vectors into and out of the catalog: checked, made unit length, packed as little-endian float16.
+
+numpy is imported by what needs it: looking at records does not, and it takes as long to import as they take to find.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from index.errors import InvalidVector
 from index.types import Vectors
 
-_HALF = np.dtype("<f2")
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_HALF = "<f2"
+_HALF_BYTES = 2
 
 
 def unit_rows(vectors: npt.ArrayLike, dimension: int) -> Vectors:
     """Return the rows of `vectors` (n, D) at unit length; InvalidVector if one has no direction."""
+    import numpy as np
+
     try:
         rows = np.asarray(vectors, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -37,6 +43,8 @@ def unit_rows(vectors: npt.ArrayLike, dimension: int) -> Vectors:
 
 def unit_vector(vector: npt.NDArray[Any], dimension: int) -> Vectors:
     """Return one vector (D,) at unit length; InvalidVector."""
+    import numpy as np
+
     array = np.asarray(vector)
     if array.ndim != 1:
         raise InvalidVector(f"Expected one vector ({dimension},), but the shape is {array.shape}.")
@@ -51,7 +59,9 @@ def pack(vectors: Vectors) -> list[bytes]:
 
 def unpack(blobs: Sequence[bytes], dimension: int) -> Vectors:
     """Return packed rows as float32 (n, D), at unit length again in spite of the rounding; InvalidVector."""
-    width = dimension * _HALF.itemsize
+    import numpy as np
+
+    width = dimension * _HALF_BYTES
     if any(len(blob) != width for blob in blobs):
         raise InvalidVector(f"A stored vector does not have {width} bytes.")
     rows = np.frombuffer(b"".join(blobs), dtype=_HALF).reshape(len(blobs), dimension)

@@ -30,7 +30,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from model.captioner_config import CaptionerConfig
-from model.concepts import ConceptsConfig
+from model.concepts_config import ConceptsConfig
 from model.errors import BundleError
 from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig

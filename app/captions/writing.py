@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from app.embedding.cache import Vector
 from app.problems import Problem
 from app.results import CaptionOptions
-from model.captioner.captioner import Caption, Captioner, Vectors
-from model.errors import CaptionerMissingError
 from model.space import JointSpace
 
+if TYPE_CHECKING:
+    from model.captioner.captioner import Caption, Captioner, Vectors
 
-def load_captioner(space: JointSpace) -> Captioner | None:
-    """The captioner of a loaded bundle; None if it has none."""
-    try:
-        return Captioner(space)
-    except CaptionerMissingError:
-        return None
+
+class CaptionWriter:
+    """The captioner of a loaded bundle that has one. It is loaded for the first caption, which waits for it."""
+
+    def __init__(self, space: JointSpace) -> None:
+        self._space = space
+        self._loading = threading.Lock()
+
+    def __call__(self, wanted: Sequence[tuple[Vector, CaptionOptions]]) -> list[list[Caption]]:
+        """As `caption_each`. BundleError where the captioner cannot be loaded."""
+        with self._loading:
+            captioner = self._captioner
+        return caption_each(captioner, wanted)
+
+    @cached_property
+    def _captioner(self) -> Captioner:
+        from model.captioner import Captioner
+
+        return Captioner(self._space)
 
 
 def captioner_missing(space: JointSpace) -> Problem:

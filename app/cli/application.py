@@ -5,38 +5,57 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import traceback
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 
-from app.cli import (
-    add,
-    bench,
-    caption,
-    captions,
-    evaluate,
-    info,
-    key,
-    map,
-    reindex,
-    remove,
-    search,
-    sentences,
-    serve,
-    train,
-)
 from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
+from app.version import VERSION
+
+COMMANDS = (
+    *("serve", "add", "caption", "captions", "search", "map", "remove", "sentences"),
+    *("reindex", "info", "key", "evaluate", "train", "bench"),
+)
+"""The commands, in the order of the help: each is the module of its name, which `register`s it."""
 
 _JSON_GIVEN = "visem.json-given"
 """Key of `Context.meta`: whether --json stands on the command line, also if it cannot be read."""
 
 
+@cache
+def _command(name: str) -> Any:
+    part = typer.Typer(rich_markup_mode=None)
+    import_module(f"app.cli.{name}").register(part)
+    return typer.main.get_group(part).commands[name]
+
+
+class _Commands(Mapping[str, Any]):
+    """Commands by name. A module is imported when its command is looked at: `visem search` needs no other one."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
 class VisemGroup(TyperGroup):
     """The root of all commands: turns exceptions into one line on standard error and an exit status."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast(Any, _Commands())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Let --debug stand anywhere: it is added to the end of a line that has just failed."""
@@ -64,6 +83,8 @@ class VisemGroup(TyperGroup):
                     print_json(error_document("invalid_request", error.format_message()))
                 raise
             if ctx.params.get("debug"):
+                import traceback
+
                 traceback.print_exc()
             code, message = describe(error)
             say(f"visem: {message}")
@@ -84,9 +105,7 @@ application = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        from app.version import version
-
-        typer.echo(f"visem {version()}")
+        typer.echo(f"visem {VERSION}")
         raise typer.Exit
 
 
@@ -101,11 +120,6 @@ def visem(
 
     Settings come from VISEM_* environment variables; options override them.
     """
-
-
-_COMMANDS = (serve, add, caption, captions, search, map, remove, sentences, reindex, info, key, evaluate, train, bench)
-for module in _COMMANDS:
-    module.register(application)
 
 
 def main() -> None:

@@ -33,12 +33,12 @@ def info(
     json: JsonOption = False,
 ) -> None:
     """Show the version, the bundle and what the library holds."""
-    from app.version import version
+    from app.version import VERSION
 
     settings = read_settings(library=library, bundle=bundle)
     problems: list[str] = []
     document: dict[str, Any] = {
-        "version": version(),
+        "version": VERSION,
         "bundle": _bundle(settings, problems),
         "library": _library(settings, problems, check=check or deep, deep=deep),
     }

@@ -6,23 +6,24 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from app.captions.writing import caption_each
+from app.captions.writing import CaptionWriter
 from app.concepts import name_concepts
 from app.embedding.batcher import Batcher, BatchFunction, Lane, Place, batched
 from app.embedding.cache import Vector, VectorCache
 from app.embedding.pictures import load_jpeg, load_picture
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings
-from model.captioner import Caption, Captioner
 from model.errors import ImageError, TextError
 from model.images import DecodedImage, ImageLimits
 from model.images.processes import Decoders
 from model.space import JointSpace
+
+if TYPE_CHECKING:
+    from model.captioner import Caption
 
 CHECK_TIMEOUT = 10.0
 """Seconds after which an embedding that does not come counts as a failure of a check."""
@@ -35,10 +36,9 @@ class Embedder:
     something takes a place first (`admit`), and keeps it until it has everything.
     """
 
-    def __init__(self, space: JointSpace, settings: Settings, captioner: Captioner | None = None) -> None:
-        """Without a `captioner` nobody may ask for captions."""
+    def __init__(self, space: JointSpace, settings: Settings) -> None:
+        """Nobody may ask for captions where the bundle has no captioner (`can_caption`)."""
         self._space = space
-        self._captioner = captioner
         self._batch_size = settings.batch_size
         self._recent = VectorCache()
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
@@ -48,8 +48,8 @@ class Embedder:
             "images": lambda images: list(space.embed_images(images)),
             "texts": lambda texts: list(space.embed_texts(texts)),
         }
-        if captioner is not None:
-            functions["captions"] = partial(caption_each, captioner)
+        if self.can_caption:
+            functions["captions"] = CaptionWriter(space)
         self.batcher = Batcher(
             functions,
             places={"search": settings.max_searches, "bulk": settings.max_jobs},
@@ -65,8 +65,8 @@ class Embedder:
 
     @property
     def can_caption(self) -> bool:
-        """Whether there is a captioner."""
-        return self._captioner is not None
+        """Whether the bundle has a captioner."""
+        return self._space.config.captioner is not None
 
     def admit(self, lane: Lane) -> AbstractContextManager[Place]:
         """A place to work from; Overloaded when there are too many already."""

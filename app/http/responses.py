@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from app.ingest.pipeline import IngestResult
 from app.maps.projection import Map
 from app.search.results import FoundHit, SearchResult
 from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord
-from model.captioner import Caption, as_sentence
+from model.wording import as_sentence
+
+if TYPE_CHECKING:  # searching loads no captioner
+    from model.captioner import Caption
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -61,7 +64,7 @@ def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
 
 def caption(one: Caption | Hit) -> captions.Caption:
     """A caption that was written, or a sentence that was found: these are ranked by similarity alone."""
-    if isinstance(one, Caption):
+    if not isinstance(one, Hit):
         return captions.Caption.model_validate({**vars(one), "sentence": one.sentence, "sentence_id": None})
     if not isinstance(one.record, SentenceRecord):
         raise TypeError("Only sentences are captions.")

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.dependencies import ServiceDep
-from app.version import version
+from app.version import VERSION
 from app.web.rendering import render
 
 _DIRECTIONS = {"image_to_sentence": "photograph to sentence", "sentence_to_image": "sentence to photograph"}
@@ -54,7 +54,7 @@ def model_page(request: Request, service: ServiceDep) -> Response:
         regularities=regularities(config.quality),
         ranks=_RANKS,
         stats=service.stats(),
-        version=version(),
+        version=VERSION,
         card=card_html(service.model_card()),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.search.results import FoundHit
 from app.web.thumbnails import thumbnail_url
 from index import ImageRecord, SentenceRecord
-from model.captioner import as_sentence
+from model.wording import as_sentence
 
 _WORDS = 4
 _NARROWEST, _WIDEST = 0.45, 3.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal
 
-import numpy as np
 from sqlalchemy import Column, Connection, FromClause, Select, and_, exists, func, select
 
 from index.catalog import files, relations, schema
@@ -164,17 +163,23 @@ class SqlCollection(Generic[R]):
 
     def keys(self, filters: Filters, words: Sequence[str] = ()) -> Keys:
         """Return the keys of all records that match, ascending."""
+        import numpy as np
+
         query, _ = self._matching(filters, words)
         with self._database.read() as connection:
             return np.sort(np.fromiter(connection.execute(query).scalars(), dtype=np.int64))
 
     def hidden(self) -> Keys:
         """Return the keys of images whose files are missing, ascending."""
+        import numpy as np
+
         with self._database.read() as connection:
             return np.array(self._hidden(connection), dtype=np.int64)
 
     def keys_of(self, ids: Sequence[str]) -> Keys:
         """Return the keys of the records with these ids; unknown ids are left out."""
+        import numpy as np
+
         if not ids:
             return np.empty(0, dtype=np.int64)
         with self._database.read() as connection:

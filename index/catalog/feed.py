@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-import numpy as np
 from sqlalchemy import Table, func, select
 
 from index.catalog import schema
@@ -45,6 +44,8 @@ class SqlChangeFeed:
         self._connection.close()
 
     def _changes(self, since: Position | None) -> Iterator[ChangeBatch]:
+        import numpy as np
+
         state = schema.read_state(self._connection)
         reset = since is None or since.generation != state.generation
         last = Position(state.generation, 0, 0) if since is None or reset else since
@@ -72,6 +73,8 @@ class SqlChangeFeed:
 
     def _deletions(self, after: int) -> tuple[int, Keys]:
         """Return the last entry of the deletion log and the keys of this collection deleted after `after`."""
+        import numpy as np
+
         log = schema.deletions
         last = self._connection.execute(select(func.max(log.c.seq))).scalar_one() or 0
         if last <= after:
@@ -83,4 +86,6 @@ class SqlChangeFeed:
 
 
 def _no_keys() -> Keys:
+    import numpy as np
+
     return np.empty(0, dtype=np.int64)

@@ -1,1 +1,4 @@
 """Vector indexes: engines for nearest neighbours behind `index.interfaces.VectorIndex`. FAISS is the one there is."""
+
+EXACT_UP_TO = 50_000
+"""How many vectors are searched exhaustively by default."""

@@ -18,9 +18,7 @@ import numpy.typing as npt
 
 from index.scoring import best, cosines
 from index.types import Keys, Vectors
-
-EXACT_UP_TO = 50_000
-"""How many vectors are searched exhaustively by default."""
+from index.vectors import EXACT_UP_TO
 
 TARGET_RECALL = 0.95
 """How many of the true ten nearest a clustered index must find, on average, when it is built."""

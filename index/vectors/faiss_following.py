@@ -7,17 +7,18 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from index.atomic_files import remove_unfinished
 from index.errors import LibraryError
 from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
 from index.locks import ReadWriteLock
 from index.types import IndexStats, Vectors
-from index.vectors.faiss import EXACT_UP_TO, FaissIndex
+from index.vectors import EXACT_UP_TO
 from index.vectors.faiss_snapshots import SnapshotHeader, read_header, read_snapshot, write_snapshot
+
+if TYPE_CHECKING:
+    from index.vectors.faiss import FaissIndex
 
 _SNAPSHOT_EVERY = 10_000  # additions by this process between two snapshots, at least
 _WORTHWHILE = 0.01  # a snapshot on close pays if more than this share of the keys would be replayed without it
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 class FaissVectorIndex:
     """The nearest neighbours of one collection; see `VectorIndex`. Thread-safe.
 
-    Nothing is loaded before the first `refresh`: the snapshot if it fits the catalog, else everything from
-    the catalog.
+    Nothing is loaded before the first `refresh`, not even FAISS: then the snapshot if it fits the catalog, else
+    everything from the catalog.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class FaissVectorIndex:
 
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged."""
+        import numpy as np
+
         collection = self._collection
         allowed = collection.keys(where.filters, where.concepts) if where.filters or where.concepts else None
         excluded = np.union1d(collection.keys_of(where.exclude), collection.hidden())
@@ -81,6 +84,8 @@ class FaissVectorIndex:
 
     def stats(self) -> IndexStats:
         """Return kind, size and recall, as of now."""
+        if self._index is None and (size := self._collection.count({})) <= self._exact_up_to // 2:
+            return IndexStats("exact", size, 1.0)  # so few are never clustered: nothing has to be loaded
         self.refresh()
         with self._lock.read():
             index = self._loaded()
@@ -109,13 +114,16 @@ class FaissVectorIndex:
         return found
 
     def close(self) -> None:
-        """Write a snapshot if that saves the next start a good deal of work, and stop following. Idempotent."""
+        """Write a snapshot if that saves the next start a good deal of work, and stop following. Idempotent.
+
+        Who has neither searched nor added anything leaves it to others.
+        """
         if self._closed:
             return
         self._closed = True
         try:
             remove_unfinished(self._snapshot.parent, time.time() - _GRACE)
-            if self._is_worthwhile():
+            if (self._index is not None or self._unsaved) and self._is_worthwhile():
                 self.refresh()
                 self._save()
         except LibraryError as error:
@@ -129,6 +137,8 @@ class FaissVectorIndex:
                 self._apply(batch)
 
     def _apply(self, batch: ChangeBatch) -> None:
+        from index.vectors.faiss import FaissIndex
+
         with self._lock.write():
             position, self._position = (
                 self._position,
@@ -145,6 +155,8 @@ class FaissVectorIndex:
 
     def _load(self) -> bool:
         """Load the snapshot if it is one of this catalog."""
+        from index.vectors.faiss import FaissIndex
+
         found = read_snapshot(self._snapshot)
         if found is None:
             return False
@@ -171,6 +183,8 @@ class FaissVectorIndex:
 
     def _agrees(self) -> bool:
         """Tell whether the index has the keys of the catalog, up to its position."""
+        import numpy as np
+
         if self._position is None:
             return False
         keys = np.union1d(self._collection.keys({}), self._collection.hidden())
@@ -216,6 +230,8 @@ class FaissVectorIndex:
         return changes > _WORTHWHILE * position.key
 
     def _compare(self) -> list[str]:
+        import numpy as np
+
         self.refresh()
         target = self._collection.target
         feed = self._collection.feed()

@@ -16,15 +16,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from index.atomic_files import write_atomically
 from index.interfaces import Position
 from index.types import Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _FORMAT = b"visem-vector-index 1\n"
 _MAX_HEADER = 4096
@@ -73,6 +75,8 @@ def read_header(path: Path) -> SnapshotHeader | None:
 
 def read_snapshot(path: Path) -> tuple[SnapshotHeader, npt.NDArray[np.uint8]] | None:
     """Return the header and the undamaged payload of the snapshot at `path`; None if there is none."""
+    import numpy as np
+
     try:
         with path.open("rb") as file:
             header = _header(file)

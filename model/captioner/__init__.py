@@ -4,6 +4,5 @@
 """
 
 from model.captioner.captioner import Caption, Captioner
-from model.captioner.wording import as_sentence
 
-__all__ = ["Caption", "Captioner", "as_sentence"]
+__all__ = ["Caption", "Captioner"]

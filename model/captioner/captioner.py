@@ -29,12 +29,12 @@ from model.captioner.ranking import FEATURES, Ranker, choose, weighted
 from model.captioner.scnlm import LanguageModel
 from model.captioner.structures import Structures
 from model.captioner.trigrams import from_arrays
-from model.captioner.wording import as_sentence
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
 from model.concepts import ConceptDetector, Thing
 from model.errors import BundleError, CaptionerMissingError
 from model.runtime.tensors import MappedTensors
 from model.space import JointSpace
+from model.wording import as_sentence
 from model.words import plural, tokenise
 
 Vectors = npt.NDArray[np.float32]

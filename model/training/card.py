@@ -6,7 +6,7 @@ from typing import Any
 
 from model.bundle import BundleConfig
 from model.captioner_config import CaptionerConfig
-from model.concepts import ConceptsConfig
+from model.concepts_config import ConceptsConfig
 from model.training.presets import PRESETS
 
 _FLICKR8K_TERMS = """\

@@ -12,7 +12,8 @@ from model.captioner.captioner import Captioner
 from model.captioner.grammar import ANY_DESCRIPTION, FORBIDDEN, FREE, Demands, Grammar, Written
 from model.captioner.ranking import choose
 from model.captioner.scnlm import END
-from model.concepts import ConceptDetector, ConceptsConfig
+from model.concepts import ConceptDetector
+from model.concepts_config import ConceptsConfig
 from model.space import JointSpace
 
 CONFIG = ConceptsConfig(

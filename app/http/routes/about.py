@@ -17,7 +17,7 @@ from app.http.schemas.base import MAX_TEXT_LENGTH
 from app.http.schemas.search import MAX_K
 from app.problems import PROBLEMS, Problem, ProblemKind
 from app.search.expression import MAX_OPERANDS
-from app.version import version
+from app.version import VERSION
 
 router = APIRouter(tags=["about"])
 _LISTS = {"composition": {"heads", "pairs"}, "concepts": {"words", "names", "broader"}}
@@ -30,7 +30,7 @@ def info(service: ServiceDep) -> Info:
     settings = service.settings
     model = service.model()
     return Info(
-        version=version(),
+        version=VERSION,
         space=SpaceInfo(
             id=model.id,
             name=model.name,

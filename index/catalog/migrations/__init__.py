@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection
 
 from index.catalog import schema
@@ -33,6 +31,9 @@ def run(connection: Connection) -> None:
     version = _version(connection)
     if version not in range(OLDEST, schema.SCHEMA_VERSION):  # another process was faster
         return
+    from alembic import command  # takes long to import, and is needed once
+    from alembic.config import Config
+
     config = Config(attributes={"connection": connection, "version_table": _VERSION_TABLE})
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

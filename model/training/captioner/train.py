@@ -27,7 +27,8 @@ from model.captioner.ranking import weighted
 from model.captioner.structures import Structures
 from model.captioner.trigrams import Table, document_frequencies, pack
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
-from model.concepts import CONCEPTS, ConceptsConfig
+from model.concepts import CONCEPTS
+from model.concepts_config import ConceptsConfig
 from model.data.datasets import CaptionDataset, load_dataset
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from model.concepts import SMALLEST_SHARE, ConceptDetector, ConceptsConfig, calibration_inputs
+from model.concepts import SMALLEST_SHARE, ConceptDetector, calibration_inputs
+from model.concepts_config import ConceptsConfig
 from model.content_words import FUNCTION_WORDS
 from model.runtime.tensors import MappedTensors
 from model.towers.config import ENCODERS

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.application import COMMANDS
 from app.cli.failures import CommandError, describe
-from app.version import version
+from app.version import VERSION
 from tests.app.cli.conftest import Run, finish, start
 
+COMMAND_MODULES = Path(__file__).parents[3] / "app" / "cli"
 HEAVY = ("torch", "numpy", "faiss", "sqlalchemy", "fastapi", "PIL")
 
 
 def test_the_version(run: Run) -> None:
     outcome = run("--version")
-    assert (outcome.status, outcome.stdout) == (0, f"visem {version()}\n")
+    assert (outcome.status, outcome.stdout) == (0, f"visem {VERSION}\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["add", "--help"], ["train", "space", "--help"]])
@@ -32,15 +34,36 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert output.splitlines()[-1] == "[]"
 
 
-def test_looking_at_a_library_needs_no_torch(environment: dict[str, str]) -> None:
+ARRAYS = ("numpy", "faiss", "onnxruntime", "PIL", "torch", "alembic", "fastapi")
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["sentences", "list", "--json"], ["sentences", "remove", "SENTENCE"]])
+def test_looking_at_records_imports_nothing_for_arrays(
+    arguments: list[str], run: Run, environment: dict[str, str]
+) -> None:
+    sentence = run("sentences", "add", "a dog", "--json").document["results"][0]["sentence"]["id"]
+    given = [sentence if argument == "SENTENCE" else argument for argument in arguments]
     code = (
         "import sys\nfrom app.cli import application\n"
-        "try: application(['info'])\nexcept SystemExit as end: assert not end.code\n"
-        "print('torch' in sys.modules)"
+        f"try: application({given!r})\nexcept SystemExit as end: assert not end.code\n"
+        f"print(sorted(set({ARRAYS!r}) & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout  # noqa: S603
-    assert output.splitlines()[-1] == "False"
+    assert len(output.splitlines()) > 1
+    assert output.splitlines()[-1] == "[]"
+
+
+def test_commands_are_imported_one_by_one() -> None:
+    code = "import sys\nfrom app.cli import application\nprint([m for m in sys.modules if m.startswith('app.cli.')])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    assert not [name for name in COMMANDS if f"app.cli.{name}'" in output]
+
+
+def test_every_module_of_a_command_is_listed(run: Run) -> None:
+    modules = {file.stem for file in COMMAND_MODULES.glob("*.py") if "def register(" in file.read_text("utf-8")}
+    assert modules == set(COMMANDS)
+    assert all(f"\n  {name} " in run("--help").stdout for name in COMMANDS)
 
 
 def test_every_command_explains_itself(run: Run) -> None:

@@ -143,6 +143,7 @@ def test_a_catalog_in_which_other_records_were_deleted_is_noticed(
     with open_library(LibraryConfig(root), space) as library:
         records = library.list_images(limit=30).items
         library.delete_images([record.id for record in records[5:15]])
+        assert len(names(library, image(1).vector)) == 20
     newer = snapshot.read_bytes()
     (root / "catalog.sqlite").write_bytes(backup)
     with open_library(LibraryConfig(root), space) as library:
