@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,20 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.concepts import name_concepts
-from app.embedding.pictures import load_picture
+from app.embedding.pictures import ACCEPTED_BEFORE, load_picture
 from app.libraries import open_library
 from app.service import library_space
 from app.settings import Settings
 from model.errors import TextError
-from model.images import ImageLimits
 from model.space import JointSpace
 
 logger = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
-
-_ACCEPTED_BEFORE = ImageLimits(max_bytes=sys.maxsize, max_pixels=sys.maxsize, min_side=1)
-"""Stored images were within the limits of their time, which may have been others."""
 
 
 def reindex(
@@ -46,7 +41,7 @@ def reindex(
     ):
 
         def embed_images(contents: Sequence[bytes]) -> Vectors:
-            pictures = decoders.map(lambda data: load_picture(data, _ACCEPTED_BEFORE).image, contents)
+            pictures = decoders.map(lambda data: load_picture(data, ACCEPTED_BEFORE).image, contents)
             return joint_space.embed_images(list(pictures))
 
         def embed_sentences(texts: Sequence[str]) -> Vectors:

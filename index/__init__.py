@@ -3,7 +3,8 @@
 Everything public is re-exported here; `Library` is what other packages call.
 """
 
-from index.content.referenced import open_below, signature_of
+from index.content.below import open_below
+from index.content.referenced import signature_of
 from index.cursors import RankedCursor, fingerprint
 from index.errors import (
     CatalogCorrupted,

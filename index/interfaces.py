@@ -466,14 +466,17 @@ class ContentStore(Protocol):
     def delete(self, sha256: str) -> None:
         """Remove content and thumbnail, if they are there."""
 
+    def set_aside(self, sha256: str, kind: ContentKind) -> None:
+        """Move a damaged file to where it does no harm, and nobody deletes it; `put_many` writes it anew then."""
+
     def stored_before(self, timestamp: float) -> Iterator[str]:
         """Yield the digests last written before `timestamp` (since the epoch); some may come twice.
 
         Whatever `put_many` was given counts as written by that call, even if it was there already.
         """
 
-    def sweep_unfinished(self, timestamp: float) -> None:
-        """Remove what writers that died before `timestamp` left unfinished."""
+    def sweep_unfinished(self, timestamp: float) -> int:
+        """Remove what writers that died before `timestamp` left unfinished; return how many files that was."""
 
     def is_empty(self) -> bool:
         """Tell whether there is neither a content nor a thumbnail."""

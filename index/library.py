@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from index import maintenance, thumbnails
+from index import maintenance, repairing, thumbnails
 from index.captions import LibraryCaptions
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
@@ -32,6 +32,7 @@ from index.interfaces import (
 from index.locks import Gate
 from index.metadata import checked_filters
 from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
+from index.repairing import RenderThumbnail
 from index.searching import Query, search_page
 from index.sources import LibrarySources
 from index.types import (
@@ -338,6 +339,11 @@ class Library:
                 except LibraryError as error:  # too broken to look further
                     found.append(str(error))
         return found
+
+    def repair(self, render: RenderThumbnail) -> list[str]:
+        """Mend what `check` finds and can be mended; return what was done. `render` makes a thumbnail of a content."""
+        with self._gate.enter():
+            return repairing.repair(self._catalog, self._content, render)
 
     def reindex(
         self,

@@ -18,6 +18,9 @@ from index.types import ContentKind, ImageRecord
 ORPHAN_GRACE = 3600.0
 """Seconds after which a file that no record names has no writer any more that might yet name it."""
 
+YOUNG = 60.0
+"""Seconds for which a file that no record names is expected to be named yet, and no check complains."""
+
 _BATCH = 1000
 _log = logging.getLogger(__name__)
 
@@ -86,7 +89,13 @@ def content_problems(catalog: Catalog, content: ContentStore, deep: bool) -> lis
             problem = _problem(content, record, deep)
             if problem and _exists(catalog, record):
                 found.append(f"images: {record.id} {problem}")
-    return found
+    return found + (_unnamed(catalog, content) if deep else [])
+
+
+def _unnamed(catalog: Catalog, content: ContentStore) -> list[str]:
+    """Return the files that no image names, but for those so young that somebody may be about to."""
+    stored = list(dict.fromkeys(content.stored_before(time.time() - YOUNG)))
+    return [f"{content.location(one, 'content')} belongs to no image" for one in catalog.images.unknown(stored)]
 
 
 def is_whole(content: ContentStore, sha256: str, size: int) -> bool:

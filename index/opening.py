@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from index import maintenance
+from index.atomic_files import make_private
 from index.catalog import CATALOG_FILE, default_url, open_catalog
 from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
@@ -28,6 +29,9 @@ from index.library import Library
 from index.types import Space, Target
 from index.vectors import EXACT_UP_TO
 from index.vectors.faiss_following import FaissVectorIndex
+
+_OWN = (CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", "content", "thumbnails", "incoming", "index")
+"""What a library has in its folder."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     with ExitStack() as opened:
         catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=own.is_empty)
         opened.callback(catalog.close)
+        make_private(config.folder, _OWN)
         content = ReferencedContentStore(own, catalog.sources.locate)
         found = catalog.state().space
         if space is not None and not found.agrees_with(space):

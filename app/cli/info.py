@@ -30,6 +30,14 @@ def info(
     deep: Annotated[
         bool, typer.Option("--deep", help="With --check: read every picture file, too, and compare its SHA-256.")
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="First mend what can be mended: make damaged thumbnails again, move damaged files aside, remove "
+            "files that belong to no image. Implies --check --deep.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the version, the bundle and what the library holds."""
@@ -37,22 +45,50 @@ def info(
 
     settings = read_settings(library=library, bundle=bundle)
     problems: list[str] = []
+    repaired = _repair(settings) if repair else []
+    check, deep = check or deep or repair, deep or repair
     document: dict[str, Any] = {
         "version": VERSION,
         "bundle": _bundle(settings, problems),
-        "library": _library(settings, problems, check=check or deep, deep=deep),
+        "library": _library(settings, problems, check=check, deep=deep),
     }
     document["matching"] = _matching(document)
-    if check or deep:
+    if check:
         document["problems"] = problems
+    if repair:
+        document["repaired"] = repaired
     if json:
         print_json(document)
     else:
         _print(document)
+    for line in repaired:
+        say(f"visem: {printable(line)}")
     for problem in problems:
         say(f"visem: {printable(problem)}")
     if problems:
         raise typer.Exit(FAILED)
+
+
+def _repair(settings: Settings) -> list[str]:
+    """Mend the library; what was done, a sentence each. LibraryError."""
+    from app.embedding.pictures import ACCEPTED_BEFORE, load_picture
+    from index import render_thumbnail
+    from model.errors import ImageError
+    from model.images.processes import Decoders
+
+    decoders = Decoders()
+
+    def render(content: bytes) -> bytes:
+        try:
+            return render_thumbnail(load_picture(content, ACCEPTED_BEFORE, decoders.decode).image)
+        except ImageError as error:
+            raise ValueError(str(error)) from error
+
+    try:
+        with open_library(settings) as library:
+            return library.repair(render)
+    finally:
+        decoders.close()
 
 
 def _bundle(settings: Settings, problems: list[str]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 
 from model.images import DecodedImage, ImageLimits
@@ -13,6 +14,9 @@ WORKING_SIDE = 640
 
 WORKING_PIXELS = 8_000_000
 """Most pixels kept, which matters for panoramas. With it a batch of pictures cannot exhaust the memory."""
+
+ACCEPTED_BEFORE = ImageLimits(max_bytes=sys.maxsize, max_pixels=sys.maxsize, min_side=1)
+"""Stored images were within the limits of their time, which may have been others."""
 
 Decode = Callable[[bytes, ImageLimits, Reduction], DecodedImage]
 """Decodes and reduces: in this process, or in one that can be stopped (`Decoders.decode`)."""

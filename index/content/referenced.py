@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from index.content.below import open_below
 from index.errors import StorageFailed
 from index.interfaces import ContentStat, ContentStore
 from index.types import Content, ContentKind, Location, Signature
@@ -23,32 +23,6 @@ Locate = Callable[[str], Sequence[Location]]
 """Tells where files with this SHA-256 were last seen."""
 
 _CHUNK = 1 << 20
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # opening a pipe must not wait for a writer
-
-
-def open_below(root: str, path: str) -> int:
-    """Open a regular file below a root for reading, and return its descriptor; OSError.
-
-    No link is followed below the root, nor where its last component has become one. ValueError for a path that is not
-    made of plain names.
-    """
-    names = path.split("/")
-    if any(name in {"", ".", ".."} or "\0" in name for name in names):
-        raise ValueError(f"Not a path below a root: {path!r}")
-    folder = os.open(root, _FOLDER)
-    try:
-        for name in names[:-1]:
-            below = os.open(name, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        file = os.open(names[-1], _FILE, dir_fd=folder)
-    finally:
-        os.close(folder)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise FileNotFoundError(f"{path!r} is no regular file")
-    return file
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -155,13 +129,17 @@ class ReferencedContentStore:
         """Remove copy and thumbnail. Files of sources are their owner's."""
         self._own.delete(sha256)
 
+    def set_aside(self, sha256: str, kind: ContentKind) -> None:
+        """Move a damaged copy or thumbnail away. Files of sources are their owner's."""
+        self._own.set_aside(sha256, kind)
+
     def stored_before(self, timestamp: float) -> Iterator[str]:
         """Yield the digests of copies and thumbnails last written before `timestamp`."""
         return self._own.stored_before(timestamp)
 
-    def sweep_unfinished(self, timestamp: float) -> None:
-        """Remove what dead writers left unfinished."""
-        self._own.sweep_unfinished(timestamp)
+    def sweep_unfinished(self, timestamp: float) -> int:
+        """Remove what dead writers left unfinished; return how many files that was."""
+        return self._own.sweep_unfinished(timestamp)
 
     def is_empty(self) -> bool:
         """Tell whether there is neither a copy nor a thumbnail."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from index.atomic_files import write_atomically
+from index.atomic_files import PRIVATE_FOLDER, write_atomically
 from index.interfaces import Position
 from index.types import Target
 
@@ -57,7 +57,7 @@ class SnapshotHeader(BaseModel):
 
 def write_snapshot(path: Path, header: SnapshotHeader, payload: npt.NDArray[np.uint8]) -> None:
     """Replace the snapshot at `path` in one step; an OSError leaves the old one."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     complete = header.model_copy(update={"sha256": hashlib.sha256(payload.data).hexdigest()})
     parts: list[bytes | memoryview[int]] = [_FORMAT, complete.model_dump_json().encode(), b"\n", payload.data]
     write_atomically(path, parts, path.parent)

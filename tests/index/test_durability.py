@@ -161,6 +161,34 @@ def test_the_log_is_emptied_by_the_last_to_close(root: Path, space: Space) -> No
     connection.close()
 
 
+def test_a_library_is_for_its_owner_alone_also_one_that_was_open_to_others(
+    root: Path, space: Space, image: Callable[..., NewImage], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"x")
+    outside.chmod(0o644)
+    mine = [root / "notes", root / "mine" / "photo"]
+    for _ in range(2):
+        with open_library(LibraryConfig(root), space) as library:
+            library.add_images([image(1), image(2)])
+            library.search(image(1).vector, 1, "images")
+            modes = {path: path.stat().st_mode & 0o777 for path in (root, *root.rglob("*")) if not path.is_symlink()}
+        for path in mine:
+            assert modes.pop(path, 0o644) == 0o644, "what is not of the library stays as it is"
+        modes.pop(root / "mine", None)
+        for path, mode in modes.items():
+            assert mode == (0o700 if path.is_dir() else 0o600), path
+        (root / "mine").mkdir(exist_ok=True)
+        for path in mine:
+            path.write_bytes(b"x")
+        for path in (root, *root.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() else 0o644)
+        if not (root / "content" / "link").is_symlink():
+            (root / "content" / "link").symlink_to(outside)
+    assert outside.stat().st_mode & 0o777 == 0o644
+
+
 def _descriptors() -> list[str]:
     """What the open descriptors of this process point to."""
     found = []

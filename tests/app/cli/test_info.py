@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.app.cli.conftest import Run, write_pictures
 
@@ -58,6 +61,51 @@ def test_a_check_finds_what_is_wrong(run: Run, library: Path, bundles: list[Path
     assert outcome.status == 1
     assert str(damaged / "vocabulary.txt") in outcome.stderr
     assert "4 images" in outcome.stdout
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_repair_mends_what_can_be_mended(run: Run, library: Path, tmp_path: Path) -> None:
+    empty, flipped, gone, sound = sorted((library / "thumbnails").rglob("*.jpg"))
+    was = sound.read_bytes()
+    empty.write_bytes(b"")
+    flipped.write_bytes(flipped.read_bytes()[:100] + b"x" * (flipped.stat().st_size - 100))
+    gone.unlink()
+    orphan = library / "content" / "ab" / ("ab" * 32)
+    unfinished = library / "incoming" / "1.unfinished"
+    orphan.parent.mkdir(exist_ok=True)
+    for path in (orphan, unfinished):
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - 1800,) * 2)  # a sweep comes after an hour
+    assert len(run("info", "--deep", "--json").document["problems"]) == 4
+    outcome = run("info", "--repair", "--json")
+    assert (outcome.status, outcome.document["problems"]) == (0, [])
+    assert len(outcome.document["repaired"]) == 5
+    assert not orphan.exists()
+    assert not unfinished.exists()
+    assert sound.read_bytes() == was
+    for path in (empty, flipped, gone):
+        with Image.open(path) as image:
+            image.load()
+    again = run("info", "--repair", "--json")
+    assert (again.status, again.document["repaired"]) == (0, [])
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_repair_moves_damaged_content_aside_so_that_adding_restores_it(
+    run: Run, library: Path, tmp_path: Path
+) -> None:
+    content, *_ = (path for path in (library / "content").rglob("*") if path.is_file())
+    data = content.read_bytes()
+    content.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert run("add", tmp_path / "photos").status == 0
+    assert content.read_bytes() != data, "of the right size: only a repair reads it"
+    outcome = run("info", "--repair", "--json")
+    assert outcome.status == 1
+    assert "Add the image again" in outcome.document["repaired"][0]
+    assert (library / "damaged" / content.name).read_bytes() != data
+    assert run("add", tmp_path / "photos").status == 0
+    assert content.read_bytes() == data
+    assert run("info", "--deep").status == 0
 
 
 @pytest.mark.usefixtures("stocked")

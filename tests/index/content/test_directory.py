@@ -92,3 +92,53 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, parts(), tmp_path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_link_is_followed(store: DirectoryContentStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"a secret of the machine")
+    sha256, other = digest(b"x"), digest(b"other")
+    store.put_many({sha256: (b"x", b"t")})
+    for kind in ("content", "thumbnail"):
+        path = Path(store.location(sha256, kind))  # type: ignore[arg-type]
+        path.unlink()
+        path.symlink_to(secret)
+        assert store.stat(sha256, kind) is None  # type: ignore[arg-type]
+        with pytest.raises(FileNotFoundError):
+            store.open(sha256, kind)  # type: ignore[arg-type]
+    store.put_many({sha256: (b"x", b"t")})
+    assert not Path(store.location(sha256, "content")).is_symlink()
+    assert secret.read_bytes() == b"a secret of the machine"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / other).write_bytes(b"theirs")
+    (tmp_path / "content" / other[:2]).symlink_to(elsewhere)
+    assert store.stat(other, "content") is None
+    with pytest.raises(FileNotFoundError):
+        store.open(other, "content")
+    assert set(store.stored_before(2e10)) == {sha256}
+    store.delete(other)
+    assert (elsewhere / other).exists()
+    with pytest.raises(index.StorageFailed, match="link"):
+        store.put_many({other: (b"other", b"t")})
+    assert [path.name for path in elsewhere.iterdir()] == [other]
+
+
+def test_what_is_set_aside_is_written_anew(store: DirectoryContentStore, tmp_path: Path) -> None:
+    sha256 = digest(b"x")
+    store.put_many({sha256: (b"x", b"t")})
+    Path(store.location(sha256, "content")).write_bytes(b"y")
+    store.set_aside(sha256, "content")
+    store.set_aside(digest(b"never"), "content")
+    assert store.stat(sha256, "content") is None
+    assert (tmp_path / "damaged" / sha256).read_bytes() == b"y"
+    store.put_many({sha256: (b"x", b"t")})
+    content = store.open(sha256, "content")
+    assert content.read() == b"x"
+    content.close()
+
+
+def test_files_are_for_their_owner_alone(store: DirectoryContentStore, tmp_path: Path) -> None:
+    store.put_many({digest(b"x"): (b"x", b"t")})
+    for path in tmp_path.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
