@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         running = service if service is not None else await run_in_threadpool(Service.open, settings)
         app.state.deletions = await run_in_threadpool(Deletions, running.library, settings.undo_seconds)
+        running.sources.start()
         running.captions_kept.wake()  # for what a service before this one still owes
         try:
             running.observe_batches(metrics.observe_batch)

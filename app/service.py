@@ -13,6 +13,7 @@ from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer
 from app.embedding.embedder import Embedder
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
+from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
 from app.maps.projection import Map, draw_map
 from app.metadata import merge_patch
@@ -64,6 +65,7 @@ class Service:
         self.limits = self._embedder.limits
         self._engine = SearchEngine(space, library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
+        self.sources = SourceFollower(library, self.ingest, settings)
 
     @classmethod
     def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
@@ -79,6 +81,7 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
+        self.sources.close()  # first, so that it ends in order, rather than by what is closed under it
         self._embedder.close()
         self.captions_kept.close()
         self.library.close()

@@ -55,6 +55,18 @@ class Settings(BaseSettings):
         repr=False,
         description="URL of the image files; in the library's directory when unset, the only place so far.",
     )
+    sources: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders of photographs that stay where they are, with colons between; the service follows them.",
+    )
+    rescan_minutes: float = Field(
+        60,
+        gt=0,
+        description="Minutes between two passes over a source, besides those when something changes in it.",
+    )
+    missing_days: float = Field(
+        30, ge=0, description="Days after which an image is deleted whose file is missing from its source."
+    )
     bundle: Path | None = Field(None, description="Directory of the model bundle; the shipped one when unset.")
     device: str = Field(
         "auto",
@@ -143,6 +155,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """An empty variable is as good as none, but for the key: whoever sets it means to have one."""
         return init_settings, env_settings, _EmptyKey(settings_cls)
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """`/photos:/more` is two folders."""
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
     @field_validator("library", "bundle")
     @classmethod

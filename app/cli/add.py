@@ -13,7 +13,6 @@ import typer
 
 from app.cli.failures import FAILED, INTERRUPTED, describe, error_document
 from app.cli.files import FileRejected, read_file
-from app.cli.folders import Folders, describe_skipped
 from app.cli.json_stream import JsonStream
 from app.cli.options import (
     BundleOption,
@@ -26,6 +25,7 @@ from app.cli.options import (
 from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter, progress
 from app.cli.sessions import open_service
+from app.ingest.folders import Folders, describe_skipped
 
 if TYPE_CHECKING:
     from app.ingest.pipeline import IncomingFile, IngestResult

@@ -13,12 +13,12 @@ import typer
 
 from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
 from app.cli.files import FileRejected, read_file
-from app.cli.folders import Folders, describe_skipped
 from app.cli.json_stream import JsonStream
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_rows, real_path, say, shown, write
 from app.cli.progress import progress
 from app.cli.sessions import open_service
+from app.ingest.folders import Folders, describe_skipped
 
 if TYPE_CHECKING:
     from app.results import CaptionOptions

@@ -22,7 +22,7 @@ from PIL import Image
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
 from app.ingest.names import display_name
-from index import ImageRecord, Library, NewImage, render_thumbnail
+from index import FileInPlace, ImageRecord, Library, NewImage, render_thumbnail
 from model.errors import ImageError
 from model.images import DecodedImage
 
@@ -31,18 +31,20 @@ logger = logging.getLogger(__name__)
 MAX_CHUNK_BYTES = 32 * 1024 * 1024
 """A chunk ends when its files together are larger, so that big photographs do not fill the memory."""
 
-IngestStatus = Literal["created", "duplicate", "rejected"]
+IngestStatus = Literal["created", "duplicate", "rejected", "changed"]
+"""`changed` is for files in place alone: the image that was made of the file has this content now."""
 
 
 @dataclass(frozen=True)
 class IncomingFile:
     """A file that someone wants stored: the name is for display only, the bytes decide everything.
 
-    Instead of bytes there may be the reason why they were not even read.
+    Instead of bytes there may be the reason why they were not even read. With a `file` they stay there.
     """
 
     name: str | None
     data: bytes | ImageError = field(repr=False)
+    file: FileInPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class _Item:
     data: bytes
     filename: str | None
     sha256: str
+    file: FileInPlace | None = None
     known: ImageRecord | None = None
     preparing: Future[_Prepared] | None = None
     prepared: _Prepared | None = None
@@ -122,7 +125,7 @@ class Ingestion:
         size = 0
         for file in files:
             data, error = (b"", file.data) if isinstance(file.data, ImageError) else (file.data, None)
-            chunk.append(_Item(data, display_name(file.name), hashlib.sha256(data).hexdigest(), error=error))
+            chunk.append(_Item(data, display_name(file.name), hashlib.sha256(data).hexdigest(), file.file, error=error))
             size += len(data)
             if len(chunk) >= self._chunk_size or size >= MAX_CHUNK_BYTES:
                 yield chunk
@@ -139,12 +142,16 @@ class Ingestion:
         started: dict[str, Future[_Prepared]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)
-            if item.known is not None and not self._library.has_files(item.known):
+            if item.known is not None and not self._is_whole(item, item.known):
                 item.known = None  # adding it once more brings back what got lost
             if item.known is None:
                 if item.sha256 not in started:
                     started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder)
                 item.preparing = started[item.sha256]
+
+    def _is_whole(self, item: _Item, known: ImageRecord) -> bool:
+        """Whether the library has of a known image what this file would bring: nothing but a thumbnail in place."""
+        return self._library.has_files(known) if item.file is None else self._library.has_thumbnail(known)
 
     def _embed(self, chunk: Sequence[_Item], place: Place) -> None:
         """Wait for the decoding, then queue all images at once, so that they share batches."""
@@ -172,7 +179,10 @@ class Ingestion:
             if item.prepared is not None and item.embedding is not None
         }
         concepts = dict(zip(vectors, self._embedder.concepts(list(vectors.values())), strict=True))
+        found: list[tuple[FileInPlace, str]] = []
         for item in chunk:
+            if item.file is not None and (item.known is not None or item.sha256 in positions):
+                found.append((item.file, item.sha256))
             if item.prepared is None or item.embedding is None or item.sha256 in positions:
                 continue
             decoded, thumbnail = item.prepared
@@ -190,9 +200,12 @@ class Ingestion:
                     filename=item.filename,
                     metadata=self._metadata,
                     captions=self._captions,
+                    file=item.file,
                 )
             )
         added = self._library.add_images(news) if news else []
+        if found:
+            self._library.sources.attach(found)
         reported: set[str] = set()
         for item in chunk:
             if item.error is not None:
@@ -201,9 +214,9 @@ class Ingestion:
                 yield IngestResult("duplicate", item.filename, item.known)
             else:
                 one = added[positions[item.sha256]]
-                created = one.created and item.sha256 not in reported
+                status: IngestStatus = "changed" if one.changed else "created" if one.created else "duplicate"
+                yield IngestResult("duplicate" if item.sha256 in reported else status, item.filename, one.record)
                 reported.add(item.sha256)
-                yield IngestResult("created" if created else "duplicate", item.filename, one.record)
 
 
 def _prepare(data: bytes, embedder: Embedder) -> _Prepared:

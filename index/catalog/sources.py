@@ -193,7 +193,10 @@ class SqlSources:
                     select(_files.c.image).where(_files.c.source == key, _files.c.path == os.fsencode(one.path))
                 ).scalar()
                 state: FileState = "skipped" if one.skipped else "refused"
-                files.write_file(connection, key, one.path, one.signature, state, code=one.code, reason=one.reason)
+                # The image stays that of this file: should the file become readable, the image has its content.
+                files.write_file(
+                    connection, key, one.path, one.signature, state, image=was, code=one.code, reason=one.reason
+                )
                 if was is not None:  # it was an image before it was changed
                     files.hide_missing(connection, [was])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.files import FileRejected, read_file
-from app.cli.folders import Folders, describe_skipped
+from app.ingest.folders import Folders, describe_skipped
 
 
 def touch(path: Path) -> Path:

@@ -79,7 +79,7 @@ class Folders:
                 self._on_error(folder, error)
                 continue
             names = {entry.name for entry in listed}
-            if _is_library(names):
+            if holds_library(names):
                 self._on_left_out(folder, "a library of Visem")
                 continue
             folders: list[Path] = []
@@ -88,7 +88,7 @@ class Folders:
                 if not _is_folder(entry):
                     if self._is_picture(path):
                         yield path
-                elif (reason := _reason_to_leave_out(entry.name)) is not None:
+                elif (reason := reason_to_leave_out(entry.name)) is not None:
                     self._on_left_out(path, reason)
                 else:
                     folders.append(path)
@@ -107,23 +107,32 @@ def describe_skipped(skipped: Counter[str]) -> str:
     return ", ".join(f"{number:,} {ending or 'without ending'}" for ending, number in skipped.most_common())
 
 
-def _reason_to_leave_out(name: str) -> str | None:
+def reason_to_leave_out(name: str) -> str | None:
+    """Say what a folder with this name holds that is no photograph of anybody; None if nothing is known of it."""
     lower = name.lower()
     return _PREVIEWS[1] if lower.endswith(_PREVIEWS[0]) else _NO_PHOTOGRAPHS.get(lower)
 
 
-def _begins_as_picture(path: Path) -> bool:
+def begins_as_picture(data: bytes) -> bool:
+    """Tell whether a file that begins with these bytes, and has no ending, is a picture."""
     from model.errors import ImageError
     from model.images.formats import identify
 
     try:
+        identify(data[:_PEEK])
+    except ImageError:
+        return False
+    return True
+
+
+def _begins_as_picture(path: Path) -> bool:
+    try:
         if not path.is_file():  # opening a pipe would wait for ever
             return False
         with path.open("rb") as file:
-            identify(file.read(_PEEK))
-    except (OSError, ImageError):
+            return begins_as_picture(file.read(_PEEK))
+    except OSError:
         return False
-    return True
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -138,7 +147,8 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_library(names: Collection[str]) -> bool:
+def holds_library(names: Collection[str]) -> bool:
+    """Tell whether a folder with these names in it is a library of Visem."""
     from index import is_library
 
     return is_library(names)

@@ -1,0 +1,98 @@
+"""What lies in a folder in place, found without reading a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from app.ingest.folders import PICTURE_ENDINGS, holds_library, reason_to_leave_out
+from index import Signature, signature_of
+
+TOP = "."
+"""The root among the folders of a walk."""
+
+
+@dataclass
+class Walk:
+    """One walk over a source: iterate over `files`, and look at the rest afterwards.
+
+    The rules are those of `visem add FOLDER`, but for links: none is followed, so that nothing outside the root is
+    seen. `skipped` counts files that are no pictures by their ending, `links` what is a link. `mounts` are the folders
+    on another device than the one above them, `unreadable` those that could not be listed, and why.
+    """
+
+    root: str
+    without: Path
+    stop: Callable[[], bool]
+    mounts: set[str] = field(default_factory=set)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    links: int = 0
+
+    def files(self) -> Iterator[tuple[str, Signature, bool]]:
+        """Yield files that may be pictures: path below the root, signature, and whether their ending says so.
+
+        OSError if the root itself cannot be listed.
+        """
+        top = Path(self.root).lstat()
+        if not stat.S_ISDIR(top.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "It is no folder (any more)", self.root)
+        if top.st_dev != Path(self.root).parent.stat().st_dev:
+            self.mounts.add(TOP)
+        library = self.without.stat() if self.without.exists() else None
+        waiting = [("", top.st_dev)]
+        while waiting and not self.stop():
+            folder, device = waiting.pop()
+            try:
+                with os.scandir(os.path.join(self.root, folder)) as entries:  # noqa: PTH118
+                    listed = sorted((entry for entry in entries if not entry.name.startswith(".")), key=_name)
+            except OSError as error:
+                if not folder:
+                    raise
+                self.unreadable[folder] = error.strerror or str(error)
+                continue
+            if holds_library({entry.name for entry in listed}):
+                self.left_out[folder or TOP] = "a library of Visem"
+                continue
+            folders: list[tuple[str, int]] = []
+            for entry in listed:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_symlink():
+                    self.links += 1
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # gone since
+                    continue
+                except OSError as error:
+                    self.unreadable[path] = error.strerror or str(error)
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if (reason := reason_to_leave_out(entry.name)) is not None:
+                        self.left_out[path] = reason
+                    elif library is None or not os.path.samestat(status, library):
+                        folders.append((path, status.st_dev))
+                        if status.st_dev != device:
+                            self.mounts.add(path)
+                elif entry.is_file(follow_symlinks=False):
+                    ending = PurePath(entry.name).suffix.lower()
+                    if ending in PICTURE_ENDINGS or not ending:
+                        yield path, signature_of(status), bool(ending)
+                    else:
+                        self.skipped[ending] += 1
+            waiting += reversed(folders)
+
+
+def beneath(path: str, folder: str) -> bool:
+    """Tell whether a path is a folder, or in it."""
+    return folder == TOP or path == folder or path.startswith(f"{folder}/")
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
