@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.failures import FAILED, INTERRUPTED, describe, error_document
+from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
 from app.cli.files import FileRejected, read_file
+from app.cli.in_place import InPlaceAddition, register_folders
+from app.cli.interruption import Interruption
 from app.cli.json_stream import JsonStream
 from app.cli.options import (
     BundleOption,
@@ -54,25 +56,45 @@ def add(
             help="Captions for each new image, stored as sentences.  [VISEM_CAPTION_IMAGES; 0]",
         ),
     ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Leave the pictures of these folders where they are, and follow what happens to them there.",
+        ),
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="With --in-place: delete at once what is missing from the folders.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Add photographs and whole folders to the library.
 
     What is there already is not stored again, so an interrupted command continues when it is repeated.
     In folders, hidden files and what is no picture are skipped, and trash, previews and libraries of Visem left out.
-    The exit status is 1 if a file was rejected, or if there were files and none of them is a picture.
+
+    The exit status is 0 if all is well; 1 if a file was rejected, or if there were files and none of them is a picture;
+    2 for wrong usage; 130 after Ctrl-C or SIGTERM.
     """
     checked = read_metadata(metadata)
     settings = read_settings(library=library, bundle=bundle, caption_images=captions)
+    if prune and not in_place:
+        raise CommandError("invalid_request", "--prune is for --in-place.", USAGE)
     with progress("Adding", "images") as reporter, open_service(settings, create=True) as service:
-        addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
-        addition.run(checked)
+        addition: Addition | InPlaceAddition
+        if in_place:
+            sources = register_folders(service, paths)
+            addition = InPlaceAddition(service, sources, reporter, JsonStream(ctx, "results") if json else None)
+            addition.run(checked, prune=prune)
+        else:
+            addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
+            addition.run(checked)
         if not addition.interrupted:
             service.wait_for_captions(lambda pending: reporter.note(f"Captions of {pending:,} images are to come."))
     if addition.interrupted:
         say("Interrupted. What was added is stored; repeat the command to go on.")
         raise typer.Exit(INTERRUPTED)
-    if addition.counts["rejected"] or addition.found_no_picture:
+    if addition.failed:
         raise typer.Exit(FAILED)
 
 
@@ -96,23 +118,31 @@ class Addition:
         self._waiting: deque[Path] = deque()  # read, but not stored yet, in order: a few at any time
 
     @property
-    def found_no_picture(self) -> bool:
-        """Whether there were files or folders, but nothing of them was taken or had been before."""
-        return not self.counts.total() and bool(self._folders.skipped or self._left_out)
+    def failed(self) -> bool:
+        """Whether a file was rejected, or there were files or folders, but no picture among them."""
+        found_no_picture = not self.counts.total() and bool(self._folders.skipped or self._left_out)
+        return bool(self.counts["rejected"]) or found_no_picture
 
     def run(self, metadata: dict[str, Any]) -> None:
-        """Add everything. Ctrl-C stops it, and leaves the library whole."""
-        total = sum(1 for _ in Folders(self._paths, without=self._service.settings.library))
-        self._reporter.update(0, total)
+        """Add everything. The first Ctrl-C or SIGTERM ends it when what was read is stored; the library stays whole."""
         started = time.monotonic()
-        done = 0
         failure: Exception | None = None
         try:
-            with closing(self._service.ingest(self._files(), metadata)) as results:  # type: ignore[type-var]
+            with (
+                Interruption() as interruption,
+                closing(self._service.ingest(self._files(interruption), metadata)) as results,  # type: ignore[type-var]
+            ):
+                total = 0
+                for _ in Folders(self._paths, without=self._service.settings.library):
+                    if interruption.requested:
+                        break
+                    total += 1
+                self._reporter.update(0, total)
                 for result in results:
                     self._record(self._waiting.popleft(), result)
                     done = self.counts.total()
                     self._reporter.update(done, max(total, done))
+                self.interrupted = interruption.requested
         except KeyboardInterrupt:
             self.interrupted = True
         except Exception as error:
@@ -128,10 +158,12 @@ class Addition:
         self._left_out.append({"path": real_path(folder), "reason": reason})
         self._reporter.note(f"Left out {shown(folder)}: {reason}.")
 
-    def _files(self) -> Iterator[IncomingFile]:
+    def _files(self, interruption: Interruption) -> Iterator[IncomingFile]:
         from app.ingest.pipeline import IncomingFile
 
         for path in self._folders:
+            if interruption.requested:
+                return
             try:
                 data = read_file(path, self._service.settings.max_image_bytes)
             except FileRejected as error:

@@ -14,12 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
+from app.cli.interruption import interrupt_on_sigterm
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
 from app.version import VERSION
 
 COMMANDS = (
-    *("serve", "add", "caption", "captions", "search", "map", "remove", "sentences"),
+    *("serve", "add", "sources", "watch", "caption", "captions", "search", "map", "remove", "sentences"),
     *("reindex", "info", "key", "evaluate", "train", "bench"),
 )
 """The commands, in the order of the help: each is the module of its name, which `register`s it."""
@@ -77,6 +78,10 @@ class VisemGroup(TyperGroup):
         except BrokenPipeError:
             _discard_output()
             raise typer.Exit(BROKEN_PIPE) from None
+        except KeyboardInterrupt:
+            if ctx.meta.get(JSON_WANTED):
+                print_json(error_document("interrupted", "It was interrupted. Repeat the command to go on."))
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if hasattr(error, "format_message"):  # of Typer, about the command line
                 if ctx.meta.get(_JSON_GIVEN):
@@ -125,6 +130,7 @@ def visem(
 def main() -> None:
     """Run the command line of this process, and exit."""
     _open_closed_streams()
+    interrupt_on_sigterm()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be anything
     try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
 from app.cli.files import FileRejected, read_file
+from app.cli.interruption import Interruption
 from app.cli.json_stream import JsonStream
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_rows, real_path, say, shown, write
@@ -99,8 +101,7 @@ def caption(
         describer = _generator(settings, options) if chosen == "generate" else _retriever(settings, options, stack)
         table = None
         if csv_file is not None:
-            table = csv.writer(stack.enter_context(csv_file.open("w", encoding="utf-8", newline="")))
-            table.writerow(_COLUMNS)
+            table = stack.enter_context(csv_file.open("w", encoding="utf-8", newline=""))
         run = _Run(ctx, paths, describer, chosen, table, sidecar, overwrite, json)
         run.all()
     if run.rejected or run.found_no_picture:
@@ -116,18 +117,22 @@ class _Run:
         paths: Sequence[Path],
         describer: Describer,
         mode: Mode,
-        table: Any,
+        table: IO[str] | None,
         sidecar: bool,
         overwrite: bool,
         json: bool,
     ) -> None:
         self.captioned = self.rejected = self.kept = 0
+        self.interrupted = False
         self._paths = paths
         self._folders = Folders(paths, on_error=self._reject_folder, on_left_out=self._leave_out)
         self._left_out: list[dict[str, str]] = []
         self._describer = describer
         self._mode = mode
-        self._table = table
+        self._table_file = table
+        self._table = None if table is None else csv.writer(table)
+        if self._table is not None:
+            self._table.writerow(_COLUMNS)
         self._sidecar = sidecar
         self._overwrite = overwrite
         self._results = JsonStream(ctx, "results") if json else None
@@ -138,25 +143,34 @@ class _Run:
         return not self.captioned and bool(self._folders.skipped or self._left_out)
 
     def all(self) -> None:
-        """Describe everything. Ctrl-C stops it; what was delivered stays."""
-        total = sum(1 for _ in Folders(self._paths))
-        pictures = iter(self._folders)
+        """Describe everything. The first Ctrl-C or SIGTERM ends it after the batch at work; what was done stays."""
         failure: Exception | None = None
         try:
-            with progress("Captioning", "images") as reporter:
-                while chunk := list(islice(pictures, BATCH)):
+            with progress("Captioning", "images") as reporter, Interruption() as interruption:
+                total = 0
+                for _ in Folders(self._paths):
+                    if interruption.requested:
+                        break
+                    total += 1
+                pictures = iter(self._folders)
+                while not interruption.requested and (chunk := list(islice(pictures, BATCH))):
                     for path, outcome in zip(chunk, self._describer(chunk), strict=True):
                         self._deliver(path, outcome, alone=total == 1)
                     done = self.captioned + self.rejected
                     reporter.update(done, max(total, done))
+                    if self._table_file is not None:
+                        self._table_file.flush()  # whatever ends this, the table has what was said to be done
+                self.interrupted = interruption.requested
         except KeyboardInterrupt:
-            say("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
+            self.interrupted = True
         except Exception as error:
             failure = error
             raise
         finally:
             self._end(failure)
+        if self.interrupted:
+            say("Interrupted. With --sidecar, repeating the command keeps the texts that are there.")
+            raise typer.Exit(INTERRUPTED)
 
     def _end(self, failure: Exception | None) -> None:
         if self.kept:
@@ -170,6 +184,7 @@ class _Run:
                 kept=self.kept,
                 skipped=dict(self._folders.skipped.most_common()),
                 left_out=self._left_out,
+                interrupted=self.interrupted,
                 **({} if failure is None else error_document(*describe(failure))),
             )
 
@@ -213,6 +228,10 @@ class _Run:
                 file.write(text + "\n")
         except FileExistsError:
             self.kept += 1
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):  # half a text would be kept the next time
+                sidecar.unlink(missing_ok=True)
+            raise
 
     def _reject(self, path: Path, error: Exception, answers: Sequence[Any]) -> None:
         self.rejected += 1

@@ -97,7 +97,7 @@ class SourceFollower:
         if self._thread is not None:
             self._thread.join()
 
-    def list(self) -> list[SourceStatus]:
+    def statuses(self) -> list[SourceStatus]:
         """All sources, in the order in which they came."""
         return [self._status(source) for source in self._library.sources.all()]
 

@@ -121,7 +121,7 @@ class SourcePass:
         self._source = source
         self._options = options
         self._stop = stop
-        self._tell = tell
+        self.tell = tell
         self._known: dict[str, KnownFile] = {}
         self._refused: list[RefusedFile] = []
         self._finished = False
@@ -238,7 +238,7 @@ class SourcePass:
             self._refuse(RefusedFile(folder, Signature(0, 0, 0), FOLDER_UNREADABLE, text))
             self.progress.seen += 1
             self.progress.refused += 1
-            self._tell(FileOutcome(folder, "refused", None, FOLDER_UNREADABLE, text))
+            self.tell(FileOutcome(folder, "refused", None, FOLDER_UNREADABLE, text))
 
     def _recognise(self, files: Sequence[tuple[str, Signature]]) -> list[tuple[str, Signature]]:
         """Note the files whose content the library has; return the others, which are to be embedded."""
@@ -275,8 +275,6 @@ class SourcePass:
                 else:
                     status: Became = "recognised" if result.status == "duplicate" else result.status
                     self._count(FileOutcome(file.path, status, result.record))
-                if self._stop():
-                    break
 
     def _incoming(self, files: Sequence[tuple[str, Signature]], waiting: deque[FileInPlace]) -> Iterator[IncomingFile]:
         for path, signature in files:
@@ -326,7 +324,7 @@ class SourcePass:
         progress = self.progress
         progress.done += 1
         setattr(progress, outcome.status, getattr(progress, outcome.status) + 1)
-        self._tell(outcome)
+        self.tell(outcome)
 
     def _settle(self, walk: Walk, there: set[str]) -> None:
         """Note what is gone, and delete what has been missing for long enough."""

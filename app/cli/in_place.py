@@ -1,0 +1,167 @@
+"""`visem add --in-place`: folders into the library whose pictures stay where they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.cli.failures import USAGE, CommandError, describe, error_document
+from app.cli.interruption import Interruption
+from app.cli.json_stream import JsonStream
+from app.cli.output import count, real_path, say, shown, write
+from app.cli.progress import Reporter
+
+if TYPE_CHECKING:
+    from app.ingest.sources.passes import FileOutcome, PassProgress
+    from app.service import Service
+    from index import Source
+
+_COUNTS = (
+    "seen",
+    "unchanged",
+    "created",
+    "changed",
+    "recognised",
+    "refused",
+    "ignored",
+    "skipped",
+    "deferred",
+    "returned",
+    "missing",
+    "pruned",
+)
+
+
+def register_folders(service: Service, folders: Sequence[Path]) -> list[Source]:
+    """Make these folders sources, or find out which they are; CommandError, before anything is read."""
+    from app.ingest.sources.registering import SourceRefused, register_source
+
+    try:
+        return [register_source(service.library, folder, service.settings.library) for folder in folders]
+    except SourceRefused as error:
+        raise CommandError(error.code, str(error), USAGE) from error
+
+
+class InPlaceAddition:
+    """One run over some sources: counts what becomes of their files, and reports it as it goes."""
+
+    def __init__(
+        self, service: Service, sources: Sequence[Source], reporter: Reporter, results: JsonStream | None
+    ) -> None:
+        self.interrupted = False
+        self._service = service
+        self._sources = sources
+        self._reporter = reporter
+        self._results = results
+        self._passes: list[tuple[Source, PassProgress]] = []
+
+    @property
+    def failed(self) -> bool:
+        """Whether a file was refused, or a folder is not there."""
+        return any(progress.refused or progress.away for _, progress in self._passes)
+
+    def run(self, metadata: dict[str, Any], *, prune: bool) -> None:
+        """Go over every source. The first Ctrl-C or SIGTERM ends it, and leaves the library whole."""
+        from app.ingest.sources.passes import PassOptions, SourcePass
+
+        started = time.monotonic()
+        failure: Exception | None = None
+        try:
+            with Interruption() as interruption:
+                for source in self._sources:
+                    one = SourcePass(
+                        self._service.library,
+                        lambda files: self._service.ingest(files, metadata),
+                        self._service.settings,
+                        source,
+                        PassOptions(retry=True, prune=prune),
+                        lambda: interruption.requested,
+                    )
+                    one.tell = partial(self._record, source, one.progress)
+                    self._passes.append((source, one.progress))
+                    one.run()
+                    self.interrupted = one.progress.phase == "stopped"
+                    if self.interrupted:
+                        break
+        except KeyboardInterrupt:
+            self.interrupted = True
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            self._summarise(time.monotonic() - started, failure)
+
+    def _record(self, source: Source, progress: PassProgress, outcome: FileOutcome) -> None:
+        path = Path(source.root, outcome.path)
+        if outcome.status == "refused":
+            self._reporter.note(f"Refused {shown(path)}: {outcome.reason}")
+        self._reporter.update(progress.done, progress.total)
+        if self._results is not None:
+            from app.http import responses
+
+            image = None if outcome.record is None else responses.image(outcome.record).model_dump(mode="json")
+            self._results.add(
+                {
+                    "path": real_path(path),
+                    "status": outcome.status,
+                    "image": image,
+                    "code": outcome.code,
+                    "reason": outcome.reason,
+                }
+            )
+
+    def _summarise(self, seconds: float, failure: Exception | None) -> None:
+        totals = {name: sum(getattr(progress, name) for _, progress in self._passes) for name in _COUNTS}
+        if self._results is not None:
+            self._results.end(
+                **totals,
+                sources=[
+                    {
+                        "id": source.id,
+                        "path": real_path(source.root),
+                        "away": progress.away,
+                        "kept": {real_path(folder): why for folder, why in progress.kept.items()},
+                        "links": progress.links,
+                        "finished": progress.phase == "done",
+                    }
+                    for source, progress in self._passes
+                ],
+                interrupted=self.interrupted,
+                seconds=round(seconds, 3),
+                **({} if failure is None else error_document(*describe(failure))),
+            )
+            return
+        write(f"{count(totals['seen'], 'file')} seen: {describe_counts(totals)}.\n")
+        for source, progress in self._passes:
+            if progress.away is not None:
+                say(f"{shown(source.root)}: {progress.away} Nothing was changed.")
+            for folder, why in progress.kept.items():
+                say(f"{shown(Path(source.root, folder))}: {why}. Its photographs stay as they are.")
+            if progress.links:
+                say(f"{shown(source.root)}: {count(progress.links, 'link')} not followed.")
+
+
+def describe_counts(totals: dict[str, int]) -> str:
+    """`3 new, 1 changed, 500 unchanged; 2 photographs are missing`."""
+    words = {
+        "created": "new",
+        "changed": "changed",
+        "recognised": "of content that the library has",
+        "unchanged": "unchanged",
+        "refused": "refused",
+        "ignored": "deleted in Visem",
+        "skipped": "no pictures",
+        "deferred": "left for later",
+    }
+    files = ", ".join(f"{totals[name]:,} {word}" for name, word in words.items() if totals[name]) or "nothing to do"
+    notes = []
+    if totals["returned"]:
+        notes.append(f"{count(totals['returned'], 'file')} came back")
+    if totals["missing"]:
+        notes.append(f"{count(totals['missing'], 'photograph')} went missing")
+    if totals["pruned"]:
+        notes.append(f"{count(totals['pruned'], 'missing photograph')} deleted from the library")
+    return "; ".join([files, *notes])
