@@ -9,5 +9,9 @@ from index import open_library as open_from
 
 def open_library(settings: Settings, space: Space | None = None) -> Library:
     """Open the library of the settings; as `index.open_library`."""
-    config = LibraryConfig(settings.library, settings.catalog, settings.vectors, settings.content)
-    return open_from(config, space)
+    return open_from(config(settings), space)
+
+
+def config(settings: Settings) -> LibraryConfig:
+    """Where the library of the settings is."""
+    return LibraryConfig(settings.library, settings.catalog, settings.vectors, settings.content)

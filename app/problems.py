@@ -80,6 +80,7 @@ _KINDS = (
     ProblemKind("engine_unsupported", 500, "Engine unsupported", "The settings put a part of the library on an engine which this version does not have."),
     ProblemKind("library_error", 500, "Library error", "The library could not do what was asked of it; the log has the details."),
     ProblemKind("catalog_corrupted", 500, "Catalog corrupted", "The catalog of the library is damaged. Restore it from a backup."),
+    ProblemKind("backup_damaged", 500, "Backup damaged", "A backup is not whole, or is something else; only the command line reads backups."),
     ProblemKind("space_mismatch", 503, "Space mismatch", "The library was embedded with another model bundle than the one in use. Restart with it, or run `visem reindex`."),
     ProblemKind("bundle_missing", 500, "Bundle missing", "The model bundle is not where the settings say."),
     ProblemKind("bundle_corrupted", 500, "Bundle corrupted", "A file of the model bundle is damaged."),

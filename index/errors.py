@@ -17,6 +17,7 @@
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
      ├─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
+     ├─ BackupDamaged         backup_damaged        a backup that is not whole, or something else
      └─ EngineUnsupported     engine_unsupported    a part of the library is to be on an engine that is not there
 
 `code` is stable: clients may compare it. The message says what happened and what to do about it.
@@ -182,6 +183,15 @@ class CatalogCorrupted(LibraryError):
             "files beside it away to start an empty library."
         )
         self.path = path
+
+
+class BackupDamaged(LibraryError):
+    """A backup that ends too early, was changed, or is something else."""
+
+    code = "backup_damaged"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is no whole backup of a library: {reason}. Nothing was restored.")
 
 
 class CatalogUnsupported(LibraryError):

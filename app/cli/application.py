@@ -21,7 +21,7 @@ from app.version import VERSION
 
 COMMANDS = (
     *("serve", "add", "sources", "watch", "caption", "captions", "search", "map", "remove", "sentences"),
-    *("reindex", "info", "key", "evaluate", "train", "bench"),
+    *("reindex", "info", "backup", "restore", "key", "evaluate", "train", "bench"),
 )
 """The commands, in the order of the help: each is the module of its name, which `register`s it."""
 
