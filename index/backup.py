@@ -112,9 +112,10 @@ def restore(source: Path, folder: Path) -> Backup:
 
 
 def _require_folder(config: LibraryConfig) -> None:
-    for part, url in (("catalog", config.catalog), ("content", config.content)):
-        if url is not None:
-            raise EngineUnsupported(part, url, "a library in a folder (unset); elsewhere use the engine's own backup")
+    if config.catalog is not None:
+        raise EngineUnsupported("catalog", config.catalog, "a file in the library's folder (unset) to make backups of")
+    if config.content is not None:
+        raise EngineUnsupported("content", config.content, "files in the library's folder (unset) to make backups of")
     if not (config.folder / CATALOG_FILE).exists():
         raise LibraryNotFound(config.folder)
 
