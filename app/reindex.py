@@ -15,6 +15,7 @@ from app.embedding.pictures import ACCEPTED_BEFORE, load_picture
 from app.libraries import open_library
 from app.service import library_space
 from app.settings import Settings
+from model import threads
 from model.errors import TextError
 from model.space import JointSpace
 
@@ -37,7 +38,9 @@ def reindex(
     joint_space = space or JointSpace.load(settings.bundle, device=settings.device)
     with (
         open_library(settings) as library,
-        ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode") as decoders,
+        ThreadPoolExecutor(
+            settings.decode_threads or threads.available(), thread_name_prefix="visem-decode"
+        ) as decoders,
     ):
 
         def embed_images(contents: Sequence[bytes]) -> Vectors:

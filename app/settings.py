@@ -99,7 +99,12 @@ class Settings(BaseSettings):
         le=1024,
         description="Requests at work or waiting at a time that embed, store or caption; more are refused with 503.",
     )
-    decode_threads: int = Field(2, ge=1, le=64, description="Threads which decode images of an ingestion.")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="Cores to use; unset: those that the system and the cgroup give the process."
+    )
+    decode_threads: int | None = Field(
+        None, ge=1, le=64, description="Images decoded at a time; one for each core when unset."
+    )
 
     caption_images: int = Field(
         0, ge=0, le=20, description="Captions that each new image gets in the background; 0: none."

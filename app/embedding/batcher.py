@@ -19,6 +19,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
+from model import threads
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -96,7 +98,10 @@ class Batcher:
         self._places = dict(places)
         self._taken = dict.fromkeys(places, 0)
         self._lock = threading.Lock()
-        self._workers = {lane: _Worker(functions, max_batch, max_wait, f"{name}-{lane}") for lane in places}
+        self._workers = {
+            lane: _Worker(functions, max_batch, max_wait, f"{name}-{lane}", in_background=lane == "bulk")
+            for lane in places
+        }
 
     def observe(self, observer: Observer) -> None:
         """Have an observer told of every batch from now on."""
@@ -180,7 +185,10 @@ class _Worker:
         max_batch: int,
         max_wait: float,
         name: str,
+        *,
+        in_background: bool,
     ) -> None:
+        self._in_background = in_background
         self.observer: Observer | None = None
         self._functions = dict(functions)
         self._max_batch = max_batch
@@ -219,6 +227,8 @@ class _Worker:
             self._thread.join()
 
     def _run(self) -> None:
+        if self._in_background:
+            threads.give_way()
         while (batch := self._next_batch()) is not None:
             kind, waiting = batch
             live = [one for one in waiting if one.future.set_running_or_notify_cancel()]

@@ -17,6 +17,7 @@ from app.embedding.cache import Vector, VectorCache
 from app.embedding.pictures import load_jpeg, load_picture
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings
+from model import threads
 from model.errors import ImageError, TextError
 from model.images import DecodedImage, ImageLimits
 from model.images.processes import Decoders
@@ -43,7 +44,9 @@ class Embedder:
         self._recent = VectorCache()
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
         self._processes = Decoders()
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="visem-decode")
+        self._decoders = ThreadPoolExecutor(
+            settings.decode_threads or threads.available(), thread_name_prefix="visem-decode"
+        )
         functions: dict[str, BatchFunction] = {
             "images": lambda images: list(space.embed_images(images)),
             "texts": lambda texts: list(space.embed_texts(texts)),

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+from model import threads
 from model.errors import ImageError
 from model.images.limits import ImageLimits
 from model.images.reduction import Reduction, decode_reduced
@@ -42,6 +43,7 @@ def main() -> None:
     """Serve until standard input ends."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a codec prints is no answer
+    threads.give_way()  # a search goes before the photographs of a folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which then closes our input
     with contextlib.suppress(OSError):  # where memory runs out, it is this process that goes
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -6,11 +6,13 @@ loads the same: so the two runtimes cannot disagree about them.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from model import threads
 from model.bundle import Bundle
 from model.errors import BundleError
 from model.runtime.interfaces import Array, Network, Vectors
@@ -35,20 +37,19 @@ class OnnxRuntime:
         file, prefixes = WEIGHTS[name]
         # The others are small: waking a second thread costs more than it brings, above all when others are busy. Those
         # who call at the same time are served at the same time.
-        threads = 0 if name in ("backbone", "captioner") else 1
-        return OnnxNetwork(graph, bundle.path / file, prefixes, threads)
+        count = threads.available() if name in ("backbone", "captioner") else 1
+        return OnnxNetwork(graph, bundle.path / file, prefixes, count)
 
 
 class OnnxNetwork:
     """A graph in a session of its own."""
 
-    def __init__(self, graph: Path, weights: Path, prefixes: tuple[str, ...] = ("",), threads: int = 0) -> None:
+    def __init__(self, graph: Path, weights: Path, prefixes: tuple[str, ...] = ("",), count: int = 1) -> None:
         """`weights`: a safetensors file; the graph names its tensors that begin with one of `prefixes`.
-
-        `threads` 0: as many as there are cores. Errors: `BundleError`.
+        `count`: how many threads compute. Errors: `BundleError`.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = count
         options.log_severity_level = 3
         # Threads that spin while they wait would take the cores from decoding, which runs at the same time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -59,7 +60,11 @@ class OnnxNetwork:
         }
         options.add_external_initializers(list(values), list(values.values()))
         try:
-            self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            # Its threads have the priority of the one that makes them. Whoever calls computes, too, with their own.
+            with ThreadPoolExecutor(1, initializer=threads.give_way) as maker:
+                self._session = maker.submit(
+                    onnxruntime.InferenceSession, str(graph), options, providers=["CPUExecutionProvider"]
+                ).result()
         except Exception as error:  # ONNX Runtime has a class of its own for each of its codes
             raise BundleError("bundle_corrupted", f"{graph} does not fit its weights in {weights}: {error}") from error
         self._inputs = [one.name for one in self._session.get_inputs()]

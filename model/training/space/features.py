@@ -28,7 +28,7 @@ def compute_features(
     if cache.exists():
         cached: Features = np.load(cache)
         return cached
-    network = OnnxNetwork(backbone / BACKBONE_GRAPH, backbone / BACKBONE_WEIGHTS, threads=torch.get_num_threads())
+    network = OnnxNetwork(backbone / BACKBONE_GRAPH, backbone / BACKBONE_WEIGHTS, count=torch.get_num_threads())
     mean, std = (np.asarray(value, dtype=np.float32) for value in (preprocessing.mean, preprocessing.std))
     count = counting(report, "features")
     rows: list[Features] = []

@@ -1,0 +1,113 @@
+"""How many threads compute, and who gives way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from app.embedding.batcher import Batcher
+from model import threads
+from model.images import ImageLimits
+from model.images.processes import Decoders
+from model.images.reduction import Reduction
+
+PHOTO = Path(__file__).parents[1] / "fixtures" / "photos" / "cat.jpg"
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+def test_without_limits_it_is_what_the_process_may_run_on(tmp_path: Path) -> None:
+    assert threads.available(tmp_path) == 8
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "1600000 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "20000 100000\n"}, 1),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "250000 100000\n"}, 3),
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/cpu.max": "400000 100000\n"}, 4),
+        ({"proc/self/cgroup": "0::/docker/1\n", "sys/fs/cgroup/cpu.max": "300000 100000\n"}, 3),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/x\n3:cpu,cpuacct:/x\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "150000\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000\n",
+            },
+            2,
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:cpu:/x\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/x/cpu.cfs_period_us": "100000\n",
+            },
+            8,
+        ),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "nonsense\n"}, 8),
+    ],
+)
+def test_a_cgroup_limits_it(files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    assert threads.available(write(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("3", 3), ("", 8), ("0", 8), ("many", 8)])
+def test_the_environment_comes_first(
+    value: str, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(threads.VARIABLE, value)
+    assert threads.available(tmp_path) == expected
+
+
+def test_libraries_are_told_before_they_are_loaded() -> None:
+    code = (
+        "import app.service, faiss, os\nprint(faiss.omp_get_max_threads(), os.environ['OPENBLAS_NUM_THREADS'],"
+        " len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    output = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environment, threads.VARIABLE: "3"},
+    ).stdout
+    assert output.split()[:2] == ["3", "1"]
+    if sys.platform == "linux":
+        assert output.split()[2] == "1", "neither library has made threads that wait"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_bulk_work_and_decoders_give_way_to_searches() -> None:
+    def priority(_: object = None) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    own = priority()
+    with Batcher({"any": lambda items: [priority() for _ in items]}, places={"search": 1, "bulk": 1}) as batcher:
+        (search,) = batcher.submit("search", "any", [1])
+        (bulk,) = batcher.submit("bulk", "any", [1])
+        assert (search.result(), bulk.result()) == (own, min(19, own + threads.BACKGROUND))
+    decoders = Decoders()
+    decoders.decode(PHOTO.read_bytes(), ImageLimits(), Reduction(shorter=64))
+    (process,) = decoders._idle
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + threads.BACKGROUND)
+    decoders.close()
