@@ -45,6 +45,15 @@ class CaptionerConfig(BaseModel):
     diversity: float = Field(
         default=0.0, ge=0, description="What a share of words that no caption before it has is worth, behind the first."
     )
+    plain_below: float = Field(
+        default=0.0, ge=0, le=1, description="A plain caption comes first where the confidence is less than this."
+    )
+    plain_unfamiliar: float = Field(
+        default=0.0, ge=0, le=1, description="The same for images that are like none that the captioner learned from."
+    )
+    unfamiliar: float = Field(
+        default=-1.0, ge=-1, le=1, description="Cosine with the nearest landmark below which images are so."
+    )
     ranking: dict[str, float] = Field(
         default_factory=dict, description="Weight of each feature of model/captioner/ranking.py."
     )

@@ -32,10 +32,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Thing:
-    """What an image shows by itself: its name, and every name that would be right."""
+    """What an image shows by itself: its name, every name that would be right, and how likely the name is."""
 
     name: str
     names: tuple[str, ...]
+    chance: float = 1.0
 
 
 class ConceptDetector:
@@ -100,8 +101,7 @@ class ConceptDetector:
         deviations = self.deviations(vectors)
         kinds = self._kind_chances(deviations)
         alone = self._alone(deviations, chances)
-        slope, constant = self.config.said
-        sure = 1 / (1 + np.exp(-(slope * deviations.max(axis=1) + constant)))
+        sure = self._sure(deviations)
         named: list[list[tuple[str, float]]] = []
         for row in range(len(vectors)):
             found = dict(zip(self.config.words, chances[row].tolist(), strict=True))
@@ -118,9 +118,10 @@ class ConceptDetector:
         """What each image (n, D) shows by itself, if it does: what a caption of it should name."""
         deviations = self.deviations(vectors)
         alone = self._alone(deviations, self.word_chances(vectors))
+        sure = self._sure(deviations).tolist()
         kinds = self._kind_chances(deviations)
         return [
-            self._thing(int(deviations[row].argmax()), kinds[row]) if alone[row] else None
+            self._thing(int(deviations[row].argmax()), kinds[row], sure[row]) if alone[row] else None
             for row in range(len(vectors))
         ]
 
@@ -129,6 +130,12 @@ class ConceptDetector:
         excess = deviations.max(axis=1) - self.config.thing
         alone: npt.NDArray[np.bool_] = (excess >= 0) & (self.somebody(chances) < np.minimum(0.5 + 0.02 * excess, 0.9))
         return alone
+
+    def _sure(self, deviations: Floats) -> Floats:
+        """How likely the likeliest kind is there at all (n,)."""
+        slope, constant = self.config.said
+        sure: Floats = 1 / (1 + np.exp(-(slope * deviations.max(axis=1) + constant)))
+        return sure
 
     def somebody(self, chances: Floats) -> Floats:
         """How likely a caption mentions a person (n,), of the words' chances (n, W)."""
@@ -142,7 +149,7 @@ class ConceptDetector:
         named: Floats = chances @ self._called
         return named
 
-    def _thing(self, kind: int, chances: Floats) -> Thing:
+    def _thing(self, kind: int, chances: Floats, sure: float) -> Thing:
         """A kind by its exact name, or by a more general one that is much more likely or that people say instead."""
         name, broader = self.config.names[kind], self.config.broader[kind]
         best = name
@@ -153,7 +160,7 @@ class ConceptDetector:
             likely, chosen = chances[self._numbers[word]], chances[self._numbers[best]]
             if likely > max(1.5 * chosen, chosen + 0.15):
                 best = word
-        return Thing(best, (name, *broader))
+        return Thing(best, (name, *broader), sure * float(chances[self._numbers[best]]))
 
 
 def calibration_inputs(scores: Floats, shares: Floats) -> Floats:

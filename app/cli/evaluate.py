@@ -152,6 +152,13 @@ def captions(
     rows = [("written", document), *document.get("baselines", {}).items()]
     keys = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "distinct1", "distinct2")
     print_rows(("captions", *keys), [[name.replace("_", " "), *(str(row[key]) for key in keys)] for name, row in rows])
+    say(
+        f"{document['agreement_errors']:.1%} of the captions have words that disagree; of the words of five captions "
+        f"of an image {document['distinct_of_five']:.0%} differ."
+    )
+    if "concepts" in document:
+        shown_, said = document["concepts"]["shown"], document["concepts"]["said"]
+        say(f"{shown_:.1f} concepts are shown of an image; {said:.0f} in 100 of them stand in one of its captions.")
     if "in_training_set" in document:
         say(f"{document['in_training_set']:.1%} of the captions stand in the training set.")
 

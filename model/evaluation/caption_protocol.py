@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.captioner.agreement import disagrees
 from model.captioner.captioner import IMAGE_BATCH, Caption, Captioner, Pool
 from model.data.datasets import CaptionDataset
 from model.evaluation.captions import Cider, CiderVector, score_captions
-from model.words import tokenise
+from model.words import plural, tokenise
 
 Vectors = npt.NDArray[np.float32]
 NEIGHBOURS = 100
 """Nearest training captions among which the consensus baseline chooses."""
+CONCEPTS = 8
+"""Concepts that a record keeps, and pages show."""
+IRREGULAR = {"man": "men", "woman": "women", "child": "children"}
 Train = tuple[CaptionDataset, Vectors]
 """A training split with the vectors (m, D) of those of its captions that have words."""
 
@@ -46,15 +50,23 @@ def measure_captions(
 ) -> dict[str, Any]:
     """Scores of the first caption of every image, as `visem evaluate captions` prints them.
 
+    Beside them: the share of first captions whose words disagree, of words that differ among five captions of an image,
+    and how many concepts images are shown with, and how many of these people said.
+
     With the training split: the share of captions that stand in it, and the same scores for two baselines, the nearest
     training caption and the one most like the others among the nearest. `pools`: candidates that are at hand already.
     """
     answers = (
-        write_captions(captioner, images, 1, report) if pools is None else [captioner.ranked(pool, 1) for pool in pools]
+        write_captions(captioner, images, 5, report) if pools is None else [captioner.ranked(pool, 5) for pool in pools]
     )
     first = [tokenise(captions[0].text) if captions else [] for captions in answers]
     references = references_of(dataset)
     figures: dict[str, Any] = _rounded(score_captions(first, references).to_json())
+    tag = captioner.structures.lexicon.tag
+    figures["agreement_errors"] = round(sum(disagrees(words, tag(words)) for words in first) / len(first), 4)
+    figures["distinct_of_five"] = round(float(np.mean([_distinct(captions) for captions in answers if captions])), 4)
+    if captioner.space.concepts is not None:
+        figures["concepts"] = _concepts_said(captioner.space.name_concepts(images, CONCEPTS), references)
     if train is not None:
         train_references = references_of(train[0])
         seen = {tuple(words) for own in train_references for words in own}
@@ -65,6 +77,27 @@ def measure_captions(
             "consensus": _rounded(score_captions(consensus, references).to_json()),
         }
     return figures
+
+
+def _distinct(captions: Sequence[Caption]) -> float:
+    """How many of the words of an image's captions differ, as a share of all."""
+    words = [word for caption in captions for word in caption.text.split()]
+    return len(set(words)) / len(words)
+
+
+def _concepts_said(
+    concepts: Sequence[Sequence[tuple[str, float]]], references: Sequence[Sequence[list[str]]]
+) -> dict[str, float]:
+    """How many concepts an image is shown with, and what percent of them, or their plurals, its references say."""
+    said = total = 0
+    for own, captions in zip(concepts, references, strict=True):
+        texts = [f" {' '.join(words)} " for words in captions]
+        for word, _ in own:
+            total += 1
+            said += any(
+                f" {form} " in text for text in texts for form in (word, plural(word), IRREGULAR.get(word, word))
+            )
+    return {"shown": round(total / max(1, len(concepts)), 2), "said": round(100 * said / max(1, total), 1)}
 
 
 def caption_table(captioner: Captioner, dataset: CaptionDataset, images: Vectors, count: int, seed: int) -> str:

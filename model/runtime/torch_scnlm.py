@@ -41,8 +41,8 @@ class StructureContentModel(nn.Module):
         """E transposed: a row for each context word (V, K)."""
         return self.words @ self.context_factors
 
-    def forward(self, words: Tensor, windows: Tensor, content: Tensor) -> Tensor:
-        """Logits of every next word (n, T, V).
+    def forward(self, words: Tensor, windows: Tensor, content: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Logits of every next word (n, T, V), or of some `candidates` (C,) alone: (n, T, C).
 
         `words` (n, T): the words so far, `START` first. `windows` (n, T, k): tags of the word to come and of those
         after it (see `tag_windows`). `content` (n, D): unit vectors.
@@ -57,7 +57,7 @@ class StructureContentModel(nn.Module):
             for back in range(min(self.config.context_words, words.shape[1])):
                 earlier = embedded[:, : words.shape[1] - back] @ self.context[back]
                 predicted = predicted + nn.functional.pad(earlier, (0, 0, back, 0))
-        return self._logits(predicted, attributes)
+        return self._logits(predicted, attributes, candidates)
 
     def start(self, rows: int) -> State:
         """The state before the first word, of `rows` sentences."""
@@ -105,7 +105,8 @@ class StructureContentModel(nn.Module):
             structure = structure + vectors * (tags != NO_TAG).unsqueeze(-1)
         return torch.relu(projected + structure)
 
-    def _logits(self, predicted: Tensor, attributes: Tensor) -> Tensor:
+    def _logits(self, predicted: Tensor, attributes: Tensor, candidates: Tensor | None = None) -> Tensor:
         factors = (predicted @ self.context_factors.T) * self.attribute_factors(attributes)
-        logits: Tensor = self.dropout(factors) @ self.words.T + self.word_bias
+        some: Tensor | slice = slice(None) if candidates is None else candidates
+        logits: Tensor = self.dropout(factors) @ self.words[some].T + self.word_bias[some]
         return logits

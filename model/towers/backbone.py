@@ -56,9 +56,13 @@ class BackboneTower:
             vectors[start : start + len(batch)] = total if len(views) == 1 else normalise(total)
         return vectors
 
+    def features(self, images: Sequence[Image.Image], view: View = "whole") -> Vectors:
+        """The backbone's pooled features (n, F) of one view of upright RGB images."""
+        (features,) = self._backbone(preprocess([look(image, view) for image in images], self.config.preprocessing))
+        return features
+
     def _project(self, images: Sequence[Image.Image], view: View) -> list[Vectors]:
-        seen = [look(image, view) for image in images]
-        return self._projection(*self._backbone(preprocess(seen, self.config.preprocessing)))
+        return self._projection(self.features(images, view))
 
 
 def look(image: Image.Image, view: View) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from model.bundle import BundleConfig
@@ -23,6 +24,13 @@ classifier of the backbone's pre-training (the thousand kinds of things of Image
 texts that name such a kind lean to what images of it look like."""
 
 
+_TEXT_TERMS = {
+    "coco": "captions of COCO (Chen et al., *Microsoft COCO Captions*, 2015), CC BY 4.0",
+    "flickr30k": "captions of Flickr30k (Young et al., TACL 2, 2014), for non-commercial research and education",
+}
+"""By the name of the file."""
+
+
 def model_card(config: BundleConfig) -> str:
     """Markdown: what it is, data and terms, recipe and command, figures, limits, and the captioner if there is one."""
     figures = "\n".join(
@@ -39,12 +47,13 @@ def model_card(config: BundleConfig) -> str:
     terms = _FLICKR8K_TERMS if "flickr8k" in config.training_data.lower() else "See the set's own terms of use."
     teachers = _TEACHERS if config.text.code_dimension is not None else ""
     kinds = _KINDS if config.image.kinds else ""
+    views = "" if len(config.image.views) == 1 else f" {_views(config.image.views)}"
     return f"""# {config.name}
 
 A joint space of images and sentences with {config.dimension} dimensions: {config.image.backbone} at
 {config.image.preprocessing.size} px, a linear projection, and the sentence encoders {", ".join(config.text.encoders)}
 over {config.text.words:,} words. After Kiros, Salakhutdinov and Zemel, *Unifying Visual-Semantic Embeddings with
-Multimodal Neural Language Models* (arXiv 1411.2539).
+Multimodal Neural Language Models* (arXiv 1411.2539).{views}
 
 ## Data and terms
 
@@ -74,6 +83,13 @@ of other things it knows what the pre-training of its parts left in them, which 
 outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
 do not use it to judge anybody.
 {_concepts(config.concepts)}{_captions(config.captioner)}"""
+
+
+def _views(views: Sequence[str]) -> str:
+    """The views of an image, and what they cost."""
+    return f"""An image's vector is
+the normalised mean of those of {len(views)} views: {", ".join(views)} (the centre lacks a fourteenth of the width and
+of the height on each side). So an image costs {len(views)} passes of the network."""
 
 
 def _start(recipe: dict[str, Any]) -> str:
@@ -129,6 +145,16 @@ kinds of things. Their probabilities are fitted on the development split.
 """
 
 
+def _others(sources: Sequence[str]) -> str:
+    """Which texts without photographs the language model learned from, and their terms."""
+    listed = "\n".join(f"- {source}: {_TEXT_TERMS.get(source, 'see its own terms of use')}" for source in sources)
+    return f"""
+The language model also learned from captions without their photographs, none of which is in this bundle:
+
+{listed}
+"""
+
+
 def _captions(section: CaptionerConfig | None) -> str:
     if section is None:
         return ""
@@ -142,6 +168,9 @@ def _captions(section: CaptionerConfig | None) -> str:
         for name, scores in rows
     )
     preset = section.training.get("preset", "default")
+    sources = section.training.get("sources", [])
+    others = _others(sources) if sources else ""
+    texts = " --texts DIR" if sources else ""
     return f"""
 ## Captions
 
@@ -149,8 +178,8 @@ A structure-content neural language model (context: {section.network.context}) o
 trained on the captions of {section.images:,} photographs; its candidates are ranked by weights fitted on the
 development split. Words for kinds of things that no caption names are copies of the nearest noun: they are written
 where a caption opens with the name of a thing that the image shows by itself.
-
-    visem train captioner --data DIR --preset {preset} --model BUNDLE --seed {section.training["seed"]}
+{others}
+    visem train captioner --data DIR{texts} --preset {preset} --model BUNDLE --seed {section.training["seed"]}
 
 | split | BLEU-1 | BLEU-4 | ROUGE-L | CIDEr |
 |---|---|---|---|---|

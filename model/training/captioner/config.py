@@ -35,6 +35,14 @@ class CaptionerTraining(BaseModel):
     )
     noise: float = Field(default=0.5, ge=0, description="Length of the random vector that is added to the content.")
     open_share: float = Field(default=0.5, ge=0, le=1, description="How often the structure is left open.")
+    texts: int = Field(default=67_000, ge=0, description="At most so many captions without photographs are learned.")
+    texts_minimum_count: int = Field(default=12, ge=1, description="As minimum_count, for words of these alone.")
+    wide_steps: int = Field(default=3_700, ge=0, description="Steps on photographs, texts and things together.")
+    wide_learning_rate: float = Field(default=1.5e-3, gt=0)
+    wide_photographs: tuple[float, float] = Field(
+        default=(0.5, 0.82), description="Share of photographs' captions in these steps, and in the last third of them."
+    )
+    wide_image_share: tuple[float, float] = Field(default=(0.65, 0.8), description="As image_share, likewise.")
     reward_steps: int = Field(default=0, ge=0, description="Steps of self-critical training after that.")
     reward_images: int = Field(default=48, ge=1, description="Images in one of these steps.")
     reward_samples: int = Field(default=5, ge=2, description="Captions that are sampled for each.")
@@ -43,5 +51,10 @@ class CaptionerTraining(BaseModel):
         default=25.0,
         ge=0,
         description="What a share of new words is worth, behind the first caption.",
+    )
+    plain_below: float = Field(default=0.01, ge=0, le=1, description="See `CaptionerConfig`.")
+    plain_unfamiliar: float = Field(default=0.1, ge=0, le=1, description="See `CaptionerConfig`.")
+    unfamiliar_share: float = Field(
+        default=0.015, ge=0, le=1, description="Share of development photographs that count as unfamiliar."
     )
     structures: int = Field(default=400, ge=1, description="How many of the most frequent structures are kept.")

@@ -19,6 +19,10 @@ from model.space import JointSpace
 from model.training.fitting.kind_names import names_of_kinds
 from model.words import tokenise
 
+NEAREST, SHARPNESS, SHARE, SPREAD = 4, 15.0, 0.8, 0.02
+"""A new word begins as a mixture of so many known ones, weighed by a softmax of cosines; shortened, with noise."""
+LESS_OFTEN = 1.5
+"""How much less likely, as a logarithm, a new word is at first than those that it is mixed from."""
 RARELY = 7.0
 """How much less likely, as a logarithm, such a word is than the one whose place it can take."""
 NOUN = "NN"
@@ -29,6 +33,31 @@ def words_of_names(space: JointSpace, known: Sequence[str]) -> list[str]:
     names, broader = names_of_kinds()
     words = {word for name in (*names, *(one for several in broader for one in several)) for word in tokenise(name)}
     return sorted(word for word in words - set(known) if not space.unknown_words(word))
+
+
+def with_words(
+    model: StructureContentModel, words: Sequence[str], added: Sequence[str], space: JointSpace, seed: int
+) -> StructureContentModel:
+    """A model that has rows for `added` words behind its own `words`; they are to be trained."""
+    if not added:
+        return model
+    known = list(words[len(SPECIAL_WORDS) :])
+    near = torch.from_numpy(space.embed_operands(list(added)) @ space.embed_operands(known).T)
+    best = near.topk(min(NEAREST, len(known)), dim=1)
+    shares = torch.softmax(SHARPNESS * best.values, dim=1)
+    places = best.indices + len(SPECIAL_WORDS)
+    generator = torch.Generator().manual_seed(seed)
+    state = dict(model.state_dict())
+    rows = SHARE * (shares[:, :, None] * state["words"][places]).sum(dim=1)
+    rows = rows + SPREAD * torch.randn(rows.shape, generator=generator)
+    biases = (shares * state["word_bias"][places]).sum(dim=1) - LESS_OFTEN
+    state["words"] = torch.cat([state["words"], rows])
+    state["word_bias"] = torch.cat([state["word_bias"], biases])
+    wider = StructureContentModel(
+        model.config.model_copy(update={"words": len(words) + len(added)}), dropout=model.dropout.p
+    )
+    wider.load_state_dict(state)
+    return wider
 
 
 def with_names(

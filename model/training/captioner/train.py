@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ from model.training.captioner.naming import with_names
 from model.training.captioner.ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
 from model.training.captioner.self_critical import train_reward
 from model.training.captioner.statistics import learn_statistics
+from model.training.captioner.texts import draw_texts, prepare_texts, read_texts
+from model.training.captioner.wide import train_wide
+from model.training.captioner.widening import find_sources, widen
 from model.training.card import model_card
 from model.training.fitting.concepts import fit_concepts, looks_of_kinds
 from model.training.graphs import write_graphs
@@ -53,17 +57,27 @@ Vectors = npt.NDArray[np.float32]
 
 
 def train_captioner(
-    data: Path, bundle: Path, config: CaptionerTraining, *, work: Path, report: Report, resume: bool = True
+    data: Path,
+    bundle: Path,
+    config: CaptionerTraining,
+    *,
+    work: Path,
+    report: Report,
+    resume: bool = True,
+    texts: Path | None = None,
 ) -> dict[str, Any]:
     """Train on the `train` split of `data`, fit and measure on `dev`, and write into `bundle`; returns the figures.
 
-    `resume`: go on where an earlier run with the same settings, data and joint space stopped. Errors: `DatasetError`,
-    `BundleError`, `TaggerUnavailable`.
+    `texts`: a folder of captions without photographs (`model.training.captioner.texts`), which the language model
+    learns from as well. `resume`: go on where an earlier run with the same settings, data and joint space stopped.
+    Errors: `DatasetError`, `BundleError`, `TaggerUnavailable`.
     """
     torch.manual_seed(config.seed)
     train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
+    read = {} if texts is None else read_texts(texts)
+    others = draw_texts(read, config.texts, config.seed)
     space = JointSpace.load(bundle, device="cpu")
-    work = work / _run_name(config, space, train)
+    work = work / _run_name(config, space, train, others)
     if work.exists() and not resume:
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
@@ -77,8 +91,22 @@ def train_captioner(
     tag_numbers = {tag: number for number, tag in enumerate(structures.tags)}
     inputs = (model, config, train_set, tag_numbers, centres)
     _once(work / "language", model, lambda checkpoint: train_language(*inputs, checkpoint, report))
+    if others and config.wide_steps:
+        embed = partial(embed_captions, space, encoder=space.text.encoder)
+        wide = prepare_texts(others, embed, work / "texts.npy", report)
+        wider = widen(model, structures, (train_set, dev_set), wide, space, config)
+        model, structures, (train_set, dev_set) = wider.model, wider.structures, wider.sets
+        sources = find_sources(wider, wide, space, train, report)
+        _once(
+            work / "wide",
+            model,
+            lambda checkpoint: train_wide(
+                model, config, sources, structures.words, tag_numbers, centres, checkpoint, report
+            ),
+        )
     perplexities = measure_perplexities(model, dev_set, tag_numbers, centres)
     report(Progress("perplexity", 1, 1, f"perplexity {perplexities}"))
+    inputs = (model, config, train_set, tag_numbers, centres)
     _once(work / "reward", model, lambda checkpoint: train_reward(*inputs, checkpoint, report))
 
     model, structures = with_names(model, structures, space)
@@ -91,7 +119,9 @@ def train_captioner(
         network=model.config,
         images=len(train.items),
         diversity=config.diversity,
-        training=config.model_dump(mode="json"),
+        plain_below=config.plain_below,
+        plain_unfamiliar=config.plain_unfamiliar,
+        training={**config.model_dump(mode="json"), **({"sources": list(read)} if others else {})},
     )
     # What is not finished yet is tried in a copy: the bundle itself changes once, at the end.
     trial = _TrialBundle(bundle, work / "bundle", tensors, structures, detectors)
@@ -214,12 +244,17 @@ def _fit(
     nothing_first = [int(np.argmax(weighted(pool.features, ranking))) for pool in nothing_pools]
     confidence = fit_confidence(confidence_inputs(pools, first), right, confidence_inputs(nothing_pools, nothing_first))
     quality = {"right_first": round(float(right.mean()), 4)}
-    return section.model_copy(update={"ranking": ranking, "confidence": confidence, "quality": quality}), pools
+    unfamiliar = float(np.quantile([pool.familiarity for pool in pools], float(section.training["unfamiliar_share"])))
+    return section.model_copy(
+        update={"ranking": ranking, "confidence": confidence, "unfamiliar": round(unfamiliar, 4), "quality": quality}
+    ), pools
 
 
-def _run_name(config: CaptionerTraining, space: JointSpace, train: CaptionDataset) -> str:
+def _run_name(config: CaptionerTraining, space: JointSpace, train: CaptionDataset, texts: Sequence[str]) -> str:
     digest = hashlib.sha256(config.model_dump_json().encode())
     digest.update(space.id.encode())
     for item in train.items:
         digest.update(repr((item.path.name, item.captions)).encode())
+    for text in texts:
+        digest.update(text.encode())
     return f"captioner-{digest.hexdigest()[:12]}"

@@ -8,6 +8,7 @@ from model.training.space.config import SpaceTraining, Stage
 SPACE = SpaceTraining(
     preset="default",
     kinds_emphasis=3.0,
+    image_views=("whole", "centre"),
     stages=(
         Stage(
             name="frozen",

@@ -45,4 +45,6 @@ SPACE = SpaceTraining(
         ),
     ),
 )
-CAPTIONER = CaptionerTraining(preset="paper", context="log-bilinear", context_words=5, image_share=0.0, reward_steps=0)
+CAPTIONER = CaptionerTraining(
+    preset="paper", context="log-bilinear", context_words=5, image_share=0.0, wide_steps=0, reward_steps=0
+)

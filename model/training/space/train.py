@@ -80,6 +80,7 @@ def train_space(
             feature_dimension=_feature_dimension(backbone, preprocessing),
             kinds=0 if classifier is None else KINDS,
             preprocessing=preprocessing,
+            views=config.image_views,
         ),
         text=_text_config(config, grounded, vocabulary, with_kinds=classifier is not None),
         training_data=f"{train.name}, train split, {len(train.items)} photographs and their captions",
