@@ -109,5 +109,10 @@ def refused_fields(response: Response) -> list[str]:
 
 
 def calibrated_space(space: JointSpace) -> JointSpace:
-    """A joint space with made-up chances."""
+    """A joint space with a made-up calibration."""
     return space.with_config(space.config.model_copy(update={"calibration": CALIBRATION}))
+
+
+def image_count(client: TestClient) -> int:
+    count: int = client.get("/v1/images").json()["total"]
+    return count

@@ -113,9 +113,19 @@ def test_new_vectors_for_all_change_every_answer_at_once(
     assert filled.check() == []
 
 
-def test_a_closed_library_says_so(filled: Library, vector: Callable[[int], np.ndarray]) -> None:
+def test_a_closed_library_says_so(filled: Library, image: Image, vector: Callable[[int], np.ndarray]) -> None:
+    record = filled.list_images(limit=1).items[0]
     filled.close()
     filled.close()
-    for call in (filled.stats, filled.check, lambda: filled.search(vector(1), 1, "images")):
+    for call in (
+        lambda: filled.get_image(record.id),
+        lambda: filled.add_images([image(2)]),
+        lambda: filled.search(vector(1), 1, "images"),
+        lambda: filled.delete_image(record.id),
+        lambda: filled.captions.of(record.id),
+        lambda: filled.deletions.pending(),
+        filled.stats,
+        filled.check,
+    ):
         with pytest.raises(index.LibraryClosed):
             call()

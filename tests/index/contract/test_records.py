@@ -1,0 +1,162 @@
+"""Images and sentences of a library: what is added stays as it was, once, until it is changed or deleted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+import index
+from index import (
+    Library,
+    LibraryError,
+    NewImage,
+    NewSentence,
+)
+
+Image = Callable[..., NewImage]
+
+
+Sentence = Callable[..., NewSentence]
+
+
+AWKWARD = [
+    'it\'s "quoted" `here`; DROP TABLE images; --',
+    "<script>alert(1)</script>",
+    "\u202eright to left\u202c שלום",
+    "a NUL \x00 inside",
+    "🏳️‍🌈 e\u0301",
+    "%s {0} \\ \n\t line",
+]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_strings_come_back_unchanged(library: Library, image: Image, sentence: Sentence, text: str) -> None:
+    metadata = {text: text, "nested": {text: [text]}}
+    one = library.add_images([image(1, filename=text, metadata=metadata)])[0].record
+    two = library.add_sentences([sentence(1, text=f"{text}.", metadata=metadata)])[0].record
+    assert library.get_image(one.id) == one
+    assert (one.filename, one.metadata) == (text, metadata)
+    assert library.get_sentence(two.id) == two
+    assert (two.text, two.metadata) == (f"{text}.", metadata)
+    assert library.list_images(filters={text: text}).items == [one]
+    assert library.list_sentences(filters={text: text}).items == [two]
+    assert library.update_image(one.id, lambda _: {"then": text}).metadata == {"then": text}
+    assert library.check() == []
+
+
+def test_a_file_name_of_undecodable_bytes_is_kept_readable(library: Library, image: Image) -> None:
+    record = library.add_images([image(1, filename="caf\udce9.png")])[0].record
+    assert library.get_image(record.id).filename == "caf?.png"
+
+
+def test_equal_content_is_one_image_and_the_first_stays(library: Library, image: Image) -> None:
+    first, again, other = library.add_images(
+        [image(1, metadata={"first": True}), image(1, metadata={"first": False}), image(2)]
+    )
+    assert [first.created, again.created, other.created] == [True, False, True]
+    assert first.record == again.record
+    later = library.add_images([image(1, filename="later.png", vector=image(3).vector)])[0]
+    assert later == index.Added(first.record, created=False)
+    assert later.record.metadata == {"first": True}
+    assert library.count("images") == 2
+
+
+def test_equal_text_is_one_sentence(library: Library, sentence: Sentence) -> None:
+    one, two, three = library.add_sentences(
+        [sentence(1, text="a dog"), sentence(2, text="  a dog\n"), sentence(3, text="A dog")]
+    )
+    assert [one.created, two.created, three.created] == [True, False, True]
+    assert two.record == one.record
+    assert library.get_sentence(one.record.id).text == "a dog"
+
+
+def test_threads_that_add_the_same_image_agree(library: Library, image: Image) -> None:
+    barrier = threading.Barrier(8)
+
+    def add(_: int) -> list[index.Added[index.ImageRecord]]:
+        barrier.wait()
+        return library.add_images([image(number) for number in range(5)])
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(add, range(8)))
+    assert len({tuple(one.record.id for one in answer) for answer in answers}) == 1
+    assert sum(one.created for answer in answers for one in answer) == 5
+    assert library.count("images") == 5
+    assert library.check() == []
+
+
+def test_adding_and_deleting_the_same_image_at_once_never_loses_its_file(library: Library, image: Image) -> None:
+    def add(_: int) -> None:
+        library.add_images([image(1)])
+
+    def delete(_: int) -> None:
+        for record in library.list_images().items:
+            with suppress(index.RecordNotFound):  # another thread was faster
+                library.delete_image(record.id)
+
+    with ThreadPoolExecutor(4) as pool:
+        for work in [pool.map(add, range(30)), pool.map(delete, range(30))]:
+            list(work)
+    library.add_images([image(1)])
+    assert library.check(deep=True) == []
+
+
+@pytest.mark.parametrize("arguments", [("get_image",), ("delete_image",), ("open_file", "content")])
+def test_an_unknown_image_is_not_found(library: Library, arguments: tuple[str, ...]) -> None:
+    method, *more = arguments
+    with pytest.raises(index.RecordNotFound, match="nowhere"):
+        getattr(library, method)("nowhere", *more)
+
+
+@pytest.mark.parametrize("method", ["get_sentence", "delete_sentence"])
+def test_an_unknown_sentence_is_not_found(library: Library, method: str) -> None:
+    with pytest.raises(index.RecordNotFound) as caught:
+        getattr(library, method)("nowhere")
+    assert caught.value.kind == "sentence"
+
+
+def test_sentences_are_listed_changed_and_deleted(library: Library, sentence: Sentence) -> None:
+    records = [one.record for one in library.add_sentences([sentence(n) for n in range(3)])]
+    changed = library.update_sentence(records[1].id, lambda _: {"new": True})
+    library.delete_sentence(records[0].id)
+    page = library.list_sentences(limit=1)
+    assert page.items == [records[2]]
+    assert library.list_sentences(page.next_cursor, 1).items == [changed]
+    assert library.list_sentences(filters={"new": "true"}).items == [changed]
+    with pytest.raises(index.RecordNotFound):
+        library.update_sentence(records[0].id, lambda _: {})
+
+
+def test_vectors_come_back_at_unit_length_in_the_order_asked_for(library: Library, image: Image) -> None:
+    records = [one.record for one in library.add_images([image(n) for n in range(4)])]
+    ids = [records[2].id, records[0].id, records[2].id]
+    vectors = library.image_vectors(ids)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (3, library.space.dimension))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    for row, number in zip(vectors, (2, 0, 2), strict=True):
+        expected = image(number).vector / np.linalg.norm(image(number).vector)
+        np.testing.assert_allclose(row, expected, atol=5e-4)
+    assert library.image_vectors([]).shape == (0, library.space.dimension)
+    with pytest.raises(index.RecordNotFound, match="nowhere"):
+        library.image_vectors(["nowhere"])
+    with pytest.raises(index.RecordNotFound):
+        library.sentence_vectors([records[0].id])
+
+
+def test_nothing_to_add_is_fine(library: Library) -> None:
+    assert library.add_images([]) == []
+    assert library.add_sentences([]) == []
+    assert library.find_images([]) == {}
+
+
+@pytest.mark.parametrize("text", ["", " \n", "x" * 70_000, "\ud800"])
+def test_a_sentence_without_a_storable_text_is_refused(library: Library, sentence: Sentence, text: str) -> None:
+    with pytest.raises(LibraryError) as caught:
+        library.add_sentences([sentence(1), sentence(2, text=text)])
+    assert caught.value.code == "invalid_text"
+    assert library.count("sentences") == 0
