@@ -42,7 +42,7 @@ from app.settings import Settings
 from app.version import VERSION
 from app.web import install as install_pages
 from app.web.deletions import Deletions
-from app.web.query_images import HeldPictures
+from app.web.query_images import QueryImages
 
 SPARE_THREADS = 40
 """Threads for requests that wait for nobody: records, files, pages."""
@@ -118,7 +118,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.metrics = metrics
     app.state.keys = keys
     app.state.guesses = Guesses()
-    app.state.held_pictures = HeldPictures()
+    app.state.query_images = QueryImages()
     problem_responses.install(app)
     for router in ROUTERS:
         app.include_router(router)

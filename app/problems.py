@@ -60,7 +60,7 @@ _KINDS = (
     ProblemKind("image_too_small", 422, "Image too small", "The image has too few pixels on a side."),
     ProblemKind("image_too_large", 422, "Image too large", "The image has too many bytes or pixels; see `limits` in /v1/info."),
     ProblemKind("image_format_unsupported", 422, "Unsupported image format", "The content is an image of a format which is not accepted."),
-    ProblemKind("calibration_missing", 501, "No calibration", "The model bundle tells no chances for such a query, so min_confidence and all cannot be used."),
+    ProblemKind("calibration_missing", 501, "No calibration", "The model bundle has no calibration for such a query, so min_confidence and all cannot be used."),
     ProblemKind("captioner_missing", 501, "No captioner", "The model bundle has no captioner, so captions cannot be generated. Use mode=retrieve."),
     ProblemKind("structure_unknown", 422, "Unknown structure", "The structure names a part of speech which does not exist."),
     ProblemKind("structure_too_long", 422, "Structure too long", "The structure has more words than captions can follow."),

@@ -58,24 +58,24 @@ def try_remove(catalog: Catalog, content: ContentStore, names: Sequence[str]) ->
         _log.warning("Content of deleted images is left for the next sweep: %s", error)
 
 
-def adopt_marks(root: Path, catalog: Catalog) -> None:
+def adopt_pending_deletions(root: Path, catalog: Catalog) -> None:
     """Take over the deletions that could still be undone when an earlier version stopped: empty files in a folder.
 
-    They are due now, and whoever carries deletions out says how long they can be undone. Marks of a second folder, for
-    images whose captions were to go, have done their work: the migration of the catalog removes such captions.
+    They are due now; whoever carries deletions out says for how long they can be undone. The files of a second folder,
+    for images whose captions were to go, are not needed: the migration of the catalog removes such captions.
     """
     due = datetime.now(UTC)
-    for mark in _marks(root / "deleting"):
+    for file in _files_of(root / "deleting"):
         with suppress(RecordNotFound):
-            catalog.pending.schedule(mark.name, due)
+            catalog.pending.schedule(file.name, due)
     for folder in (root / "deleting", root / "forgetting"):
-        for mark in _marks(folder):
-            mark.unlink(missing_ok=True)
+        for file in _files_of(folder):
+            file.unlink(missing_ok=True)
         with suppress(OSError):  # there is none, or something else is in it
             folder.rmdir()
 
 
-def _marks(folder: Path) -> list[Path]:
+def _files_of(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 

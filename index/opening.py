@@ -67,7 +67,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
         if space is not None and not found.agrees_with(space):
             raise SpaceMismatch(found, space)
         maintenance.sweep(catalog, content)
-        maintenance.adopt_marks(config.folder, catalog)
+        maintenance.adopt_pending_deletions(config.folder, catalog)
         library = Library(catalog, content, _indexes(config, catalog))
         opened.pop_all()
         return library

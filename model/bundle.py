@@ -37,9 +37,8 @@ from model.towers.config import ImageConfig, TextConfig
 
 FORMAT_VERSION = 6
 READABLE_VERSIONS = (2, 3, 4, 5, 6)
-"""Version 2 knew no names of kinds, up to 3 a chance depended on nothing but a cosine and a length, and up to 4 no
-graph was there but the backbone's: to run such a bundle on a CPU, `visem train convert` adds the others. Up to 5 an
-image had one view: all of it."""
+"""Version 3 added names of kinds, 4 a calibration by more traits than the length of a text, 5 the graphs of all
+networks (a CPU cannot run a bundle without them: `visem train convert` adds them), and 6 the views of an image."""
 WITHOUT_GRAPHS = 4
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"
@@ -72,7 +71,7 @@ class CompositionConfig(_Config):
 
 
 class CalibrationCurve(_Config):
-    """chance = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))).
+    """probability = bend(1 / (1 + exp(-(slope * cosine + intercept + weights . traits)))).
 
     See `model.compose.calibration`.
     """
@@ -101,7 +100,7 @@ class CalibrationCurve(_Config):
 
 
 class CalibrationConfig(_Config):
-    """From cosines to the chance that a hit is right."""
+    """The calibration of cosines into probabilities of relevance."""
 
     curves: dict[str, CalibrationCurve] = Field(description="By KIND_to_TARGET, such as sentence_to_images.")
     errors: dict[str, float] = Field(description="Expected calibration error of each, on hits kept out of the fit.")

@@ -36,7 +36,7 @@ class Thing:
 
     name: str
     names: tuple[str, ...]
-    chance: float = 1.0
+    probability: float = 1.0
 
 
 class ConceptDetector:
@@ -78,12 +78,12 @@ class ConceptDetector:
             *(tensors[name] for name in ("centre", "weights", "shares", "looks", "usual", "spread")),
         )
 
-    def word_chances(self, vectors: Vectors) -> Floats:
+    def word_probabilities(self, vectors: Vectors) -> Floats:
         """How likely captions of each image (n, D) say each word (n, W)."""
         inputs = calibration_inputs(self.word_scores(vectors), self._shares)
         *weights, constant = self.config.calibration
-        chances: Floats = 1 / (1 + np.exp(-(inputs @ np.array(weights) + constant)))
-        return chances
+        probabilities: Floats = 1 / (1 + np.exp(-(inputs @ np.array(weights) + constant)))
+        return probabilities
 
     def word_scores(self, vectors: Vectors) -> Floats:
         """The regression: by how much each word's share is above the usual (n, W)."""
@@ -97,16 +97,16 @@ class ConceptDetector:
 
     def name(self, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
         """For each of the vectors (n, D) up to `k` words with their probabilities, best first; never none."""
-        chances = self.word_chances(vectors)
+        probabilities = self.word_probabilities(vectors)
         deviations = self.deviations(vectors)
         kinds = self._kind_chances(deviations)
-        alone = self._alone(deviations, chances)
+        alone = self._alone(deviations, probabilities)
         sure = self._sure(deviations)
         named: list[list[tuple[str, float]]] = []
         for row in range(len(vectors)):
-            found = dict(zip(self.config.words, chances[row].tolist(), strict=True))
+            found = dict(zip(self.config.words, probabilities[row].tolist(), strict=True))
             least = self.config.shown_thing if alone[row] else self.config.shown
-            shown = {word: chance for word, chance in found.items() if chance >= self.config.shown}
+            shown = {word: probability for word, probability in found.items() if probability >= self.config.shown}
             for number in np.flatnonzero(kinds[row] * sure[row] >= least).tolist():
                 word = self._words[number]
                 shown[word] = max(shown.get(word, 0.0), float(kinds[row, number] * sure[row]))
@@ -117,7 +117,7 @@ class ConceptDetector:
     def things(self, vectors: Vectors) -> list[Thing | None]:
         """What each image (n, D) shows by itself, if it does: what a caption of it should name."""
         deviations = self.deviations(vectors)
-        alone = self._alone(deviations, self.word_chances(vectors))
+        alone = self._alone(deviations, self.word_probabilities(vectors))
         sure = self._sure(deviations).tolist()
         kinds = self._kind_chances(deviations)
         return [
@@ -125,10 +125,12 @@ class ConceptDetector:
             for row in range(len(vectors))
         ]
 
-    def _alone(self, deviations: Floats, chances: Floats) -> npt.NDArray[np.bool_]:
+    def _alone(self, deviations: Floats, probabilities: Floats) -> npt.NDArray[np.bool_]:
         """Whether images show a thing, and nobody (n,); the surer the thing, the surer somebody has to be."""
         excess = deviations.max(axis=1) - self.config.thing
-        alone: npt.NDArray[np.bool_] = (excess >= 0) & (self.somebody(chances) < np.minimum(0.5 + 0.02 * excess, 0.9))
+        alone: npt.NDArray[np.bool_] = (excess >= 0) & (
+            self.somebody(probabilities) < np.minimum(0.5 + 0.02 * excess, 0.9)
+        )
         return alone
 
     def _sure(self, deviations: Floats) -> Floats:
@@ -137,19 +139,19 @@ class ConceptDetector:
         sure: Floats = 1 / (1 + np.exp(-(slope * deviations.max(axis=1) + constant)))
         return sure
 
-    def somebody(self, chances: Floats) -> Floats:
-        """How likely a caption mentions a person (n,), of the words' chances (n, W)."""
-        likeliest: Floats = chances[:, self._people].max(axis=1, initial=0.0)
+    def somebody(self, probabilities: Floats) -> Floats:
+        """How likely a caption mentions a person (n,), of the words' probabilities (n, W)."""
+        likeliest: Floats = probabilities[:, self._people].max(axis=1, initial=0.0)
         return likeliest
 
     def _kind_chances(self, deviations: Floats) -> Floats:
         """How likely each name fits, if one of the kinds is there: the sum over the kinds that it names (n, names)."""
-        chances = np.exp(self.config.sharpness * (deviations - deviations.max(axis=1, keepdims=True)))
-        chances /= chances.sum(axis=1, keepdims=True)
-        named: Floats = chances @ self._called
+        probabilities = np.exp(self.config.sharpness * (deviations - deviations.max(axis=1, keepdims=True)))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        named: Floats = probabilities @ self._called
         return named
 
-    def _thing(self, kind: int, chances: Floats, sure: float) -> Thing:
+    def _thing(self, kind: int, probabilities: Floats, sure: float) -> Thing:
         """A kind by its exact name, or by a more general one that is much more likely or that people say instead."""
         name, broader = self.config.names[kind], self.config.broader[kind]
         best = name
@@ -157,10 +159,10 @@ class ConceptDetector:
             if word in self.config.plain:
                 best = word
                 break
-            likely, chosen = chances[self._numbers[word]], chances[self._numbers[best]]
+            likely, chosen = probabilities[self._numbers[word]], probabilities[self._numbers[best]]
             if likely > max(1.5 * chosen, chosen + 0.15):
                 best = word
-        return Thing(best, (name, *broader), sure * float(chances[self._numbers[best]]))
+        return Thing(best, (name, *broader), sure * float(probabilities[self._numbers[best]]))
 
 
 def calibration_inputs(scores: Floats, shares: Floats) -> Floats:

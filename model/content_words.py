@@ -1,6 +1,6 @@
 """The words of a sentence that say what is to be seen: without function words, singular and plural as one.
 
-For measuring (what is right, what was kept) and for chances: no vector depends on it.
+For evaluation (what is right, what was kept) and for calibration: no vector depends on it.
 """
 
 from __future__ import annotations

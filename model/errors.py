@@ -139,7 +139,7 @@ class StructureError(ModelError):
 
 
 class DegenerateQueryError(ModelError):
-    """The terms of a query cancel out, so that their sum has no direction."""
+    """The operands of a query cancel out, so that their sum has no direction."""
 
     code = "degenerate_query"
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
-from model.compose.arithmetic import Composer, Composition, LearnedComposition, Term
+from model.compose.arithmetic import Composer, Composition, LearnedComposition, Operand
 from model.concepts import CONCEPTS, ConceptDetector
 from model.errors import TextError
 from model.runtime.factory import open_runtime
@@ -130,17 +130,17 @@ class JointSpace:
         """
         return self.nearest_words(vectors, k) if self.concepts is None else self.concepts.name(vectors, k)
 
-    def compose(self, terms: Sequence[Term]) -> Vectors:
+    def compose(self, operands: Sequence[Operand]) -> Vectors:
         """The unit vector (D,) of a weighted sum of images and texts, by the rule of `model.compose.arithmetic`.
 
-        Each term is (vector (D,) or text, weight, kind); the order of terms does not matter. Errors:
+        Each operand is (vector (D,) or text, weight, kind); the order of operands does not matter. Errors:
         `DegenerateQueryError` where the sum is near zero, `NoKnownWordsError`, `EmptyTextError`.
         """
-        return self.composition(terms).vector
+        return self.composition(operands).vector
 
-    def composition(self, terms: Sequence[Term]) -> Composition:
-        """As `compose`, with what each term contributes to the sum."""
-        return self.composer(terms)
+    def composition(self, operands: Sequence[Operand]) -> Composition:
+        """As `compose`, with what each operand contributes to the sum."""
+        return self.composer(operands)
 
     def with_config(self, config: BundleConfig, learned: LearnedComposition | None = None) -> JointSpace:
         """The same towers under another rule of arithmetic or calibration: one not written yet, say.

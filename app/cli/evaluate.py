@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,7 +34,7 @@ HtmlOption = Annotated[
     typer.Option("--html", metavar="FILE", dir_okay=False, help="Write a page with the paper's own queries."),
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE.svg", dir_okay=False, help="Draw chances against shares.")
+    Path | None, typer.Option("--plot", metavar="FILE.svg", dir_okay=False, help="Draw probabilities against shares.")
 ]
 
 evaluate = typer.Typer(no_args_is_help=True)
@@ -213,9 +212,9 @@ def calibration(
     plot: PlotOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare the chances of a bundle with what happened, on the photographs that its fit did not see.
+    """Measure the calibration of a bundle on photographs that its fit did not see.
 
-    Those are every other one of the split that the bundle was fitted on; of another split, half of it as well.
+    These are half of the photographs of a split, also of the one that the calibration was fitted on.
     """
     space, dataset, vectors = _embedded(data, split, model, calibrated=True)
     from model.evaluation.calibration import measure_calibration
@@ -225,7 +224,7 @@ def calibration(
     if plot is not None:
         plot.write_text(reliability_svg(measured), encoding="utf-8")
     if json:
-        print_json({name: asdict(one) for name, one in measured.items()})
+        print_json({name: one.to_json() for name, one in measured.items()})
         return
     rows = [[name.replace("_", " "), f"{one.error:.3f}", f"{one.hits:,}"] for name, one in measured.items()]
     print_rows(("hits", "expected calibration error", "number"), rows)
@@ -246,7 +245,7 @@ def _embedded(
     if calibrated and space.config.calibration is None:
         raise CommandError(
             "calibration_missing",
-            f"The bundle {space.name} tells no chances. Fit them: visem train calibration --data DIR --model BUNDLE",
+            f"The bundle {space.name} has no calibration. Fit one: visem train calibration --data DIR --model BUNDLE",
         )
     with progress("Embedding", "images") as reporter:
         return space, dataset, embed_photographs(space, dataset, reporter.update)

@@ -341,7 +341,7 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
     from model.evaluation.protocol import embed_photographs
     from model.space import JointSpace
     from model.training.fitting.calibration import fit_calibration
-    from model.training.fitting.fit import fit_posthoc, store
+    from model.training.fitting.fit import fit_to_space, store
 
     train = load_dataset(data, "train") if with_composition else None
     dev = load_dataset(data, "dev")
@@ -353,7 +353,7 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
         with progress("Embedding", "images") as reporter:
             train_vectors = embed_photographs(space, train, reporter.update)
         with progress("Fitting", "settings") as reporter:
-            fitted = fit_posthoc(space, train, dev, train_vectors, vectors, reporter.update)
+            fitted = fit_to_space(space, train, dev, train_vectors, vectors, reporter.update)
         store(model, fitted.within(space.config, f"{dev.name}-{dev.split}"), fitted.learned)
         errors = fitted.calibration.errors
         document["composition"] = fitted.composition.model_dump(mode="json", exclude={"heads", "pairs"})

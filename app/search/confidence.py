@@ -16,21 +16,21 @@ from model.compose.calibration import calibrate, find_curve, lowest_cosine
 
 
 class Confidence:
-    """By the calibration of a bundle, if it has one."""
+    """Probabilities of relevance, by the calibration of a bundle if it has one."""
 
     def __init__(self, config: BundleConfig) -> None:
         self._calibration = config.calibration
         self._bundle = config.name
 
     def of(self, question: Question, target: Target, scores: NDArray[np.floating]) -> NDArray[np.float64] | None:
-        """The chances (n,) that hits with these scores (n,) are right; None where the bundle does not say."""
+        """The probabilities (n,) that hits with these scores (n,) are relevant; None without a curve for the query."""
         curve = self._curve(question, target)
         return None if curve is None else question.known * calibrate(curve, scores, question.traits)
 
     def lowest_score(self, question: Question, options: SearchOptions) -> float | None:
         """The lowest score that the options allow.
 
-        Problem calibration_missing where a chance cannot be told, invalid_request where nothing is looked for.
+        Problem calibration_missing without a curve for the query, invalid_request for a query that only subtracts.
         """
         if options.min_confidence is None:
             return options.min_score
@@ -51,8 +51,8 @@ class Confidence:
         """What to do about a bundle that has no curve for a query of which `wanted` needs one."""
         return Problem(
             "calibration_missing",
-            f"{wanted} needs chances, and the bundle {self._bundle} tells none for such a query. Do without it, or "
-            "fit them: visem train calibration --data DIR --model BUNDLE",
+            f"{wanted} needs a calibration, and the bundle {self._bundle} has none for such a query. Do without it, or "
+            "fit one: visem train calibration --data DIR --model BUNDLE",
         )
 
     def _curve(self, question: Question, target: Target) -> CalibrationCurve | None:

@@ -1,4 +1,4 @@
-"""One search from beginning to end: parse, look up and embed the operands, compose, search, tell chances."""
+"""One search from beginning to end: parse, look up and embed the operands, compose, search, calibrate."""
 
 from __future__ import annotations
 
@@ -104,14 +104,16 @@ class SearchEngine:
         return page.hits, page.next_cursor, page.best_confidence
 
     def _with_confidence(self, question: Question, hits: Sequence[Hit], search: _Search) -> list[FoundHit]:
-        """Hits with their chances, and with what each operand added where that is wanted."""
+        """Hits with their confidence, and with what each operand added if that is wanted."""
         explanations: list[tuple[Contribution, ...] | None] = [None] * len(hits)
         if search.options.explain:
             hits, vectors = search.with_vectors(hits)
             explanations = [question.contributions(vector) for vector in vectors]
-        chances = self._confidence.of(question, search.options.target, np.array([hit.score for hit in hits]))
+        probabilities = self._confidence.of(question, search.options.target, np.array([hit.score for hit in hits]))
         return [
-            FoundHit(hit.record, hit.score, None if chances is None else float(chances[at]), explanations[at])
+            FoundHit(
+                hit.record, hit.score, None if probabilities is None else float(probabilities[at]), explanations[at]
+            )
             for at, hit in enumerate(hits)
         ]
 

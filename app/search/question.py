@@ -10,7 +10,7 @@ import numpy as np
 from app.embedding.cache import Vector
 from app.search.operands import ResolvedOperand
 from app.search.results import Contribution
-from model.compose.arithmetic import Term
+from model.compose.arithmetic import Operand
 from model.compose.calibration import QueryKind, known_share, sentence_traits, sum_traits
 from model.space import JointSpace
 
@@ -19,10 +19,9 @@ from model.space import JointSpace
 class Question:
     """A query made ready: `parts` (n, D) add up to the unit vector that is searched by, one row an operand.
 
-    `traits` are what its chances depend on besides a score (`model.compose.calibration`), empty where they are
-    not known.
-    `known` is the share of the content words put in that the model knows: a hit is right for as much of the query at
-    best. `kind` is None for what has no chance: a sum of texts that puts nothing in.
+    `traits` are what the probability of relevance depends on besides the score (`model.compose.calibration`); empty if
+    they are not known. `known` is the share of the added content words that the model knows: a hit answers that
+    share of the query at best. `kind` is None if there is no such probability: for a sum of texts that only subtracts.
     """
 
     kind: QueryKind | None
@@ -58,11 +57,11 @@ def ask_sum(space: JointSpace, operands: Sequence[ResolvedOperand]) -> Question:
     """What a weighted sum asks for, by the bundle's rule of arithmetic. EmptyTextError, DegenerateQueryError."""
     # Only the ratios of the weights matter; at their natural scale a sum near zero can be told.
     scale = max(abs(one.weight) for one in operands)
-    terms: list[Term] = [
+    summands: list[Operand] = [
         (str(one.text) if one.vector is None else one.vector, one.weight / scale, one.kind) for one in operands
     ]
-    composition = space.composition(terms)
-    kind, traits = sum_traits(terms, composition, [one.text for one in operands], [one.unknown for one in operands])
+    composition = space.composition(summands)
+    kind, traits = sum_traits(summands, composition, [one.text for one in operands], [one.unknown for one in operands])
     put = [one for one in operands if one.typed is not None and one.weight > 0]
     known = known_share(" ".join(str(one.typed) for one in put), [word for one in put for word in one.unknown])
     return Question(kind, tuple(operands), composition.parts, traits, known)

@@ -17,9 +17,10 @@ def _no_filters() -> Mapping[str, str]:
 class SearchOptions:
     """How to search: `k` hits a page among `target`, after `cursor`, of at least `min_score` (a cosine).
 
-    `filters` demand metadata values, `concepts` words that are near to an image. What the query names is found,
-    too, with `include_query_items`. `min_confidence` is a chance from 0 to 1, of a bundle that tells them. `explain`
-    says what each operand added to a score. `all` wants hits that fit every operand, instead of their sum.
+    Hits must have the metadata of `filters` and the words of `concepts` among their concepts. With
+    `include_query_items`, the records that the query names are found, too. `min_confidence` is a probability from 0
+    to 1 and needs a bundle with a calibration. `explain` asks what each operand added to a score. `all` asks for hits
+    that fit every operand, instead of their sum.
     """
 
     target: Target = "images"
@@ -47,7 +48,7 @@ class Contribution:
 class FoundHit:
     """A record that was found.
 
-    `score` is the cosine with the query; of an intersection, the product of chances.
+    `score` is the cosine with the query; of an intersection, the product of its probabilities.
     `confidence` is None where the bundle has no calibration, `explanation` where none was asked for.
     """
 

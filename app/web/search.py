@@ -21,7 +21,7 @@ from app.service import Service
 from app.web import chips
 from app.web.chips import Chip
 from app.web.deletions import Deletions
-from app.web.query_images import SIDE, HeldPictures
+from app.web.query_images import SIDE, QueryImages
 from app.web.rendering import render
 from app.web.tiles import Line, Tile, photograph_tiles, sentence_lines
 from app.web.view import View
@@ -194,8 +194,8 @@ def _forgotten() -> Problem:
     )
 
 
-def _held(request: Request) -> HeldPictures:
-    held: HeldPictures = request.app.state.held_pictures
+def _held(request: Request) -> QueryImages:
+    held: QueryImages = request.app.state.query_images
     return held
 
 

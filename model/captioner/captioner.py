@@ -212,9 +212,9 @@ class Captioner:
             candidates, slots = self._searched_as(centred, n, tags)
         else:
             if detector is not None:
-                things, chances = detector.things(images), detector.word_chances(images)
-                absent = [_absent(detector, own, thing) for own, thing in zip(chances, things, strict=True)]
-                plain = self._plain_captions(images, things, chances)
+                things, probabilities = detector.things(images), detector.word_probabilities(images)
+                absent = [_absent(detector, own, thing) for own, thing in zip(probabilities, things, strict=True)]
+                plain = self._plain_captions(images, things, probabilities)
             candidates, slots = self._searched(centred, n, self._naming(images, things))
         by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
@@ -261,8 +261,8 @@ class Captioner:
         total = np.full(len(features), weights.get("bias", 0.0) + weights.get("familiarity", 0.0) * familiarity)
         for name in CONFIDENCE_FEATURES[:-1]:
             total += weights.get(name, 0.0) * features[:, FEATURES.index(name)]
-        chances: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(total, -50, 50)))
-        return chances
+        probabilities: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(total, -50, 50)))
+        return probabilities
 
     def ranked(self, pool: Pool, n: int) -> list[Caption]:
         """The best `n` captions of a pool, the best first; the others are chosen for what they say besides, too.
@@ -309,17 +309,17 @@ class Captioner:
             least = max(least, UNTRUSTED)
         return first.confidence >= least
 
-    def _plain_captions(self, images: Vectors, things: Sequence[Thing | None], chances: Floats) -> list[str]:
+    def _plain_captions(self, images: Vectors, things: Sequence[Thing | None], probabilities: Floats) -> list[str]:
         """What could be said of images (n, D) without the language model, by what the detector of concepts finds."""
         detector = self.space.concepts
         if detector is None:
             return [""] * len(images)
         words, people = detector.config.words, frozenset(detector.config.people)
         plain = []
-        for thing, own, concepts in zip(things, chances.tolist(), detector.name(images, len(words)), strict=True):
+        for thing, own, concepts in zip(things, probabilities.tolist(), detector.name(images, len(words)), strict=True):
             found = dict(zip(words, own, strict=True))
-            kinds = {word: chance for word, chance in concepts if word not in found}
-            named = thing if thing is not None and thing.chance >= detector.config.shown_thing else None
+            kinds = {word: probability for word, probability in concepts if word not in found}
+            named = thing if thing is not None and thing.probability >= detector.config.shown_thing else None
             plain.append(plain_caption(named, found, kinds, people, self._concept_tags))
         return plain
 
@@ -369,15 +369,15 @@ class Captioner:
             return []
         words, people = detector.config.words, frozenset(detector.config.people)
         slots = []
-        for row, chances in zip(rows, detector.word_chances(images[rows]).tolist(), strict=True):
+        for row, probabilities in zip(rows, detector.word_probabilities(images[rows]).tolist(), strict=True):
             thing = things[row]
             name = () if thing is None else tuple(self._numbers.get(word, -1) for word in tokenise(thing.name))
             if thing is None or not name or min(name) < 0:
                 continue
             unlikely = {
                 word
-                for word, chance in zip(words, chances, strict=True)
-                if chance < (0.5 if word in people else UNLIKELY)
+                for word, probability in zip(words, probabilities, strict=True)
+                if probability < (0.5 if word in people else UNLIKELY)
             }
             said = {*thing.names, *map(plural, thing.names)}  # once is enough
             avoided = frozenset(
@@ -423,14 +423,14 @@ def _require_sizes(tensors: MappedTensors, sizes: ScnlmConfig) -> None:
         tensors.require("network.context", (sizes.context_words, sizes.word_dimension, sizes.word_dimension))
 
 
-def _absent(detector: ConceptDetector, chances: npt.NDArray[np.float64], thing: Thing | None) -> frozenset[str]:
-    """Words of what an image with these chances (W,) does not show: people, animals, and beside a thing all else."""
+def _absent(detector: ConceptDetector, probabilities: npt.NDArray[np.float64], thing: Thing | None) -> frozenset[str]:
+    """Words of what an image with these probabilities (W,) does not show: people, animals, all but a named thing."""
     likely = SOMEBODY if thing is None else 0.5
-    absent = set(PEOPLE) if float(detector.somebody(chances[None])[0]) < likely else set()
+    absent = set(PEOPLE) if float(detector.somebody(probabilities[None])[0]) < likely else set()
     own = () if thing is None else thing.names
-    for word, chance in zip(detector.config.words, chances.tolist(), strict=True):
+    for word, probability in zip(detector.config.words, probabilities.tolist(), strict=True):
         least = SOME_ANIMAL if word in ANIMALS else 0.0 if thing is None else RULED_OUT
-        if word not in own and chance < least:
+        if word not in own and probability < least:
             absent |= {word, plural(word)}
     return frozenset(absent)
 

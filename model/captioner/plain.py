@@ -39,28 +39,34 @@ _NOT_NAMED = frozenset(_NOT_NAMED_WORDS.split())
 
 def plain_caption(
     thing: Thing | None,
-    chances: Mapping[str, float],
+    probabilities: Mapping[str, float],
     kinds: Mapping[str, float],
     people: frozenset[str],
     tags: Mapping[str, str],
 ) -> str:
     """A caption of what is likely.
 
-    `thing`: one that is likely enough to be named. `chances` of the detector's words, and of the names of `kinds` that
-    are shown as concepts; `people`: those of the words that mean somebody; `tags`: the part of speech of each word.
+    `thing`: one that is likely enough to be named. `probabilities` of the detector's words, and of the names of `kinds`
+    that are shown as concepts; `people`: those of the words that mean somebody; `tags`: the part of speech of each word.
     """
     if thing is not None:
         return f"a picture of {_with_article(thing.name)}"
-    likely = {word: chance for word, chance in chances.items() if chance >= LIKELY and _is_thing(word, people, tags)}
+    likely = {
+        word: probability
+        for word, probability in probabilities.items()
+        if probability >= LIKELY and _is_thing(word, people, tags)
+    }
     likely = {**likely, **kinds}
     nouns = sorted(likely, key=lambda word: (-likely[word], word))
-    indoors, outdoors = (max((chances.get(word, 0.0) for word in place), default=0.0) for place in (INDOORS, OUTDOORS))
+    indoors, outdoors = (
+        max((probabilities.get(word, 0.0) for word in place), default=0.0) for place in (INDOORS, OUTDOORS)
+    )
     place = ""
     if max(indoors, outdoors) >= LIKELY_PLACE:
         place = "indoor" if indoors > outdoors else "outdoor"
-    if any(chances.get(word, 0.0) >= SURE for word in people):
-        colour = max(_COLOURS, key=lambda word: chances.get(word, 0.0))
-        if chances.get(colour, 0.0) >= SURE:
+    if any(probabilities.get(word, 0.0) >= SURE for word in people):
+        colour = max(_COLOURS, key=lambda word: probabilities.get(word, 0.0))
+        if probabilities.get(colour, 0.0) >= SURE:
             return f"a person in {colour}"
         return f"a person {place}s" if place else "a person"
     if place:

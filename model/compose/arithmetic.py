@@ -49,7 +49,7 @@ from model.words import tokenise
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["image", "text"]
-Term = tuple["Vectors | str", float, Kind]
+Operand = tuple["Vectors | str", float, Kind]
 
 DEGENERATE_NORM = 0.05
 """A sum of unit vectors shorter than this has no direction worth searching by."""
@@ -112,7 +112,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Composition:
-    """A sum of n terms."""
+    """A sum of n operands."""
 
     parts: Vectors
     """What each contributes: float32 (n, D), rows that add up to the unit vector of the whole."""
@@ -147,36 +147,34 @@ class Composer:
         self._phrases = _Remembered(self._embed_phrases)
         self._operands = _Remembered(lambda texts: list(text.embed(texts, "operand").astype(np.float64)))
 
-    def __call__(self, terms: Sequence[Term]) -> Composition:
-        """The sum of some terms.
+    def __call__(self, operands: Sequence[Operand]) -> Composition:
+        """The sum of some operands.
 
-        Each term is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
+        Each operand is (vector (D,) or text, weight, kind). Errors: `DegenerateQueryError` where the sum is near zero,
         and those of the embedding.
         """
-        # What is both added and taken is no exchange: equal texts are one term, of which each has its share.
-        keys = [
-            self._text.tokens(operand) if isinstance(operand, str) else at for at, (operand, _, _) in enumerate(terms)
-        ]
+        # What is both added and taken is no exchange: equal texts are one operand, of which each has its share.
+        keys = [self._text.tokens(value) if isinstance(value, str) else at for at, (value, _, _) in enumerate(operands)]
         totals: defaultdict[tuple[int, ...] | int, float] = defaultdict(float)
-        for key, (_, weight, _) in zip(keys, terms, strict=True):
+        for key, (_, weight, _) in zip(keys, operands, strict=True):
             totals[key] += weight
         kept = [key for key, total in totals.items() if abs(total) > EPSILON]
         merged = [(keys.index(key), totals[key]) for key in kept]
-        whole, exchange = self._sum([(terms[at][0], total, terms[at][2]) for at, total in merged])
-        parts: Vectors = np.zeros((len(terms), whole.shape[1]), np.float32)
-        for row, (key, (_, weight, _)) in enumerate(zip(keys, terms, strict=True)):
+        whole, exchange = self._sum([(operands[at][0], total, operands[at][2]) for at, total in merged])
+        parts: Vectors = np.zeros((len(operands), whole.shape[1]), np.float32)
+        for row, (key, (_, weight, _)) in enumerate(zip(keys, operands, strict=True)):
             if key in kept:
                 parts[row] = whole[kept.index(key)] * (weight / totals[key])
         return Composition(parts, tuple(merged), exchange)
 
-    def _sum(self, terms: Sequence[Term]) -> tuple[Floats, Exchange | None]:
-        """The parts (n, D) of terms whose texts all differ, and the exchange that they are."""
-        if not terms:
+    def _sum(self, operands: Sequence[Operand]) -> tuple[Floats, Exchange | None]:
+        """The parts (n, D) of operands whose texts all differ, and the exchange that they are."""
+        if not operands:
             raise DegenerateQueryError
-        units = self._units(terms)
-        scales = np.array([weight for _, weight, _ in terms])
-        images = np.array([kind == "image" for _, _, kind in terms])
-        texts = [isinstance(operand, str) for operand, _, _ in terms]
+        units = self._units(operands)
+        scales = np.array([weight for _, weight, _ in operands])
+        images = np.array([kind == "image" for _, _, kind in operands])
+        texts = [isinstance(value, str) for value, _, _ in operands]
         added = [at for at, is_text in enumerate(texts) if is_text and scales[at] > 0]
         removed = [at for at, is_text in enumerate(texts) if is_text and scales[at] < 0]
         image = (units[images] * scales[images, None]).sum(axis=0)
@@ -186,7 +184,7 @@ class Composer:
         exchange = None
         if self.heads and added and removed and length > DEGENERATE_NORM:
             plain, exchange = self._exchange(
-                (image / length).astype(np.float32), terms, units * scales[:, None], added, removed
+                (image / length).astype(np.float32), operands, units * scales[:, None], added, removed
             )
         return plain / max(float(np.linalg.norm(plain.sum(axis=0))), EPSILON), exchange  # it may be short
 
@@ -205,7 +203,7 @@ class Composer:
         return total / len(removed)
 
     def likely_heads(self, fit: Floats, added: str) -> dict[int, float]:
-        """The heads that an added text is completed by, with their chances, by the fit of all of them.
+        """The heads that an added text is completed by, with their probabilities, by the fit of all of them.
 
         For more than a word there is none but the empty one: it is a phrase already.
         """
@@ -214,9 +212,9 @@ class Composer:
             return {len(self.heads): 1.0}
         score = fit + self.config.put * self._counts(words[0])
         best = np.argsort(-score, kind="stable")[: self.config.phrases]
-        chances = np.exp(score[best] - score[best[0]])
-        chances /= chances.sum()
-        return {at: float(chance) for at, chance in zip(best.tolist(), chances, strict=True)}
+        probabilities = np.exp(score[best] - score[best[0]])
+        probabilities /= probabilities.sum()
+        return {at: float(probability) for at, probability in zip(best.tolist(), probabilities, strict=True)}
 
     def complete(self, heads: dict[int, float], added: str) -> tuple[Floats | None, float]:
         """An added text as phrases with its likely heads: a unit vector (D,), and the share of the empty head.
@@ -230,32 +228,37 @@ class Composer:
         embedded = self._phrases([f"{added} {self.heads[at]}" for at in phrases])
         vectors = [_unit(said + self.config.looks * looks) for said, looks in embedded]
         return _unit(
-            np.sum([chance * row for chance, row in zip(phrases.values(), vectors, strict=True)], axis=0)
+            np.sum([probability * row for probability, row in zip(phrases.values(), vectors, strict=True)], axis=0)
         ), alone
 
     def _exchange(
-        self, image: Vectors, terms: Sequence[Term], weighted: Floats, added: Sequence[int], removed: Sequence[int]
+        self,
+        image: Vectors,
+        operands: Sequence[Operand],
+        weighted: Floats,
+        added: Sequence[int],
+        removed: Sequence[int],
     ) -> tuple[Floats, Exchange]:
-        """The parts (n, D) where `removed` terms make place for `added` ones.
+        """The parts (n, D) where `removed` operands make place for `added` ones.
 
         `weighted` are the parts of a plain sum.
         """
         parts = weighted.copy()
-        taken = [str(terms[at][0]) for at in removed]
+        taken = [str(operands[at][0]) for at in removed]
         fit = self.head_fit(image, taken)
         shares, common = [], []
         for at in added:
-            text = str(terms[at][0])
+            text = str(operands[at][0])
             heads = self.likely_heads(fit, text)
             common += [(self._mean_count(heads, text), self._mean_count(heads, other)) for other in taken]
             phrase, alone = self.complete(heads, text)
             shares.append(alone)
             if phrase is not None:
-                mixed = (1 - alone) * phrase + alone * weighted[at] / terms[at][1]
-                parts[at] = terms[at][1] * _unit(mixed)
+                mixed = (1 - alone) * phrase + alone * weighted[at] / operands[at][1]
+                parts[at] = operands[at][1] * _unit(mixed)
         things = float(np.mean(shares))
         config = self.config
-        images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
+        images = [at for at, (_, _, kind) in enumerate(operands) if kind == "image"]
         parts[images] *= (1 - things) * config.swap_image_weight + things * config.thing_image_weight
         parts[list(removed)] *= (1 - things) * config.swap_removal + things * config.thing_removal
         put, taken_out = np.mean(common, axis=0).tolist()
@@ -264,7 +267,7 @@ class Composer:
     def _mean_count(self, heads: dict[int, float], text: str) -> float:
         """The mean logarithm of the counts of a text before these heads."""
         counts = self._counts(text)
-        return sum(chance * float(counts[at]) for at, chance in heads.items())
+        return sum(probability * float(counts[at]) for at, probability in heads.items())
 
     def _embed_phrases(self, texts: Sequence[str]) -> list[Floats]:
         """Phrases by the sentence encoder, and what they look like: (2, D) each."""
@@ -291,9 +294,9 @@ class Composer:
         """The unit vector (D,) of one operand as it is."""
         return self._operands([text])[0]
 
-    def _units(self, terms: Sequence[Term]) -> Floats:
-        embedded = iter(self._operands([operand for operand, _, _ in terms if isinstance(operand, str)]))
-        rows = [next(embedded) if isinstance(operand, str) else operand for operand, _, _ in terms]
+    def _units(self, operands: Sequence[Operand]) -> Floats:
+        embedded = iter(self._operands([value for value, _, _ in operands if isinstance(value, str)]))
+        rows = [next(embedded) if isinstance(value, str) else value for value, _, _ in operands]
         units = np.stack(rows).astype(np.float64)
         units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), EPSILON)
         return units

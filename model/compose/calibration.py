@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationConfig, CalibrationCurve
-from model.compose.arithmetic import EPSILON, Composition, Term
+from model.compose.arithmetic import EPSILON, Composition, Operand
 from model.compose.attributes import is_attribute
 from model.content_words import content_words
 
@@ -90,16 +90,19 @@ def sentence_traits(text: str, unknown: Collection[str]) -> tuple[float, ...]:
 
 
 def sum_traits(
-    terms: Sequence[Term], composition: Composition, texts: Sequence[str | None], unknown: Sequence[Collection[str]]
+    operands: Sequence[Operand],
+    composition: Composition,
+    texts: Sequence[str | None],
+    unknown: Sequence[Collection[str]],
 ) -> tuple[QueryKind | None, tuple[float, ...]]:
-    """What kind of query a sum of n terms is, and its traits.
+    """What kind of query a sum of n operands is, and its traits.
 
     No traits where they cannot be told; no kind where there is no probability, as nothing is asked for.
 
-    `texts` (n,): the words of each term, those of a stored sentence too; None where there are none to be had. `unknown`
+    `texts` (n,): the words of each operand, those of a stored sentence too; None if unknown. `unknown`
     (n,): those of them that the model does not know.
     """
-    images = [at for at, (_, _, kind) in enumerate(terms) if kind == "image"]
+    images = [at for at, (_, _, kind) in enumerate(operands) if kind == "image"]
     said = [(at, weight) for at, weight in composition.merged if at not in images]
     put = [at for at, weight in said if weight > 0]
     if not put:
@@ -110,7 +113,9 @@ def sum_traits(
     if not images:
         return "words", traits
     exchange = composition.exchange
-    if exchange is not None and all(isinstance(terms[at][0], str) and is_attribute(str(texts[at])) for at, _ in said):
+    if exchange is not None and all(
+        isinstance(operands[at][0], str) and is_attribute(str(texts[at])) for at, _ in said
+    ):
         return "attributes", (exchange.put, exchange.taken)
     part = composition.parts[images].sum(axis=0)
     kept = float(part @ composition.vector) / max(float(np.linalg.norm(part)), EPSILON)

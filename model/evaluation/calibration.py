@@ -1,4 +1,4 @@
-"""How far chances are off: hits of queries to a captioned set, and which of them are right.
+"""How well a bundle is calibrated: hits of queries to a captioned set, and which of them are right.
 
 A hit is right if the captions of the image, or the sentence, mention all content words that the query puts in; for an
 attribute, right before the noun that it is wanted of. Queries are made of the set's own captions:
@@ -11,7 +11,7 @@ attribute, right before the noun that it is wanted of. Queries are made of the s
                 few in a row from elsewhere, added, and a word of its captions exchanged for one or two
 
 Each is judged by its first ten hits. A fit also sees ten others, drawn at random, where the set is large enough:
-without these, a chance would say nothing of what is far away, as all is where nothing matches.
+without these, the calibration would not cover hits that are far away, as all are if nothing matches.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model.bundle import CalibrationCurve
-from model.compose.arithmetic import Term
+from model.compose.arithmetic import Operand
 from model.compose.calibration import (
     CalibratedTarget,
     QueryKind,
@@ -55,11 +56,11 @@ Rows = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
 HITS = 10
-"""The first page: what chances have to be right for."""
+"""The first page: the hits that the calibration is measured on."""
 OTHERS = 10
 """Hits of each query from below the first page, drawn at random, that a fit sees as well."""
 BINS = 20
-"""Bins of equal mass in which chances are compared with what happened."""
+"""Bins of equal mass in which probabilities are compared with the shares of right hits."""
 FRAGMENT_LENGTHS = (1, 2, 3)
 """Besides whole captions, sentences of so many content words in a row: people search like that."""
 Found = Iterator[tuple[QueryKind, CalibratedTarget, "Hits"]]
@@ -71,12 +72,16 @@ _WEIGHTS = (0.3, 0.5, 2.0, 3.0)
 
 @dataclass(frozen=True)
 class Reliability:
-    """How chances compare with what happened: one row a bin, lowest first."""
+    """Mean probability and share of right hits, by bin, lowest first; `error` is the expected calibration error."""
 
     error: float
     hits: int
-    chance: tuple[float, ...]
+    probability: tuple[float, ...]
     share_right: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `visem evaluate calibration --json`, whose key for the probabilities is older than their name."""
+        return {"error": self.error, "hits": self.hits, "chance": self.probability, "share_right": self.share_right}
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class Hits:
 
 
 def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vectors: Vectors) -> dict[str, Reliability]:
-    """How far the bundle's chances are off, for each kind of query, on the half of the photographs kept out of its fit.
+    """The calibration error for each kind of query, on the half of the photographs that the fit did not see.
 
     Empty for a bundle without a calibration.
     """
@@ -123,13 +128,13 @@ def measure_calibration(space: JointSpace, dataset: CaptionDataset, image_vector
 
 
 def measure_curve(curve: CalibrationCurve, hits: Hits) -> Reliability:
-    """How far the chances of a curve are off."""
+    """The calibration error of one curve."""
     return reliability(calibrate(curve, hits.cosine, hits.traits), hits.right)
 
 
-def reliability(chance: npt.ArrayLike, right: npt.ArrayLike) -> Reliability:
-    """The expected calibration error, over bins of equal mass: the mean distance of chance and share, by weight."""
-    estimated, actual = np.asarray(chance, dtype=np.float64), np.asarray(right, dtype=np.float64)
+def reliability(probability: npt.ArrayLike, right: npt.ArrayLike) -> Reliability:
+    """The expected calibration error: the mean of |probability - share of right hits|, over bins of equal mass."""
+    estimated, actual = np.asarray(probability, dtype=np.float64), np.asarray(right, dtype=np.float64)
     order = np.argsort(estimated, kind="stable")
     bins = [rows for rows in np.array_split(order, BINS) if len(rows)]
     expected = tuple(float(estimated[rows].mean()) for rows in bins)
@@ -274,9 +279,9 @@ class _Sum:
     swap: Swap | None = None
     with_image: bool = True
 
-    def terms(self, images: Vectors) -> list[Term]:
+    def operands(self, images: Vectors) -> list[Operand]:
         """As the rule of arithmetic takes them."""
-        image: list[Term] = [(images[self.about], 1.0, "image")] if self.with_image else []
+        image: list[Operand] = [(images[self.about], 1.0, "image")] if self.with_image else []
         return image + [(text, weight, "text") for text, weight in self.texts]
 
     def answered_by_image(self, said: _Said, item: int) -> bool:
@@ -359,14 +364,14 @@ class _WordDraw:
 def _sum_hits(space: JointSpace, said: _Said, sums: Sequence[_Sum], images: Vectors, searching: _Searching) -> Found:
     by_kind: defaultdict[QueryKind, list[tuple[_Sum, Vectors, tuple[float, ...]]]] = defaultdict(list)
     for one in sums:
-        terms = one.terms(images)
+        operands = one.operands(images)
         try:
-            composition = space.composition(terms)
+            composition = space.composition(operands)
         except DegenerateQueryError:
             continue
         texts = [None] * one.with_image + [text for text, _ in one.texts]
         unknown = [() if text is None else space.unknown_words(text) for text in texts]
-        kind, traits = sum_traits(terms, composition, texts, unknown)
+        kind, traits = sum_traits(operands, composition, texts, unknown)
         if kind is not None:
             by_kind[kind].append((one, composition.vector, traits))
     for kind, asked in by_kind.items():

@@ -33,9 +33,9 @@ def reliability_svg(measured: Mapping[str, Reliability]) -> str:
         f'<text x="16" y="{middle}" transform="rotate(-90 16 {middle})" text-anchor="middle">share right</text>'
     )
     for row, ((name, one), colour) in enumerate(zip(measured.items(), _COLOURS * len(measured), strict=False)):
-        line = " L".join(_point(x, y) for x, y in zip(one.chance, one.share_right, strict=True))
+        line = " L".join(_point(x, y) for x, y in zip(one.probability, one.share_right, strict=True))
         parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for x, y in zip(one.chance, one.share_right, strict=True):
+        for x, y in zip(one.probability, one.share_right, strict=True):
             across, down = _place(x, y)
             parts.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3" fill="{colour}"/>')
         label = f"{name.replace('_', ' ')}: error {one.error:.3f}"

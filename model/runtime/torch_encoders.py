@@ -2,7 +2,7 @@
 
 All of them end in unit vectors of the same space of dimension D:
 
-    image     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
+    image     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' probabilities
     bag       v = normalise(sum_i w_i)              w_i = A c_i + d_i: word vectors, (D,)
     LSTM      v = normalise(W_o h_T)                h_T: last state of an LSTM over W_in w_i
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from model.towers.config import TextConfig
 from model.towers.vectors import EPSILON
 
-SMALLEST_CHANCE = 1e-4
+SMALLEST_PROBABILITY = 1e-4
 """A kind of thing that is less likely than this does not count in an image's vector."""
 
 
@@ -67,9 +67,9 @@ class ImageProjection(nn.Module):
         """Pooled features (n, F) to unit vectors (n, D). `dropout` thins out the features of the linear term."""
         vectors = self.linear(nn.functional.dropout(features * self.scale, dropout))
         if self.classifier is not None and self.kinds is not None:
-            chances = self.classifier(features).softmax(dim=1)
+            probabilities = self.classifier(features).softmax(dim=1)
             # Without the small ones, which may be denormal numbers: those slow the product down a hundred times.
-            vectors = vectors + self.kinds(chances * (chances > SMALLEST_CHANCE))
+            vectors = vectors + self.kinds(probabilities * (probabilities > SMALLEST_PROBABILITY))
         return normalise(vectors)
 
 

@@ -1,6 +1,6 @@
 """The image tower of kind `backbone`: a convolutional network, and a projection of its pooled feature.
 
-    x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' chances
+    x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' probabilities
 
 `model.runtime.torch_encoders.ImageProjection` says where it comes from. A bundle can look at several views of an image:
 its vector is the normalised mean of theirs then, and costs as many passes of the network.

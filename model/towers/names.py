@@ -75,9 +75,9 @@ class KindNames:
             sure = (float(cosines.max()) - config.threshold) / (config.certain - config.threshold)
             if sure <= 0:
                 continue
-            chances = np.exp(config.sharpness * (cosines - cosines.max()))
+            probabilities = np.exp(config.sharpness * (cosines - cosines.max()))
             looks = self._looks[:, [self._kinds[name] for name in meant]].astype(np.float32)
-            towards = normalise(looks @ (chances / chances.sum()))
+            towards = normalise(looks @ (probabilities / probabilities.sum()))
             if leaning is sentences:
                 leaning = sentences.copy()
             leaning[row] = normalise(sentences[row] + np.float32(config.weight * min(sure, 1.0)) * towards)

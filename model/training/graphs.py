@@ -22,7 +22,7 @@ from model.bundle import BundleConfig, write_config
 from model.captioner.scnlm import NO_TAG
 from model.runtime.networks import WEIGHTS, NetworkName
 from model.runtime.tensors import MappedTensors
-from model.runtime.torch_encoders import SMALLEST_CHANCE
+from model.runtime.torch_encoders import SMALLEST_PROBABILITY
 from model.towers.vectors import EPSILON
 
 _OPSET, _IR_VERSION = 20, 10
@@ -110,9 +110,9 @@ def _projection(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
     vectors = graph.add("Gemm", scaled, *weights, transB=1)
     if config.image.kinds:
         weights = graph.weight("image.classifier.weight"), graph.weight("image.classifier.bias")
-        chances = graph.add("Softmax", graph.add("Gemm", "features", *weights, transB=1), axis=1)
-        counts = graph.add("Greater", chances, graph.constant(SMALLEST_CHANCE, np.float32))
-        likely = graph.add("Mul", chances, graph.add("Cast", counts, to=TensorProto.FLOAT))
+        probabilities = graph.add("Softmax", graph.add("Gemm", "features", *weights, transB=1), axis=1)
+        counts = graph.add("Greater", probabilities, graph.constant(SMALLEST_PROBABILITY, np.float32))
+        likely = graph.add("Mul", probabilities, graph.add("Cast", counts, to=TensorProto.FLOAT))
         vectors = graph.add("Gemm", likely, graph.weight("image.kinds.weight"), vectors, transB=1)
     norms = graph.add("ReduceL2", vectors, graph.constant([1]), keepdims=1)
     unit = graph.add("Div", vectors, graph.add("Max", norms, graph.constant(EPSILON, np.float32)))

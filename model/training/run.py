@@ -1,12 +1,12 @@
-"""What every training loop does around its steps: learning rate, average of the weights, checkpoints, random numbers.
+"""What every training loop does: steps, learning rate, average of the weights, checkpoints, random numbers.
 
 A loop is plain:
 
     run = TrainingRun(model.parameters(), optimizer, steps, average, checkpoint)
     for step in range(run.finished, steps):
         generator = seed_step(seed, "stage", step)
-        ...                                 # forward, loss.backward(), optimizer.step()
-        run.finish_step()
+        loss = ...
+        run.step(loss)
     run.finish()
 
 Every step seeds its own random numbers, and the learning rate is a function of the step. So a run that was killed and
@@ -38,14 +38,21 @@ class TrainingRun:
 
     It goes on from the file `checkpoint` if there is one, and writes to it now and then. Every group of the optimizer
     starts with its own peak learning rate. `average`: decay of the moving average of the parameters, which they get at
-    the end; 0 leaves them as they are.
+    the end; 0 leaves them as they are. `clip_norm`: the largest norm of the gradient of each group.
     """
 
     def __init__(
-        self, trained: Iterable[nn.Parameter], optimizer: Optimizer, steps: int, average: float, checkpoint: Path
+        self,
+        trained: Iterable[nn.Parameter],
+        optimizer: Optimizer,
+        steps: int,
+        average: float,
+        checkpoint: Path,
+        clip_norm: float,
     ) -> None:
         self._trained = nn.ParameterList(trained)
         self._optimizer = optimizer
+        self._clip_norm = clip_norm
         self._average = AveragedModel(
             self._trained,
             # The first steps count little: the average soon forgets where training began.
@@ -58,8 +65,13 @@ class TrainingRun:
         self._scheduler = LambdaLR(optimizer, lambda step: rate_factor(step, steps), last_epoch=self.finished - 1)
         self._saved = time.monotonic()
 
-    def finish_step(self) -> None:
-        """After `optimizer.step()`: update the average and the learning rate, and write a checkpoint if it is time."""
+    def step(self, loss: Tensor) -> None:
+        """Take one step down the gradient of a loss, and write a checkpoint if it is time."""
+        self._optimizer.zero_grad()
+        loss.backward()
+        for group in self._optimizer.param_groups:
+            nn.utils.clip_grad_norm_(group["params"], self._clip_norm)
+        self._optimizer.step()
         self._average.update_parameters(self._trained)
         self._scheduler.step()
         self.finished += 1

@@ -145,7 +145,7 @@ def test_a_bundle_from_before_there_were_names_of_kinds_keeps_its_identity(copy:
     assert (again.format_version, again.space_id) == (FORMAT_VERSION, old.space_id)
 
 
-def test_chances_of_format_version_3_are_read_and_written_anew(copy: Path) -> None:
+def test_calibrations_of_format_version_3_are_read_and_written_anew(copy: Path) -> None:
     curves = {"sentence_to_images": {"slope": 10, "intercept": -4, "brevity": 1.5, "bend": []}}
     _edit(copy, format_version=3, calibration={"curves": curves, "errors": {}, "fitted_on": "made"})
     again = write_config(copy, Bundle.load(copy).config)

@@ -158,9 +158,9 @@ class SearchBody(SearchParameters):
         return Expression(tuple(term.operand() for term in self.terms))
 
 
-_SCORE = "Cosine with the query, from -1 to 1; with `all`, the product of the chances of its operands."
+_SCORE = "Cosine with the query, from -1 to 1; with `all`, the product of the probabilities of its operands."
 _CONFIDENCE = (
-    "The chance that people who describe the hit would mention all that the query puts in, in a library in which "
+    "The probability that people who describe the hit would mention all that the query puts in, in a library in which "
     "something answers the query; null when the model has no calibration."
 )
 _EXPLANATION = (

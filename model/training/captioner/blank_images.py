@@ -11,7 +11,7 @@ SIDE = 320
 GREYS = (0, 16, 64, 128, 200, 255)
 
 
-def pictures_of_nothing(words: Sequence[str], seed: int, each: int = 12) -> list[Image.Image]:
+def blank_pictures(words: Sequence[str], seed: int, each: int = 12) -> list[Image.Image]:
     """Plain colours, gradients, noise, stripes, and pages of text made of `words`: `each` of a kind and six greys."""
     random = np.random.default_rng(seed)
     pictures = [Image.new("RGB", (SIDE, SIDE), (grey, grey, grey)) for grey in GREYS]

@@ -59,7 +59,7 @@ def train_language(
     steps = config.epochs * steps_per_epoch
     images, texts = torch.from_numpy(captions.images), torch.from_numpy(captions.texts)
     owner = torch.from_numpy(captions.owner)
-    run = TrainingRun(model.parameters(), optimizer, steps, config.average, checkpoint)
+    run = TrainingRun(model.parameters(), optimizer, steps, config.average, checkpoint, CLIP_NORM)
     model.train()
     losses: list[float] = []
     order: list[list[int]] = []
@@ -85,11 +85,7 @@ def train_language(
             ignore_index=IGNORED,
             label_smoothing=config.label_smoothing,
         )
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        run.finish_step()
+        run.step(loss)
         losses.append(loss.item())
         if run.finished % 20 == 0 or run.finished == steps:
             report(Progress("language model", run.finished, steps, _told(losses, step, steps_per_epoch)))

@@ -59,8 +59,8 @@ def fit_ranking(pools: Sequence[Pool], gains: Sequence[Floats], steps: int = 400
     weights = start.requires_grad_()
     optimizer = torch.optim.Adam([weights], lr=0.05)
     for _ in range(steps):
-        chance = torch.softmax(inputs @ weights * 2 + masks, dim=1)
-        loss = -(chance * gain_tensor).sum(dim=1).mean() + 1e-3 * weights.square().sum()
+        probability = torch.softmax(inputs @ weights * 2 + masks, dim=1)
+        loss = -(probability * gain_tensor).sum(dim=1).mean() + 1e-3 * weights.square().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

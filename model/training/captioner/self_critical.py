@@ -45,7 +45,7 @@ def train_reward(
         return
     optimizer = torch.optim.Adam(model.parameters(), lr=config.reward_learning_rate)
     average = min(config.average, LARGEST_AVERAGE)
-    run = TrainingRun(model.parameters(), optimizer, config.reward_steps, average, checkpoint)
+    run = TrainingRun(model.parameters(), optimizer, config.reward_steps, average, checkpoint, CLIP_NORM)
     model.eval()  # no dropout: the captions are to be those that the model writes
     by_image = [[[*words, END] for words in own] for own in captions.of_images()]
     cider = Cider.of_references(by_image)
@@ -86,11 +86,7 @@ def train_reward(
         log_p = logits.log_softmax(dim=-1).gather(2, written[..., None])[..., 0]
         counted = ((written == END).cumsum(dim=1) - (written == END).long() == 0).float()  # up to the first end
         loss = -(advantage[:, None] * log_p * counted).sum() / counted.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        run.finish_step()
+        run.step(loss)
         rewards_seen.append(float(rewards.mean()))
         if run.finished % 10 == 0 or run.finished == config.reward_steps:
             told = f"reward {np.mean(rewards_seen[-50:]):.3f}" if run.finished % 50 == 0 else ""

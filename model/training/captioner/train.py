@@ -36,7 +36,7 @@ from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
 from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
-from model.training.captioner.blank_images import pictures_of_nothing
+from model.training.captioner.blank_images import blank_pictures
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
 from model.training.captioner.likelihood import Centres, measure_perplexities, train_language
@@ -238,7 +238,7 @@ def _fit(
     first = [int(np.argmax(weighted(pool.features, ranking))) for pool in pools]
     right = np.array([scores[one] >= RIGHT for scores, one in zip(ciders, first, strict=True)])
     nothing = captioner.space.embed_images(
-        pictures_of_nothing(captioner.structures.words[3:], seed=int(section.training["seed"]))
+        blank_pictures(captioner.structures.words[3:], seed=int(section.training["seed"]))
     )
     nothing_pools = captioner.pools(nothing)
     nothing_first = [int(np.argmax(weighted(pool.features, ranking))) for pool in nothing_pools]

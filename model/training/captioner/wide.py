@@ -76,7 +76,7 @@ def train_wide(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.wide_learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
-    run = TrainingRun(model.parameters(), optimizer, steps, config.average, checkpoint)
+    run = TrainingRun(model.parameters(), optimizer, steps, config.average, checkpoint, CLIP_NORM)
     sentences = [*captions.tokens, *texts.tokens], [*captions.tags, *texts.tags]
     vectors = torch.from_numpy(np.concatenate([captions.texts.astype(np.float16), texts.vectors]))
     here = len(captions.tokens)
@@ -107,11 +107,7 @@ def train_wide(
         hidden[:, 0] = False
         inputs = batch.inputs.masked_fill(hidden, RARE), batch.windows.masked_fill(is_open, NO_TAG), content
         loss = _sampled_loss(model, inputs, batch.targets, config.label_smoothing, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimizer.step()
-        run.finish_step()
+        run.step(loss)
         losses.append(loss.item())
         if run.finished % 20 == 0 or run.finished == steps:
             told = f"loss {np.mean(losses[-100:]):.3f}" if run.finished % 200 == 0 else ""

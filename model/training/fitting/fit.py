@@ -1,4 +1,4 @@
-"""What is fitted to a space once it is trained: the rule of arithmetic, then the chances, which depend on it."""
+"""What is fitted to a space once it is trained: the rule of arithmetic, then the calibration, which depends on it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Posthoc:
-    """The numbers, and how often arithmetic is right by them; `regularities` is empty where nothing was asked."""
+class FittedToSpace:
+    """What was fitted. `regularities`: how often arithmetic succeeds by it; empty if the set has no attribute swaps."""
 
     composition: CompositionConfig
     learned: LearnedComposition
@@ -44,21 +44,21 @@ class Posthoc:
         )
 
 
-def fit_posthoc(
+def fit_to_space(
     space: JointSpace,
     train: CaptionDataset,
     dev: CaptionDataset,
     train_vectors: Vectors,
     dev_vectors: Vectors,
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> Posthoc:
+) -> FittedToSpace:
     """Fit both; the vectors (n, D) are those of the sets' photographs, in their order."""
     composition, learned = fit_composition(space, train, dev, train_vectors, dev_vectors, report)
     fitted = space.with_config(space.config.model_copy(update={"composition": composition}), learned)
     regularities: dict[str, Any] = {}
     if swaps := answerable(fitted, find_swaps(dev)):
         regularities = evaluate_regularities(fitted, dev_vectors, swaps, Mentions(dev)).to_json()
-    return Posthoc(composition, learned, fit_calibration(fitted, dev, dev_vectors), regularities)
+    return FittedToSpace(composition, learned, fit_calibration(fitted, dev, dev_vectors), regularities)
 
 
 def store(folder: Path, config: BundleConfig, learned: LearnedComposition | None = None) -> None:

@@ -87,11 +87,10 @@ def run_stage(
     """
     data = inputs.data
     trained = _trained_parameters(parts, stage)
-    groups = _groups(trained, config, stage)
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW(_groups(trained, config, stage))
     steps_per_epoch = max(1, len(data) // stage.batch_images)
     steps = stage.epochs * steps_per_epoch
-    run = TrainingRun(trained.values(), optimizer, steps, config.average, checkpoint)
+    run = TrainingRun(trained.values(), optimizer, steps, config.average, checkpoint, CLIP_NORM)
     read_images = _image_reader(parts, config, stage, preprocessing, inputs)
     losses: list[float] = []
     parts.train()
@@ -130,12 +129,7 @@ def run_stage(
             changed = nn.functional.kl_div(said, inputs.opinions[rows], reduction="batchmean")
             loss = loss + config.consistency * changed
 
-        optimizer.zero_grad()
-        loss.backward()
-        for group in groups:
-            nn.utils.clip_grad_norm_(group["params"], CLIP_NORM)
-        optimizer.step()
-        run.finish_step()
+        run.step(loss)
         losses.append(loss.item())
         if run.finished % 10 == 0 or run.finished == steps:
             report(Progress(stage.name, run.finished, steps, f"loss {np.mean(losses[-50:]):.3f}"))

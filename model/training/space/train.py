@@ -37,7 +37,7 @@ from model.towers.config import (
     TextConfig,
 )
 from model.training.fitting.discriminants import LOOKS, learn_looks
-from model.training.fitting.fit import fit_posthoc, store
+from model.training.fitting.fit import fit_to_space, store
 from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.space.backbone_weights import backbone_preprocessing, load_pretrained
@@ -239,6 +239,6 @@ def _measure_and_choose(
     split = f"{dev.name}-{dev.split}"
     chosen = chosen.model_copy(update={"quality": {split: {"retrieval": retrieval}}})
     write_config(folder, chosen)
-    posthoc = fit_posthoc(JointSpace.load(folder, device="cpu"), train, dev, seen, images)
+    posthoc = fit_to_space(JointSpace.load(folder, device="cpu"), train, dev, seen, images)
     store(folder, posthoc.within(chosen, split), posthoc.learned)
     return reports[best]

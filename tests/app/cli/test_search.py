@@ -124,7 +124,7 @@ def test_options_of_a_search(run: Run, photos: Path) -> None:
     assert included[0]["id"] == hits[0]["id"]
 
 
-def test_chances_of_a_bundle_that_tells_them(run: Run, photos: Path, bundles: list[Path], tmp_path: Path) -> None:
+def test_confidence_of_a_bundle_with_a_calibration(run: Run, photos: Path, bundles: list[Path], tmp_path: Path) -> None:
     for option in (("--min-confidence", "0.5"), ("--all",)):
         outcome = run("search", "dog + cat", *option, "--json")
         assert outcome.document["error"]["code"] == "calibration_missing"

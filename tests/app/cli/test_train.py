@@ -128,7 +128,7 @@ def test_what_a_captioner_needs_is_missed_before_anything_is_trained(
     assert not work.exists()
 
 
-def test_chances_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundles: list[Path], tmp_path: Path) -> None:
+def test_calibration_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundles: list[Path], tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(bundles[0], bundle)
     before = Bundle.load(bundle).config

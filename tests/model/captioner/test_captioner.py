@@ -23,7 +23,7 @@ from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.protocol import embed_photographs
 from model.space import JointSpace
 from model.training import run as training_run
-from model.training.captioner.blank_images import pictures_of_nothing
+from model.training.captioner.blank_images import blank_pictures
 from model.training.captioner.train import train_captioner
 from model.training.progress import Progress
 from tests.captioning import CAPTIONS, SMALL
@@ -110,7 +110,7 @@ def test_no_images_and_wrong_ones(captioner: Captioner) -> None:
 
 
 def test_pictures_of_nothing_are_captioned_without_confidence(captioner: Captioner) -> None:
-    pictures = pictures_of_nothing(["some", "words"], seed=9, each=2)
+    pictures = blank_pictures(["some", "words"], seed=9, each=2)
     answers = captioner.caption(captioner.space.embed_images(pictures), 1)
     assert len(answers) == len(pictures)
     assert np.mean([captions[0].confidence for captions in answers]) < 0.5

@@ -11,12 +11,12 @@ PEOPLE = frozenset(["man", "people"])
 TAGS = {"grass": "NN", "building": "NN", "trees": "NNS", "dog": "NN", "man": "NN", "running": "VBG", "red": "JJ"}
 
 
-def _plain(thing: Thing | None = None, **chances: float) -> str:
-    return plain_caption(thing, {"man": 0.0, "people": 0.0, **chances}, {}, PEOPLE, TAGS)
+def _plain(thing: Thing | None = None, **probabilities: float) -> str:
+    return plain_caption(thing, {"man": 0.0, "people": 0.0, **probabilities}, {}, PEOPLE, TAGS)
 
 
 @pytest.mark.parametrize(
-    ("chances", "caption"),
+    ("probabilities", "caption"),
     [
         ({}, "a picture of something unfamiliar"),
         ({"man": 0.4, "building": 0.3}, "an outdoor scene"),
@@ -31,8 +31,8 @@ def _plain(thing: Thing | None = None, **chances: float) -> str:
         ({"man": 0.8}, "a person"),
     ],
 )
-def test_only_what_is_likely_is_said(chances: dict[str, float], caption: str) -> None:
-    assert _plain(**chances) == caption
+def test_only_what_is_likely_is_said(probabilities: dict[str, float], caption: str) -> None:
+    assert _plain(**probabilities) == caption
 
 
 def test_kinds_that_are_shown_as_concepts_are_named_too() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.bundle import CompositionConfig
-from model.compose.arithmetic import Composer, LearnedComposition, Term
+from model.compose.arithmetic import Composer, LearnedComposition, Operand
 from model.data.datasets import CaptionDataset, CaptionedImage
 from model.errors import BundleError, DegenerateQueryError, NoKnownWordsError
 from model.space import JointSpace
@@ -46,7 +46,7 @@ def dog(space: JointSpace) -> np.ndarray:
     return vector
 
 
-def swap(image: np.ndarray, old: str, new: str) -> list[Term]:
+def swap(image: np.ndarray, old: str, new: str) -> list[Operand]:
     return [(image, 1.0, "image"), (old, -1.0, "text"), (new, 1.0, "text")]
 
 
@@ -70,7 +70,7 @@ def test_a_thing_needs_no_completion(space: JointSpace, composer: Composer, dog:
 
 
 def test_parts_add_up_to_a_unit_vector_whatever_their_order(composer: Composer, dog: np.ndarray) -> None:
-    terms: list[Term] = [*swap(dog, "black", "brown"), ("snow", 0.5, "text")]
+    terms: list[Operand] = [*swap(dog, "black", "brown"), ("snow", 0.5, "text")]
     parts = composer(terms).parts
     assert parts.shape == (4, len(dog))
     assert np.linalg.norm(parts.sum(axis=0)) == pytest.approx(1, abs=1e-5)
@@ -91,9 +91,9 @@ def test_parts_add_up_to_a_unit_vector_whatever_their_order(composer: Composer, 
     ],
 )
 def test_where_nothing_is_exchanged_it_is_the_plain_sum(
-    space: JointSpace, composer: Composer, dog: np.ndarray, terms: list[Term | str]
+    space: JointSpace, composer: Composer, dog: np.ndarray, terms: list[Operand | str]
 ) -> None:
-    real: list[Term] = [(dog, 1.0, "image") if isinstance(term, str) else term for term in terms]
+    real: list[Operand] = [(dog, 1.0, "image") if isinstance(term, str) else term for term in terms]
     units = [space.embed_operands([one])[0] if isinstance(one, str) else one for one, _, _ in real]
     plain = np.sum([weight * unit for unit, (_, weight, _) in zip(units, real, strict=True)], axis=0)
     np.testing.assert_allclose(composer(real).vector, plain / np.linalg.norm(plain), atol=1e-5)
@@ -101,7 +101,7 @@ def test_where_nothing_is_exchanged_it_is_the_plain_sum(
 
 def test_equal_texts_are_one_term(composer: Composer, dog: np.ndarray) -> None:
     once = composer(swap(dog, "black", "brown")).parts
-    twice: list[Term] = [*swap(dog, "black", "brown"), ("black!", -1.0, "text"), ("Black", 1.0, "text")]
+    twice: list[Operand] = [*swap(dog, "black", "brown"), ("black!", -1.0, "text"), ("Black", 1.0, "text")]
     parts = composer(twice).parts
     np.testing.assert_allclose(parts.sum(axis=0), once.sum(axis=0), atol=1e-5)
     np.testing.assert_allclose(parts[[1, 3, 4]].sum(axis=0), once[1], atol=1e-5)
@@ -133,13 +133,13 @@ def test_other_sums_exchange_nothing(composer: Composer, dog: np.ndarray) -> Non
 
 
 def test_an_exchange_by_a_small_weight_is_a_query(composer: Composer, dog: np.ndarray) -> None:
-    terms: list[Term] = [(dog, 1.0, "image"), ("black", -1.0, "text"), ("brown", 0.01, "text")]
+    terms: list[Operand] = [(dog, 1.0, "image"), ("black", -1.0, "text"), ("brown", 0.01, "text")]
     assert np.linalg.norm(composer(terms).vector) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_sum_without_direction_is_an_error(composer: Composer, dog: np.ndarray) -> None:
-    images: list[Term] = [(dog, 1.0, "image"), (dog, -1.0, "image")]
-    words: list[Term] = [("dog", 1.0, "text"), ("dog", -1.0, "text")]
+    images: list[Operand] = [(dog, 1.0, "image"), (dog, -1.0, "image")]
+    words: list[Operand] = [("dog", 1.0, "text"), ("dog", -1.0, "text")]
     for terms in ([], images, words):
         with pytest.raises(DegenerateQueryError):
             composer(terms)
@@ -161,7 +161,7 @@ def test_an_unknown_operand_is_an_error(composer: Composer, dog: np.ndarray) -> 
 def test_every_sum_has_length_one_or_is_refused(
     composer: Composer, dog: np.ndarray, words: list[tuple[str, float]]
 ) -> None:
-    terms: list[Term] = [(dog, 1.0, "image"), *((word, weight, "text") for word, weight in words)]
+    terms: list[Operand] = [(dog, 1.0, "image"), *((word, weight, "text") for word, weight in words)]
     try:
         parts = composer(terms).parts
     except DegenerateQueryError:
@@ -169,7 +169,7 @@ def test_every_sum_has_length_one_or_is_refused(
     assert np.linalg.norm(parts.sum(axis=0)) == pytest.approx(1, abs=1e-4)
 
 
-def test_what_was_seen_moves_chances_between_heads_but_not_away_from_none(
+def test_what_was_seen_moves_probability_between_heads_but_not_away_from_none(
     space: JointSpace, composer: Composer, dog: np.ndarray
 ) -> None:
     learned = LearnedComposition.none(len(CONFIG.heads), space.dimension)

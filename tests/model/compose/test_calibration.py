@@ -1,4 +1,4 @@
-"""Chances: the curve and its inverse, and what a query tells them."""
+"""Calibration: the curve and its inverse, and the traits of a query."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from pydantic import ValidationError
 
 from model.bundle import CalibrationConfig, CalibrationCurve, CompositionConfig
-from model.compose.arithmetic import LearnedComposition, Term
+from model.compose.arithmetic import LearnedComposition, Operand
 from model.compose.calibration import QueryKind, calibrate, find_curve, lowest_cosine, sentence_traits, sum_traits
 from model.space import JointSpace
 
 CURVE = CalibrationCurve(slope=10, intercept=-4, weights=(1.5,), usual=(0.4,))
 
 
-def test_chances_rise_with_the_cosine_and_with_a_trait() -> None:
+def test_probabilities_rise_with_the_cosine_and_with_a_trait() -> None:
     values = calibrate(CURVE, [-1, 0, 0.4, 1])
     assert (np.diff(values) > 0).all()
     assert ((values > 0) & (values < 1)).all()
@@ -73,14 +73,14 @@ def test_kinds_of_sums(space: JointSpace) -> None:
         space.config.model_copy(update={"composition": config}), LearnedComposition.none(1, space.dimension)
     )
     photo, sentence = space.embed_texts(["a black dog runs", "a dog on grass"])
-    image: Term = (photo, 1.0, "image")
-    stored: Term = (sentence, 1.0, "text")
-    black: Term = ("black", -1.0, "text")
-    brown: Term = ("brown", 1.0, "text")
-    dog: Term = ("dog", 1.0, "text")
-    snow: Term = ("snow", 1.0, "text")
+    image: Operand = (photo, 1.0, "image")
+    stored: Operand = (sentence, 1.0, "text")
+    black: Operand = ("black", -1.0, "text")
+    brown: Operand = ("brown", 1.0, "text")
+    dog: Operand = ("dog", 1.0, "text")
+    snow: Operand = ("snow", 1.0, "text")
 
-    def of(*terms: Term, stored_text: str | None = "a dog on grass") -> tuple[QueryKind | None, tuple[float, ...]]:
+    def of(*terms: Operand, stored_text: str | None = "a dog on grass") -> tuple[QueryKind | None, tuple[float, ...]]:
         texts = [
             operand if isinstance(operand, str) else stored_text if kind == "text" else None
             for operand, _, kind in terms

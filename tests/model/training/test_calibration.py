@@ -60,7 +60,7 @@ def collected(space: JointSpace, dataset: CaptionDataset, images: np.ndarray) ->
     return {curve_name(kind, target): hits for kind, target, hits in collect_hits(space, dataset, images)}
 
 
-def test_the_error_is_none_for_true_chances_and_large_for_wrong_ones() -> None:
+def test_the_error_is_none_for_true_probabilities_and_large_for_wrong_ones() -> None:
     random = np.random.default_rng(0)
     chance = random.uniform(size=40_000)
     right = random.uniform(size=40_000) < chance

@@ -37,9 +37,9 @@ def test_detectors_name_what_new_images_show() -> None:
     train, dev, new = (_captions(seed) for seed in (0, 1, 2))
     config, tensors = fit_concepts(train, dev, looks)
     assert set(config.words) == {"dogs", "running", "red", "boat"}, "what tells something, and no function word"
-    chances = ConceptDetector(config, **tensors).word_chances(new.images)
+    probabilities = ConceptDetector(config, **tensors).word_probabilities(new.images)
     said = said_of_images(new, config.words)
-    assert chances[said].min() > 0.5 > chances[~said].max()
+    assert probabilities[said].min() > 0.5 > probabilities[~said].max()
 
 
 def test_a_plural_counts_as_its_noun() -> None:

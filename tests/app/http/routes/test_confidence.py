@@ -1,4 +1,4 @@
-"""Chances, concepts, explanations and intersections in searches."""
+"""Confidence, concepts, explanations and intersections in searches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
-from model.compose.arithmetic import Term
+from model.compose.arithmetic import Operand
 from model.compose.calibration import CalibratedTarget, QueryKind, calibrate, curve_name, sentence_traits
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, CALIBRATION, assert_problem, calibrated_space, picture, refused_fields, store
@@ -31,7 +31,7 @@ def space(shipped_space: JointSpace) -> JointSpace:
 def calibrated(
     space: JointSpace, photos: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestClient]:
-    """A client of an application whose bundle tells chances, with photographs and sentences."""
+    """A client of an application whose bundle has a calibration, with photographs and sentences."""
     stock = Settings(library=tmp_path_factory.mktemp("calibrated") / "library")
     with (
         Service.open(stock, space=calibrated_space(space)) as service,
@@ -74,7 +74,7 @@ def test_a_chance_goes_by_what_is_asked(
 ) -> None:
     stored = calibrated.get("/v1/sentences").json()["items"][0]
     (vector,) = space.embed_images([Image.open(io.BytesIO(photos["cat"])).convert("RGB")])
-    image: Term = (vector, 1.0, "image")
+    image: Operand = (vector, 1.0, "image")
     attributes = space.composition([image, ("black", -1.0, "text"), ("white", 1.0, "text")]).exchange
     things = space.composition([image, ("cat", -1.0, "text"), ("dog", 1.0, "text")])
     snow = space.composition([image, ("white snow", 1.0, "text")])
