@@ -46,8 +46,9 @@ def plain_caption(
 ) -> str:
     """A caption of what is likely.
 
-    `thing`: one that is likely enough to be named. `probabilities` of the detector's words, and of the names of `kinds`
-    that are shown as concepts; `people`: those of the words that mean somebody; `tags`: the part of speech of each word.
+    `thing`: one that is likely enough to be named. `probabilities` of the detector's words, and of the names of
+    `kinds` that are shown as concepts; `people`: those of the words that mean somebody; `tags`: the part of speech of
+    each word.
     """
     if thing is not None:
         return f"a picture of {_with_article(thing.name)}"
