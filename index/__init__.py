@@ -29,7 +29,7 @@ from index.errors import (
 from index.library import Library
 from index.metadata import MAX_BYTES as MAX_METADATA_BYTES
 from index.metadata import MAX_KEYS as MAX_METADATA_KEYS
-from index.opening import LibraryConfig, is_library, open_library
+from index.opening import LibraryConfig, is_library, open_library, require_library
 from index.sources import LibrarySources
 from index.thumbnails import render_thumbnail
 from index.types import (
@@ -129,5 +129,6 @@ __all__ = [
     "open_below",
     "open_library",
     "render_thumbnail",
+    "require_library",
     "signature_of",
 ]

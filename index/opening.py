@@ -54,9 +54,9 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     With `space` it is created where there is none, and its vectors have to be of that space: SpaceMismatch. Without,
     it has to be there (LibraryNotFound) and may be of any space. EngineUnsupported, CatalogUnsupported.
     """
+    if space is None:
+        require_library(config)
     _require_engines(config)
-    if space is None and config.catalog is None and not (config.folder / CATALOG_FILE).exists():
-        raise LibraryNotFound(config.folder)
     own = DirectoryContentStore(config.folder)
     with ExitStack() as opened:
         catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=own.is_empty)
@@ -71,6 +71,13 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
         library = Library(catalog, content, _indexes(config, catalog))
         opened.pop_all()
         return library
+
+
+def require_library(config: LibraryConfig) -> None:
+    """Refuse, without opening anything, where there is no library: LibraryNotFound. EngineUnsupported."""
+    _require_engines(config)
+    if config.catalog is None and not (config.folder / CATALOG_FILE).exists():
+        raise LibraryNotFound(config.folder)
 
 
 def is_library(names: Iterable[str]) -> bool:

@@ -17,8 +17,10 @@ def open_service(settings: Settings, *, create: bool = False) -> Iterator[Servic
     """The service of these settings. LibraryNotFound if there is no library and it is not to be created."""
     if not create:
         # A mistyped name must not leave an empty library behind. This comes before the model: it is quick.
-        with open_library(settings):
-            pass
+        from app.libraries import config
+        from index import require_library
+
+        require_library(config(settings))
     from app.service import Service
 
     with Service.open(settings) as service:

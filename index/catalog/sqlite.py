@@ -32,7 +32,7 @@ CATALOG_FILE = "catalog.sqlite"
 """What the catalog is called in the folder of a library."""
 
 _BUSY_TIMEOUT = 30.0  # seconds; a reindex swaps a large library within this
-_CHECKED_QUICKLY = 64 * 2**20  # bytes; the structure of a larger file is checked only where that may take long
+_CHECKED_QUICKLY = 16 * 2**20  # bytes; the structure of a larger file is checked only where that may take long
 
 
 def default_url(folder: Path) -> URL:

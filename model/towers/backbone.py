@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
 from model.bundle import Bundle
-from model.runtime.interfaces import Runtime
+from model.runtime.interfaces import Network, Runtime
 from model.runtime.tensors import MappedTensors
 from model.towers.config import CUT, ENCODERS, Preprocessing, View
 from model.towers.vectors import Vectors, normalise
@@ -35,8 +36,13 @@ class BackboneTower:
         tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))
         if self.config.kinds:
             tensors.require("image.kinds.weight", (self._dimension, self.config.kinds))
-        self._backbone = runtime.load(bundle, "backbone")
+        self._bundle, self._runtime = bundle, runtime
         self._projection = runtime.load(bundle, "projection")
+
+    @cached_property
+    def _backbone(self) -> Network:
+        """Loaded for the first image: a search by words does without its 30 MB, and without waiting for them."""
+        return self._runtime.load(self._bundle, "backbone")
 
     @property
     def size(self) -> int:
