@@ -34,7 +34,7 @@ from app.http.middleware import (
     is_loopback,
 )
 from app.http.readiness import Readiness
-from app.http.routes import about, captions, embeddings, image_captions, images, maps, search, sentences
+from app.http.routes import about, captions, embeddings, image_captions, images, maps, search, sentences, sources
 from app.http.schemas.about import ProblemDocument
 from app.keys import KeyRing
 from app.service import Service
@@ -67,7 +67,7 @@ _PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 ROUTERS = tuple(
-    module.router for module in (images, image_captions, sentences, search, maps, captions, embeddings, about)
+    module.router for module in (images, image_captions, sentences, search, maps, captions, embeddings, sources, about)
 )
 
 

@@ -51,6 +51,8 @@ _KINDS = (
     ProblemKind("invalid_cursor", 422, "Invalid cursor", "The cursor is damaged, or belongs to another query. Start without a cursor."),
     ProblemKind("invalid_filter", 422, "Invalid filter", "A metadata filter cannot be used."),
     ProblemKind("record_not_found", 404, "Record not found", "There is no image or sentence with this id."),
+    ProblemKind("source_not_found", 404, "Source not found", "There is no source with this id."),
+    ProblemKind("source_refused", 422, "Source refused", "The folder cannot be a source: it overlaps another one, or lies in the library."),
     ProblemKind("images_rejected", 422, "Images rejected", "No file was accepted and nothing was stored; `errors` names each file, the code and the reason."),
     ProblemKind("sentences_rejected", 422, "Sentences rejected", "No sentence was accepted and nothing was stored; `errors` gives the reasons."),
     ProblemKind("texts_rejected", 422, "Texts rejected", "No text could be embedded; `errors` gives the reasons."),

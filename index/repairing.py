@@ -45,6 +45,9 @@ def _repair_image(content: ContentStore, record: ImageRecord, render: RenderThum
     if data is None:
         return []
     if hashlib.sha256(data).hexdigest() != record.sha256:
+        if not content.has_copy(record.sha256):
+            where = content.location(record.sha256, "content")
+            return [f"images: {record.id}: {where} is damaged. It was left alone, as it is its owner's: restore it."]
         content.set_aside(record.sha256, "content")
         return [f"images: {record.id}: moved its damaged content aside. Add the image again to restore it."]
     thumbnail = _read(content, record, "thumbnail")

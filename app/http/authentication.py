@@ -29,6 +29,8 @@ def needed_scope(method: str, path: str) -> Scope | None:
     """The scope that a request needs; None if anybody may ask: pages send strangers to the sign-in themselves."""
     if path == "/metrics":
         return "metrics"
+    if path.startswith(("/v1/sources", "/sources")):
+        return "write"  # they tell about the machine of the service, which is not for guests
     reads = method in _SAFE_METHODS or path in _READING_POSTS
     if path == "/v1" or path.startswith("/v1/"):
         return "read" if reads else "write"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,12 @@ import numpy as np
 
 from app import results
 from app.embedding.cache import Vector
-from app.http.schemas import about, captions, changes, embeddings, maps, records, search
+from app.http.schemas import about, captions, changes, embeddings, maps, records, search, sources
 from app.ingest.pipeline import IngestResult
+from app.ingest.sources.following import SourceStatus
 from app.maps.projection import Map
 from app.search.results import FoundHit, SearchResult
-from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord
+from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord, SourceFile
 from model.wording import as_sentence
 
 if TYPE_CHECKING:  # searching loads no captioner
@@ -31,6 +33,30 @@ def image(record: ImageRecord) -> records.Image:
 def sentence(record: SentenceRecord) -> records.Sentence:
     """A stored sentence."""
     return records.Sentence.model_validate(record)
+
+
+def source(status: SourceStatus) -> sources.SourceInfo:
+    """A folder in place, and what is being done about it."""
+    known, progress = status.source, status.progress
+    return sources.SourceInfo.model_validate(
+        {
+            **vars(known),
+            **vars(status),
+            "path": _readable(known.root),
+            "reason": None if known.reason is None else _readable(known.reason),
+            "progress": None if progress is None else sources.SourceProgress.model_validate(progress),
+        }
+    )
+
+
+def source_file(file: SourceFile) -> sources.FileInSource:
+    """A file in a folder in place."""
+    return sources.FileInSource.model_validate({**vars(file), "path": _readable(file.path)})
+
+
+def _readable(path: str) -> str:
+    r"""A path as text: of bytes that are no UTF-8 each becomes `\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def image_status(result: IngestResult) -> changes.ImageStatus:

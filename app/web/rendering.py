@@ -56,7 +56,13 @@ class Renderer:
             auto_reload=False,  # assets are read once, too, and both have to fit
         )
         self._environment.globals["asset"] = assets.url
-        self._environment.filters |= {"thousands": _thousands, "bytes": _bytes, "score": _score, "told": _told}
+        self._environment.filters |= {
+            "thousands": _thousands,
+            "bytes": _bytes,
+            "score": _score,
+            "told": _told,
+            "duration": _duration,
+        }
 
     def render(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
         """The answer with a template: 304 if the client has the same already."""
@@ -89,6 +95,14 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
 def address(path: str, parameters: list[tuple[str, str]]) -> str:
     """A path with query parameters."""
     return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
+def _duration(seconds: float) -> str:
+    """`40 s`, `12 min` or `3 h 05 min`: as exact as an estimate is."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _thousands(number: int) -> str:

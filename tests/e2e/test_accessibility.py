@@ -45,6 +45,7 @@ def test_every_page(
         "/?q=a+dog&target=sentences&min_confidence=0.1",
         "/?q=xqztl",
         "/add",
+        "/sources",
         "/map",
         "/model",
         f"/photos/{ids['cat.jpg']}",

@@ -180,7 +180,8 @@ def test_a_folder_that_is_not_mounted_loses_nothing(service: Service, photos: Pa
     now = service.sources.get(service.library.sources.all()[0].id)
     assert (now.source.state, now.source.reason) == ("away", progress.away)
     assert ids(service) == before
-    assert service.image_thumbnail(before["0.jpg"]).content.read()
+    with service.image_thumbnail(before["0.jpg"]) as file:
+        assert file.content.read()
     if how == "a link":
         photos.unlink()
     elif how != "gone":

@@ -1,0 +1,58 @@
+"""The page of sources: what is under way, what was refused, and the pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.app.helpers import picture
+from tests.e2e.test_accessibility import findings
+
+Scheme = Literal["light", "dark"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources") / "photos"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(picture(number))
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(start: Callable[..., str], photos: Path) -> str:
+    return start(sources=str(photos))
+
+
+def test_a_source_from_its_first_pass_to_a_pause(open_context: Callable[..., BrowserContext], photos: Path) -> None:
+    page: Page = open_context().new_page()
+    page.goto("/")
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Sources").click()
+    source = page.get_by_role("region", name=str(photos))
+    expect(source).to_contain_text("Up to date", timeout=120_000)
+    expect(source.locator(".figures")).to_contain_text("4")
+    source.get_by_text("What was refused, and why").click()
+    expect(source).to_contain_text("broken.jpg")
+    page.wait_for_timeout(3000)  # the page asks again meanwhile, and what is open stays open
+    expect(source.get_by_text("broken.jpg")).to_be_visible()
+    source.get_by_role("button", name="Pause").click()
+    expect(source).to_contain_text("Paused")
+    source.get_by_role("button", name="Go on").click()
+    expect(source).not_to_contain_text("Paused")
+    (photos / "new.jpg").write_bytes(picture(9))
+    expect(source.locator(".figures")).to_contain_text("5", timeout=60_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_everybody_can_use_it(open_context: Callable[..., BrowserContext], scheme: Scheme, width: int) -> None:
+    page = open_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+    page.goto("/sources")
+    assert findings(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
