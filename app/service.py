@@ -42,6 +42,7 @@ from index import (
     NewSentence,
     Page,
     SentenceRecord,
+    SourceFile,
     Space,
     Target,
 )
@@ -125,6 +126,10 @@ class Service:
     def get_image(self, image_id: str) -> ImageRecord:
         """The record of an image; RecordNotFound."""
         return self.library.get_image(image_id)
+
+    def image_files(self, image_id: str) -> list[SourceFile]:
+        """The files of an image in folders in place; none if there are only copies."""
+        return self.library.sources.of([image_id]).get(image_id, [])
 
     def list_images(
         self,

@@ -257,7 +257,8 @@ class Library:
             except FileNotFoundError as error:
                 self._catalog.images.get(id)  # or was it deleted just now?
                 raise ContentMissing(id, self._content.location(record.sha256, kind)) from error
-            return ImageFile(record, record.media_type if kind == "content" else thumbnails.MEDIA_TYPE, content)
+            media_type = record.media_type if kind == "content" else thumbnails.MEDIA_TYPE
+            return ImageFile(record, media_type, content, lasting=self._content.has_copy(record.sha256))
 
     def thumbnail(self, sha256: str) -> bytes | None:
         """Return the thumbnail (JPEG) of the content with this digest, None if there is none; asks no catalog."""

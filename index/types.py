@@ -281,11 +281,15 @@ class Content(Protocol):
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One of the two files of an image, open until `close`; a context manager."""
+    """One of the two files of an image, open until `close`; a context manager.
+
+    `lasting`: the image never has another content. One in place has, when its file is changed.
+    """
 
     record: ImageRecord
     media_type: str
     content: Content
+    lasting: bool = True
 
     def close(self) -> None:
         """Close the file. Idempotent."""

@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 from index import Content, ImageFile
 
 CACHE_CONTROL = "private, max-age=31536000, immutable"
+CHANGING = "private, no-cache"
+"""Of what may be another content the next time: a cache asks first, by the ETag."""
 
 
 class ContentResponse(FileResponse):
@@ -78,7 +80,7 @@ def immutable_file(request: Request, file: ImageFile, *, etag: str, filename: st
 
     `etag` is the strong entity tag without quotes. The name becomes RFC 6266's `filename` or `filename*`.
     """
-    headers = _headers(etag)
+    headers = _headers(etag, cache_control(file))
     if _has(request, headers):
         file.close()
         return Response(status_code=304, headers=headers)
@@ -93,8 +95,13 @@ def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str
     return Response(data, headers=headers, media_type=media_type)
 
 
-def _headers(etag: str) -> dict[str, str]:
-    return {"ETag": f'"{etag}"', "Cache-Control": CACHE_CONTROL}
+def cache_control(file: ImageFile) -> str:
+    """How long caches may keep what is made of a file."""
+    return CACHE_CONTROL if file.lasting else CHANGING
+
+
+def _headers(etag: str, caching: str = CACHE_CONTROL) -> dict[str, str]:
+    return {"ETag": f'"{etag}"', "Cache-Control": caching}
 
 
 def _has(request: Request, headers: dict[str, str]) -> bool:

@@ -35,6 +35,12 @@ def sentence(record: SentenceRecord) -> records.Sentence:
     return records.Sentence.model_validate(record)
 
 
+def image_in_places(record: ImageRecord, files: Sequence[SourceFile]) -> sources.ImageInPlaces:
+    """A stored image, and where it is."""
+    found = [source_file(file) for file in files]
+    return sources.ImageInPlaces.model_validate({**_with_links(record), "files": found})
+
+
 def source(status: SourceStatus) -> sources.SourceInfo:
     """A folder in place, and what is being done about it."""
     known, progress = status.source, status.progress

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.http import responses
-from app.http.content_response import CACHE_CONTROL
+from app.http.content_response import cache_control
 from app.http.dependencies import ServiceDep
 from app.http.problem_responses import as_problem
 from app.problems import Problem
@@ -56,6 +56,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         thumbnail=thumbnail_url(record.sha256),
         source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
         image_id=image_id,
+        files=[responses.source_file(file) for file in service.image_files(image_id)],
         **image_captions.context(service.image_captions(image_id)),
     )
 
@@ -64,9 +65,9 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
 def converted(image_id: str, service: ServiceDep) -> Response:
     """The photograph as a JPEG, for formats which browsers do not show."""
     with service.image_content(image_id) as file:
-        data = file.content.read()
+        data, caching = file.content.read(), cache_control(file)
     jpeg = service.jpeg(data, _VIEW_SIDE)
-    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": CACHE_CONTROL})
+    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": caching})
 
 
 @router.get("/captions")

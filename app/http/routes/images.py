@@ -19,6 +19,7 @@ from app.http.problem_responses import invalid_field
 from app.http.schemas.base import EXAMPLE_ID, MAX_TEXT_LENGTH, Input
 from app.http.schemas.changes import ImagePatch, ImagesAdded
 from app.http.schemas.records import Image, ImagePage
+from app.http.schemas.sources import ImageInPlaces
 from app.http.uploads import Form, files_schema, form_body, read_form, validate
 from app.ingest.pipeline import IncomingFile
 from app.metadata import parse_metadata
@@ -39,7 +40,7 @@ ConceptQuery = Annotated[
 
 _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
     200: {
-        "description": "The file. Its bytes never change; ETag and ranges are supported.",
+        "description": "The file; ETag and ranges are supported. Only a file in place can have other bytes later.",
         "content": {"image/*": {}},
     },
     206: {"description": "The requested range of the file."},
@@ -135,9 +136,9 @@ def list_images(
 
 
 @router.get("/{image_id}", summary="An image")
-def get_image(image_id: ImageId, service: ServiceDep) -> Image:
-    """The record of an image with its concepts: the words nearest to it in the joint space."""
-    return responses.image(service.get_image(image_id))
+def get_image(image_id: ImageId, service: ServiceDep) -> ImageInPlaces:
+    """The record of an image with its concepts, and where its files are, if those are in folders in place."""
+    return responses.image_in_places(service.get_image(image_id), service.image_files(image_id))
 
 
 @router.patch("/{image_id}", summary="Change the metadata of an image")

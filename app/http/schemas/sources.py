@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from app.http.schemas.base import EXAMPLE_ID, Input, Output
+from app.http.schemas.records import Image
 
 State = Literal["present", "missing", "refused", "skipped", "deleted"]
 
@@ -88,6 +89,7 @@ class SourcePatch(Input):
 class FileInSource(Output):
     """A file in a source."""
 
+    source_id: str = Field(description="The source.", examples=[EXAMPLE_ID])
     path: str = Field(description="Its path below the folder; bytes that are no UTF-8 as `\\xe9`.", examples=["a.jpg"])
     state: State = Field(description="What became of it.", examples=["refused"])
     image_id: str | None = Field(description="The image that it is a file of.", examples=[None])
@@ -98,6 +100,12 @@ class FileInSource(Output):
         description="Why it was refused, for people.", examples=["The image file ends too early."]
     )
     missing_since: datetime | None = Field(description="Since when its image is hidden.", examples=[None])
+
+
+class ImageInPlaces(Image):
+    """A stored image, and where it is."""
+
+    files: list[FileInSource] = Field(description="Its files in folders in place; none if it is a copy.", examples=[[]])
 
 
 class SourceFilePage(Output):

@@ -38,7 +38,14 @@ def test_a_source(client: TestClient, photos: Path) -> None:
     assert (source["progress"]["created"], source["progress"]["refused"]) == (1, 3)
     assert client.get(f"/v1/sources/{source['id']}").json()["id"] == source["id"]
     (image,) = client.get("/v1/images").json()["items"]
-    assert client.get(image["content_url"]).content == picture(1)
+    content = client.get(image["content_url"])
+    assert content.content == picture(1)
+    for url in (image["content_url"], image["thumbnail_url"]):  # the file may change: caches have to ask
+        assert client.get(url).headers["cache-control"] == "private, no-cache"
+    assert client.get(image["content_url"], headers={"If-None-Match": content.headers["etag"]}).status_code == 304
+    (file,) = client.get(f"/v1/images/{image['id']}").json()["files"]
+    assert (file["source_id"], file["path"], file["state"]) == (source["id"], "good.jpg", "present")
+    assert "good.jpg" in client.get(f"/photos/{image['id']}").text
     assert client.get(image["content_url"], headers={"Range": "bytes=2-9"}).content == picture(1)[2:10]
 
 
