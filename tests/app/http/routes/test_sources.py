@@ -104,7 +104,7 @@ def test_the_page(client: TestClient, photos: Path) -> None:
 
 
 def test_sources_are_not_for_guests(connect: Callable[..., TestClient], tmp_path: Path) -> None:
-    one = connect(api_key="secret")
+    one = connect(api_key="a secret of many letters")
     assert_problem(one.get("/v1/sources"), 401, "unauthorized")
     assert one.get("/sources", follow_redirects=False).headers["location"].startswith("/sign-in")
-    assert one.get("/v1/sources", headers={"X-API-Key": "secret"}).json() == {"items": []}
+    assert one.get("/v1/sources", headers={"X-API-Key": "a secret of many letters"}).json() == {"items": []}
