@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from xdist.scheduler import LoadFileScheduling
 from model.space import JointSpace
 
 TESTS = Path(__file__).parent
+MODEL = TESTS.parent / "model"
 PHOTOS = TESTS / "fixtures" / "photos"
 
 
@@ -57,15 +60,20 @@ def photos() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def captioner_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny bundle with a captioner, trained in seconds. For tests that do not change it."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # one training for all workers: the first trains, the others wait
-    bundle = folder / "captioner" / "bundle"
-    from tests.captioning import write_captioner  # training is slow to import, and few processes need it
+def captioner_bundle(request: pytest.FixtureRequest) -> Path:
+    """A tiny bundle with a captioner, trained in seconds. For tests that do not change it.
 
-    with FileLock(folder / "captioner.lock"):
+    It is kept until the code that made it changes, so that most runs neither train nor import torch.
+    """
+    state = hashlib.sha256()
+    for path in sorted([*MODEL.rglob("*.py"), *TESTS.glob("*.py")]):
+        state.update(path.read_bytes())
+    folder = request.config.cache.mkdir("bundles")  # type: ignore[union-attr]  # None only with `-p no:cacheprovider`
+    bundle = folder / state.hexdigest()[:16]
+    with FileLock(folder / "lock"):  # one training for all workers: the first trains, the others wait
         if not bundle.exists():
-            write_captioner(bundle)
+            from tests.captioning import write_captioner  # slow to import
+
+            with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+                write_captioner(Path(unfinished) / "bundle").rename(bundle)
     return bundle
