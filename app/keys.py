@@ -1,4 +1,4 @@
-"""API keys: what each may do, the file that keeps them, and how a request's key is told from a guess.
+"""API keys: what each may do, the file that keeps them, and how a request's key is checked.
 
 The file is `keys.json` in the library's folder, for its owner alone. It is not in the catalog, because a copy of the
 records must not be a way in, and because a request without a key has to be refused without asking a database.
@@ -50,7 +50,7 @@ class Key:
     session_sha256: str
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether the key suffices where `scope` is asked for."""
+        """Return whether the key suffices where `scope` is required."""
         if "metrics" in (scope, self.scope):
             return self.scope in (scope, "admin")
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
@@ -151,12 +151,12 @@ class KeyRing:
 
     @property
     def locked(self) -> bool:
-        """Whether a key is asked for."""
+        """Whether a key is required."""
         self._follow()
         return self._locked
 
     def find(self, secret: str) -> Key | None:
-        """Return the key with this secret. The time that it takes tells nothing about any key."""
+        """Return the key with this secret. The time that it takes says nothing about any key."""
         digest = _sha256(secret)
         return self._only([key for key in self._all() if hmac.compare_digest(key.key_sha256, digest)])
 

@@ -1,4 +1,4 @@
-"""The HTTP application. `create_app` builds it; `serve` runs it until it is told to stop."""
+"""The HTTP application. `create_app` builds it; `serve` runs it until a signal stops it."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
 def serve(service: Service, announce: Callable[[str, int], None] = lambda host, port: None) -> None:
     """Serve until SIGINT or SIGTERM; running requests are finished. Returns, so that the caller can clean up.
 
-    `announce` is told of host and port as soon as it listens; the port is the one that the system chose for 0.
+    `announce` is called with host and port as soon as it listens; the port is the one that the system chose for 0.
 
     For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
     """

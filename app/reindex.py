@@ -33,7 +33,7 @@ def reindex(
     """Embed the library of the settings with their bundle (or a loaded `space`); resumes where it stopped.
 
     The library stays searchable with its old vectors until the new ones take their place, all at once.
-    `progress` is told how many records of how many are done. BundleError, LibraryNotFound, ReindexConflict.
+    `progress` is called with how many records of how many are done. BundleError, LibraryNotFound, ReindexConflict.
     """
     joint_space = space or JointSpace.load(settings.bundle, device=settings.device)
     with (

@@ -271,11 +271,11 @@ class Service:
 
     @property
     def caption_modes(self) -> tuple[CaptionMode, ...]:
-        """How this bundle can caption; the first one is what it does unless told otherwise."""
+        """How this bundle can caption; the first one is the default."""
         return ("generate", "retrieve") if self._embedder.can_caption else ("retrieve",)
 
     def wait_for_captions(self, report: Callable[[int], None] = lambda pending: None) -> None:
-        """Return when all new images have their captions; `report` is told how many images still wait."""
+        """Return when all new images have their captions; `report` gets the number of images that wait."""
         self.captions_kept.wait(report)
 
     def image_captions(self, image_id: str) -> list[CaptionRecord]:
@@ -330,7 +330,7 @@ class Service:
         self._embedder.batcher.check_room(lane)
 
     def observe_batches(self, observer: Observer) -> None:
-        """Have an observer told of every batch that is embedded: kind, size, seconds."""
+        """Call an observer for every batch that is embedded, with its kind, size and seconds."""
         self._embedder.batcher.observe(observer)
 
     def model(self) -> ModelInfo:

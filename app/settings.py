@@ -197,7 +197,7 @@ class Settings(BaseSettings):
 
 
 class _EmptyKey(PydanticBaseSettingsSource):
-    """Gives the key where its variable is set to nothing, which other sources ignore."""
+    """Gives the key where its variable is empty, which other sources ignore."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The value of one field."""

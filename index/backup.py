@@ -80,12 +80,12 @@ def back_up(config: LibraryConfig, target: Path) -> Backup:
 
 
 def restore(source: Path, folder: Path) -> Backup:
-    """Make a library of a backup, in a folder that must not be there yet, or is empty. All of it, or nothing.
+    """Make a library of a backup, in a folder that must not be there yet, or is empty. All of it or none.
 
     FileExistsError, OSError; BackupDamaged if something in it is not what was backed up.
     """
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise FileExistsError(17, "It is there already, and nothing is overwritten", str(folder))
+        raise FileExistsError(17, "It exists already and is not overwritten", str(folder))
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.restoring-", dir=folder.absolute().parent))
     try:

@@ -1,6 +1,6 @@
 """Opaque cursors: where a page ended, tied to the query that it belongs to.
 
-A cursor holds a position, not an offset. What is deleted between two pages is missed by nobody, and nothing
+A cursor holds a position, not an offset. Records deleted between two pages are skipped, and nothing
 comes twice; what is added meanwhile shows up if its place in the order is after the cursor.
 """
 

@@ -11,7 +11,7 @@
      ├─ ReindexConflict       reindex_conflict      another process re-embeds the same library
      ├─ LibraryNotFound       library_not_found     no library in this directory
      ├─ LibraryClosed         library_closed        used after close()
-     ├─ LibraryBusy           library_busy          another process held the write lock for too long
+     ├─ LibraryBusy           library_busy          another process kept the write lock for too long
      ├─ ContentMissing        content_missing       a record's file is gone
      ├─ SourceNotFound        source_not_found      no source has this id
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
@@ -128,7 +128,7 @@ class LibraryClosed(LibraryError):
 
 
 class LibraryBusy(LibraryError):
-    """Another process held the write lock for longer than the time-out."""
+    """Another process kept the write lock for longer than the time-out."""
 
     code = "library_busy"
 

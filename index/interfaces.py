@@ -215,7 +215,7 @@ class CaptionStore(Protocol):
         """Return the captions of an image, people's own first, each kind in its order; RecordNotFound."""
 
     def add(self, image_id: str, drafts: Sequence[CaptionDraft], space: Space) -> list[CaptionRecord]:
-        """Add captions of the captioner and return all; nothing is owed to the image then.
+        """Add captions of the captioner and return all captions; the image is no longer owed any.
 
         A sentence that is there already is not changed. RecordNotFound, SpaceMismatch.
         """

@@ -29,7 +29,7 @@ class Reindexing:
     """
 
     def __init__(self, catalog: Catalog, content: ContentStore, space: Space, progress: Progress) -> None:
-        """Prepare to embed with `space`; `progress` is told how many records of how many are done."""
+        """Prepare to embed with `space`; `progress` is called with the number of records done and the number of all."""
         self._catalog = catalog
         self._content = content
         self._space = space

@@ -42,7 +42,7 @@ class CaptionKeeper:
         self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """Look for what is owed, now, and from time to time from here on; nothing happens without a captioner."""
+        """Look for owed captions now and from time to time; without a captioner this does nothing."""
         with self._changed:
             if self._closing or not self._embedder.can_caption:
                 return
@@ -53,7 +53,7 @@ class CaptionKeeper:
             self._changed.notify_all()
 
     def wait(self, report: Callable[[int], None] = lambda owed: None) -> None:
-        """Return when nothing is left for this process to do; `report` is told how many images are owed captions."""
+        """Return when this process has no more to do; `report` gets the number of images owed captions."""
         with self._changed:
             while (self._wanted or self._working) and not self._closing:
                 report(self._library.captions.owed())

@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open nothing where standard streams were closed, or the next file that is opened would take their place."""
+    """Open the null device where standard streams were closed, or the next file opened would take their place."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  # for as long as it runs

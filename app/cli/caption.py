@@ -271,7 +271,7 @@ def _generator(settings: Settings, options: CaptionOptions) -> Describer:
 
     captioner = Captioner.load(settings.bundle, device=settings.device)
     if options.structure is not None:
-        captioner.structures.read(options.structure)  # one that cannot be followed is told before any work
+        captioner.structures.read(options.structure)  # one that cannot be followed is reported before any work
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
 
     def describe(paths: Sequence[Path]) -> list[Captions | Exception]:

@@ -64,7 +64,7 @@ def retrieval(
     settings = read_settings(bundle=model)
     from model.data.datasets import load_dataset
 
-    dataset = load_dataset(data, split)  # before the model: a wrong name is told at once
+    dataset = load_dataset(data, split)  # before the model: a wrong name is reported at once
     if dataset.missing:
         say(f"{dataset.missing:,} images of the split are left out: no file, or no captions.")
     from model.evaluation.protocol import measure_retrieval

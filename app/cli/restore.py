@@ -26,7 +26,7 @@ def restore(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Make a library of a backup: every file is compared with its SHA-256, and all of it is restored, or nothing."""
+    """Make a library of a backup: every file is compared with its SHA-256, and either all of it is restored or none."""
     from index.backup import restore as restore_from
 
     tell("Restored", folder, restore_from(file, folder), json)

@@ -104,7 +104,7 @@ class Batcher:
         }
 
     def observe(self, observer: Observer) -> None:
-        """Have an observer told of every batch from now on."""
+        """Call an observer for every batch from now on."""
         for worker in self._workers.values():
             worker.observer = observer
 
@@ -211,7 +211,7 @@ class _Worker:
         return [one.future for one in waiting]
 
     def refuse(self) -> None:
-        """Take nothing more, and fail what waits."""
+        """Accept no more work, and fail what waits."""
         with self._changed:
             self._closed = True
             abandoned = [one for queue in self._queues.values() for one in queue]

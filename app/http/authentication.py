@@ -155,7 +155,7 @@ def _offered(headers: Headers) -> list[str]:
 
 
 def forbidden(key: Key, needed: Scope) -> Problem:
-    """What somebody is told whose key does not suffice."""
+    """The message for a key that does not suffice."""
     return Problem(
         "forbidden",
         f"The key {key.name} has the scope {key.scope}, and this needs {needed}. `visem key add` makes such a key.",

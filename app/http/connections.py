@@ -1,6 +1,6 @@
 """Connections: what a client may send, and how long it may take, before and around the requests of the application.
 
-The server reads the head of a request, and keeps a connection, before any key is asked for. So everything here is
+The server reads the head of a request, and keeps a connection, before any key is checked. So everything here is
 bounded: bytes of a head, seconds until it is complete, progress of a body and of the reading of an answer, connections
 of one client and of all. Where there are too many, the one that has been idle for longest makes room, so that whoever
 opens connections and says nothing shuts nobody out.

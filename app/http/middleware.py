@@ -2,7 +2,7 @@
 
 RequestContext     request id, access log, metrics, security headers, the last resort for exceptions
 HeadRequests       HEAD is GET without the body
-LocalHosts         421 for a service of this machine that is asked for under another machine's name
+LocalHosts         421 for a service on this machine that is addressed by another machine's name
 SameSite           403 for changes that a page of another site asks a browser for
 Authentication     401 without a key or a session, 403 without its scope, before anything of the body is read
                    (authentication.py)

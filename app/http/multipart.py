@@ -28,7 +28,7 @@ async def parse_form(request: Request, *, max_files: int, max_fields: int, max_p
     """All parts of a multipart form. The caller closes it.
 
     Raises `MultiPartException` for a malformed form or too many parts, `IncompleteForm` for one that lacks its end,
-    and OSError where its files cannot be kept on the disk. Then nothing is left open.
+    and OSError where its files cannot be kept on the disk. Then no file stays open.
     """
     async with aclosing(request.stream()) as stream:
         parser = _Parser(

@@ -28,15 +28,15 @@ _NO_PHOTOGRAPHS = {
 _PREVIEWS = (".lrdata", "previews of Lightroom")
 
 _PEEK = 64
-"""Bytes by which a file without an ending is told to be a picture."""
+"""Bytes that mark a file without an ending as a picture."""
 
 
 class Folders:
     """A pass over files, whatever they are called, and the pictures in folders, at any depth.
 
     In folders, hidden files and folders are skipped. Links are followed, but no folder is entered twice, so that loops
-    end. The order is that of `paths`, and alphabetical in a folder. `on_error` is told of folders that cannot be read,
-    and `on_left_out` of those that hold no photographs of anybody, and why. A library of Visem is one of them;
+    end. The order is that of `paths`, and alphabetical in a folder. `on_error` is called if a folder cannot be read,
+    and `on_left_out` for those that hold no photographs of anybody, and why. A library of Visem is one of them;
     `without` is the one that is in use, and left out without a word.
     """
 
@@ -108,7 +108,7 @@ def describe_skipped(skipped: Counter[str]) -> str:
 
 
 def reason_to_leave_out(name: str) -> str | None:
-    """Say what a folder with this name holds that is no photograph of anybody; None if nothing is known of it."""
+    """Return what a folder with this name contains besides photographs; None if the name is not known."""
     lower = name.lower()
     return _PREVIEWS[1] if lower.endswith(_PREVIEWS[0]) else _NO_PHOTOGRAPHS.get(lower)
 

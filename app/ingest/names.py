@@ -12,7 +12,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def display_name(name: str | None) -> str | None:
-    """Reduce what a client calls a file to something safe to store and show; None when nothing is left.
+    """Reduce what a client calls a file to something safe to store and show; None if the result is empty.
 
     Directories are dropped (browsers send them for whole folders), invisible characters too, and long names
     lose their middle, so that the ending stays.

@@ -29,7 +29,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Map:
-    """Words first, in the order asked for, then images.
+    """Words first, in the requested order, then images.
 
     `explained` is the share of the variance along each axis. `total` counts the images of the library, of which a map
     shows a sample.

@@ -86,7 +86,7 @@ class SearchEngine:
         lowest = self._confidence.lowest_score(question, options)
         page = search.page(question.vector, options.k, cursor=options.cursor, min_score=lowest)
         hits = self._with_confidence(question, page.items, search)
-        if not hits and options.cursor is None:  # everything is below the limits that were asked for
+        if not hits and options.cursor is None:  # everything is below the requested limits
             best = self._with_confidence(question, search.page(question.vector, 1).items, search)
         else:
             best = hits[:1]

@@ -56,7 +56,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True)
 class Text:
-    """A value of words. White space is normalised to single spaces; ValueError when nothing is left."""
+    """A value of words. White space is normalised to single spaces; ValueError if the result is empty."""
 
     text: str
 

@@ -49,7 +49,7 @@ class FoundHit:
     """A record that was found.
 
     `score` is the cosine with the query; of an intersection, the product of its probabilities.
-    `confidence` is None where the bundle has no calibration, `explanation` where none was asked for.
+    `confidence` is None where the bundle has no calibration, `explanation` where none was requested.
     """
 
     record: ImageRecord | SentenceRecord
@@ -62,7 +62,7 @@ class FoundHit:
 class SearchResult:
     """A page of hits, best first. `expression` is the canonical query; None when an image was all of it.
 
-    `best_confidence` is that of the best record whatever limits were asked for, on a first page; None where the
+    `best_confidence` is that of the best record whatever limits were requested, on a first page; None where the
     bundle has no calibration, or there are no records.
     """
 

@@ -97,7 +97,7 @@ async def _picture_form(request: Request) -> AsyncIterator[Form]:
 
 @router.post("/pictures", dependencies=[SEARCH])
 def hold_picture(request: Request, form: Annotated[Form, Depends(_picture_form)], service: ServiceDep) -> Response:
-    """Hold a photograph in memory to search with it; the library stores nothing of it."""
+    """Keep a photograph in memory to search with it; it is not stored in the library."""
     data = only_file(form, "image").read(service.limits)
     token = _held(request).hold(service.jpeg(data, SIDE))
     return JSONResponse({"picture": token}, 201)
@@ -105,7 +105,7 @@ def hold_picture(request: Request, form: Annotated[Form, Depends(_picture_form)]
 
 @router.get("/pictures/{token}")
 def held_picture(request: Request, token: str) -> Response:
-    """A photograph that is held."""
+    """A photograph that is kept in memory."""
     jpeg = _held(request).get(token)
     if jpeg is None:
         raise _forgotten()
@@ -113,7 +113,7 @@ def held_picture(request: Request, token: str) -> Response:
 
 
 def find(request: Request, service: Service, view: View, cursor: str | None = None) -> Results:
-    """Search, or list everything when nothing is looked for."""
+    """Search, or list everything if the query is empty."""
     expression: Expression | None = None
     picture = None if view.picture is None else _held(request).get(view.picture)
     try:
@@ -151,7 +151,7 @@ def find(request: Request, service: Service, view: View, cursor: str | None = No
 def _search(
     service: Service, view: View, cursor: str | None, expression: Expression | None, picture: bytes | None
 ) -> tuple[SearchResult, bool]:
-    """What is found, and whether as certain as was asked for: not all queries have a confidence."""
+    """The results, and whether they reach the requested confidence: not all queries have one."""
     options = SearchOptions(target=view.target, k=PAGE_SIZE, cursor=cursor, filters=view.filters)
     if not view.min_confidence:
         return service.search(expression, options, image=picture), True
@@ -190,7 +190,7 @@ def _text(view: View, expression: Expression | None) -> str:
 def _forgotten() -> Problem:
     return Problem(
         "not_found",
-        "The photograph that this search started from is not held any more. Drop it here again.",
+        "The photograph that this search started from is no longer in memory. Drop it here again.",
     )
 
 

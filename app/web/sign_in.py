@@ -96,6 +96,6 @@ def _keys(request: Request) -> KeyRing:
 
 
 def _own_path(path: str) -> str:
-    """A path on this site, whatever was asked for: nobody is to be sent elsewhere after signing in."""
+    """A path on this site, whatever was requested: signing in never redirects to another site."""
     harmless = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if harmless else "/"

@@ -31,7 +31,7 @@ class SqlCaptions:
             return self._of(connection, self._key(connection, image_id))
 
     def add(self, image_id: str, drafts: Sequence[CaptionDraft], space: Space) -> list[CaptionRecord]:
-        """Add captions of the captioner and return all; nothing is owed to the image then."""
+        """Add captions of the captioner and return all captions; the image is no longer owed any."""
         table = schema.captions
 
         def transaction(connection: Connection) -> list[CaptionRecord]:

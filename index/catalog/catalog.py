@@ -50,7 +50,7 @@ class SqlCatalog:
     def __init__(self, database: Database, space: Space | None, may_create: Callable[[], bool]) -> None:
         """Take over `database`, and create the tables for `space` if it is empty.
 
-        CatalogCorrupted, CatalogUnsupported. `may_create` is asked before an empty catalog is made.
+        CatalogCorrupted, CatalogUnsupported. `may_create` is called before an empty catalog is made.
         """
         self._database = database
         try:

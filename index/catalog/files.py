@@ -100,7 +100,7 @@ def replaceable(connection: Connection, file: FileInPlace) -> int | None:
 
 
 def hide_missing(connection: Connection, images: Iterable[int]) -> int:
-    """Have those of these images not be found that have no copy and no file; return how many there are."""
+    """Hide those of these images that have neither a copy nor a file; return how many there are."""
     found = 0
     present = exists().where(_files.c.image == _in_place.c.image, _files.c.state == "present")
     for image in images:
@@ -114,7 +114,7 @@ def hide_missing(connection: Connection, images: Iterable[int]) -> int:
 
 
 def release_images(connection: Connection, images: Sequence[int]) -> None:
-    """Have the files of images that somebody deletes be left alone from now on."""
+    """Remember that the files of deleted images are not to be added again."""
     for image in images:
         connection.execute(delete(_in_place).where(_in_place.c.image == image))
         connection.execute(delete(_files).where(_files.c.image == image, _files.c.state != "present"))
@@ -128,7 +128,7 @@ def move_image(connection: Connection, old: int, new: int) -> None:
 
 
 def was_deleted(connection: Connection, source: int, sha256: str) -> bool:
-    """Tell whether somebody deleted the image with this content while it was in this source."""
+    """Return whether somebody deleted the image with this content while it was in this source."""
     query = select(_files.c.path).where(
         _files.c.source == source, _files.c.state == "deleted", _files.c.sha256 == sha256
     )

@@ -47,7 +47,7 @@ def replace_image(connection: Connection, row: Mapping[Any, Any], draft: Draft) 
 
 
 def remove_sentences(connection: Connection, keys: Sequence[int]) -> None:
-    """Remove sentences; they are captions of nothing any more."""
+    """Remove sentences, and with them the captions that they were."""
     for key in keys:
         connection.execute(delete(schema.captions).where(schema.captions.c.sentence == key))
     remove_records(connection, "sentences", keys)

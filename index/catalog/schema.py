@@ -165,7 +165,7 @@ Index(
     images_in_place.c.image,
     info={"where": images_in_place.c.missing_since.is_not(None)},
 )
-"""Finds the images that are not to be found at once, and takes no space when there are none."""
+"""Finds hidden images quickly, and takes no space when there are none."""
 
 deletions = Table(
     "deletions",

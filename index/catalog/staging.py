@@ -34,7 +34,7 @@ def require_staging(connection: Connection, space: Space) -> None:
 
 
 def swap(connection: Connection, space: Space) -> bool:
-    """Make the staged vectors the real ones; False, and nothing is changed, if some record has none."""
+    """Put the staged vectors in place of the old ones; if some record has none, change nothing and return False."""
     require_staging(connection, space)
     for target, records in schema.records.items():
         staged = schema.staged[target]

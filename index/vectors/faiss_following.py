@@ -106,7 +106,7 @@ class FaissVectorIndex:
                 _log.warning("No snapshot of the vector index was written: %s", error)
 
     def problems(self) -> list[str]:
-        """Return how the index differs from the catalog: a sentence, or nothing."""
+        """Return how the index differs from the catalog, as a sentence; empty if it does not."""
         for _ in range(3):  # somebody may be writing: only what stays is a problem
             found = self._compare()
             if not found:

@@ -24,7 +24,7 @@ class MapPoint(Output):
 
 
 class MapAnswer(Output):
-    """Words first, in the order asked for, then images, the newest first."""
+    """Words first, in the requested order, then images, the newest first."""
 
     points: list[MapPoint] = Field(description="Everything on the map.", examples=[[]])
     explained_variance: tuple[float, float] = Field(

@@ -58,7 +58,7 @@ class SourceInfo(Output):
         examples=["ready"],
     )
     paused: bool = Field(description="Whether it is left alone until it is resumed.", examples=[False])
-    reason: str | None = Field(description="What is the matter with it; null if nothing is.", examples=[None])
+    reason: str | None = Field(description="What is wrong with it; null if nothing is.", examples=[None])
     finished_at: datetime | None = Field(
         description="When it was last gone through, in UTC.", examples=["2025-06-01T12:00:00Z"]
     )

@@ -249,7 +249,7 @@ class SourceFollower:
 
 
 class _Asked:
-    """A question that costs something, asked again only after a while."""
+    """The answer to a costly question, kept for a while."""
 
     def __init__(self, ask: Callable[[], bool], seconds: float = 0.25) -> None:
         self._ask = ask

@@ -113,7 +113,7 @@ class SourcePass:
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[FileOutcome], None] = lambda outcome: None,
     ) -> None:
-        """`stop` is asked again and again whether to end early; `tell` hears of every file that was read."""
+        """`stop` is called often: true ends the pass early. `tell` is called for every file that was read."""
         self.progress = PassProgress()
         self._sources = library.sources
         self._ingest = ingest

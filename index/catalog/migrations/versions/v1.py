@@ -7,4 +7,4 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """There is nothing before it."""
+    """The first version."""
