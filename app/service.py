@@ -12,6 +12,7 @@ from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer
 from app.embedding.embedder import Embedder
+from app.embedding.samples import sample_vectors
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
@@ -363,5 +364,5 @@ class Service:
 
 
 def library_space(space: JointSpace) -> Space:
-    """What a library remembers of the joint space that made its vectors."""
-    return Space(id=space.id, name=space.name, dimension=space.dimension)
+    """What a library remembers of the joint space that made its vectors, and vectors of texts for its index."""
+    return Space(space.id, space.name, space.dimension, partial(sample_vectors, space))

@@ -12,7 +12,7 @@ from pathlib import Path
 PRIVATE_FOLDER = 0o700
 """The mode of the folders of a library, which hold people's photographs."""
 
-_PRIVATE_FILE = 0o600
+PRIVATE_FILE = 0o600
 _UNFINISHED = ".unfinished"
 _SYNCHRONISERS = 8  # fsyncs at a time: the file system commits them together, measured 5 times as fast as in turn
 
@@ -77,10 +77,10 @@ def make_private(root: Path, names: Iterable[str]) -> None:
                 for folder, _, files in os.walk(path, topdown=False):
                     for name in files:
                         if not Path(folder, name).is_symlink():
-                            Path(folder, name).chmod(_PRIVATE_FILE)
+                            Path(folder, name).chmod(PRIVATE_FILE)
                     Path(folder).chmod(PRIVATE_FOLDER)
             else:
-                path.chmod(PRIVATE_FOLDER if path.is_dir() else _PRIVATE_FILE)
+                path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
 
 
 def remove_unfinished(incoming: Path, timestamp: float) -> int:
@@ -97,7 +97,7 @@ def _write(parts: Iterable[bytes | memoryview[int]], incoming: Path) -> Path:
     """Write a file with a name of its own, synchronise it, and return its path."""
     unfinished = incoming / f"{secrets.token_hex(16)}{_UNFINISHED}"
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE_FILE)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
         with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor
             for part in parts:
                 file.write(part)

@@ -26,6 +26,7 @@ from index.types import (
     FileInPlace,
     FileState,
     Filters,
+    Halves,
     ImageRecord,
     IndexStats,
     Keys,
@@ -109,6 +110,10 @@ class CaptionDraft:
 
 class ChangeFeed(Protocol):
     """Tells one follower what happened to one collection. Not for several threads at once."""
+
+    @property
+    def version(self) -> int | None:
+        """A number that has changed if anything was committed between two calls of `poll`, records or not."""
 
     def poll(self, since: Position | None) -> Generator[ChangeBatch, None, None]:
         """Yield what happened after `since`, whoever did it; nothing, cheaply, if nothing was committed.
@@ -195,8 +200,20 @@ class Collection(Protocol[R]):
     def head(self) -> Position:
         """Return the position of the last change."""
 
-    def anchor(self, key: int) -> str | None:
-        """Return the id that this key stands or stood for; another history has another one."""
+    def stored(self, keys: Keys, generation: int) -> tuple[Keys, Halves]:
+        """Return those of these keys that are there, ascending, and their vectors as they are stored, (n, D).
+
+        GenerationChanged unless the vectors are those of this generation of the catalog.
+        """
+
+    def stored_after(self, key: int, limit: int, generation: int) -> tuple[Keys, Halves]:
+        """Return the next keys after `key`, ascending, at most `limit`, and their vectors; as `stored`."""
+
+    def anchor(self, position: Position) -> str | None:
+        """Return what stands for the history up to a position, which another history has not; None if this is one.
+
+        It is made of the random ids that its key and its deletion stand or stood for.
+        """
 
     def feed(self) -> ChangeFeed:
         """Start to follow this collection."""
@@ -413,8 +430,8 @@ class VectorIndex(Protocol):
         """Return the k nearest to a unit vector (D,), as of the last `refresh` or later.
 
         Scores are those of `index.scoring.cosines`: a pair of vectors always has the same, bit for bit. With filters or
-        concepts the search is exact. Ids in `exclude` that do not exist do no harm. GenerationChanged unless the
-        vectors are those of this `generation` of the catalog.
+        concepts that few records match, the search is exact. Ids in `exclude` that do not exist do no harm.
+        GenerationChanged unless the vectors are those of this `generation` of the catalog.
         """
 
     def stats(self) -> IndexStats:

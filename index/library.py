@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -76,6 +77,13 @@ class Library:
         self.sources = LibrarySources(catalog, content, self._gate)
         self.captions = LibraryCaptions(catalog, self._gate, lambda: self._state.space)
         self.deletions = LibraryDeletions(catalog, content, self._gate)
+
+    @classmethod
+    def open(cls, folder: Path, space: Space | None = None) -> Library:
+        """Open the library in a folder, with the engines that need nothing else; as `index.open_library`."""
+        from index.opening import LibraryConfig, open_library  # it makes libraries, so it knows this module
+
+        return open_library(LibraryConfig(folder), space)
 
     @property
     def space(self) -> Space:

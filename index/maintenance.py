@@ -75,6 +75,13 @@ def adopt_pending_deletions(root: Path, catalog: Catalog) -> None:
             folder.rmdir()
 
 
+def remove_snapshots(root: Path) -> None:
+    """Remove the vector indexes of earlier versions: a file for each collection, derived from the catalog as well."""
+    for snapshot in (root / "index").glob("*.faiss"):
+        with suppress(OSError):  # a read-only folder, or a folder of that name: it is in nobody's way
+            snapshot.unlink(missing_ok=True)
+
+
 def _files_of(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 

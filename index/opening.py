@@ -5,7 +5,7 @@ Each part is chosen by URL; without one it is in the library's folder:
     FOLDER/catalog.sqlite          every record and every vector, in SQLite: the one source of truth
     FOLDER/content/, thumbnails/   the files, named by their SHA-256
                                    (files of sources stay where they are: `index.content.referenced`)
-    FOLDER/index/                  snapshots of the vector indexes, by FAISS; may be deleted at any time
+    FOLDER/index/                  segments of the vector indexes, by FAISS; may be deleted at any time
 
 This is the only module that knows all implementations; `Library` knows interfaces.
 """
@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from index import maintenance
 from index.atomic_files import make_private
@@ -27,8 +28,12 @@ from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
 from index.types import Space, Target
-from index.vectors import EXACT_UP_TO
-from index.vectors.faiss_following import FaissVectorIndex
+from index.vectors import EXACT_UP_TO, SEAL_AT
+from index.vectors.deferred import DeferredVectorIndex
+
+if TYPE_CHECKING:
+    from index.building import BackgroundBuilder
+    from index.vectors.faiss import BuildOptions
 
 _OWN = (CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", "content", "thumbnails", "incoming", "index")
 """What a library has in its folder."""
@@ -68,7 +73,8 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
             raise SpaceMismatch(found, space)
         maintenance.sweep(catalog, content)
         maintenance.adopt_pending_deletions(config.folder, catalog)
-        library = Library(catalog, content, _indexes(config, catalog))
+        maintenance.remove_snapshots(config.folder)
+        library = Library(catalog, content, _indexes(config, catalog, space))
         opened.pop_all()
         return library
 
@@ -85,11 +91,27 @@ def is_library(names: Iterable[str]) -> bool:
     return {CATALOG_FILE, "content"} <= set(names)
 
 
-def _indexes(config: LibraryConfig, catalog: Catalog) -> Mapping[Target, VectorIndex]:
+def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Mapping[Target, VectorIndex]:
+    """Return the vector indexes. FAISS is imported when one is needed: looking at records needs none."""
+
+    @cache
+    def builder() -> tuple[BackgroundBuilder, BuildOptions]:
+        from index.building import BackgroundBuilder, BuildRequest
+        from index.vectors.faiss import BuildOptions
+
+        url = config.catalog or default_url(config.folder).render_as_string(hide_password=False)
+        options = BuildOptions(config.exact_up_to, min(SEAL_AT, config.exact_up_to))
+        return BackgroundBuilder(BuildRequest(url, config.folder / "index", options)), options
+
+    def open_faiss(collection: Collection[Any]) -> VectorIndex:
+        from index.vectors.faiss import FaissVectorIndex
+
+        background, options = builder()
+        folder = config.folder / "index" / collection.target
+        return FaissVectorIndex(catalog, collection, folder, options, background, space)
+
     return {
-        collection.target: FaissVectorIndex(
-            catalog, collection, config.folder / "index" / f"{collection.target}.faiss", config.exact_up_to
-        )
+        collection.target: DeferredVectorIndex(collection, partial(open_faiss, collection), config.exact_up_to)
         for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
     }
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from index.types import Keys, Vectors
+from index.types import Halves, Keys, Vectors
+from index.vector_encoding import singles, unit_rows
+
+_ROUNDING = 2e-3  # a stored row is within 5e-4 of unit length: scores without its exact length differ by as much
 
 
 def cosines(vector: Vectors, rows: Vectors) -> Vectors:
@@ -21,3 +24,15 @@ def best(scores: Vectors, keys: Keys, k: int) -> tuple[Vectors, Keys]:
     """Return up to k scores, descending, and their keys; ties are in the order of their keys."""
     order = np.lexsort((keys, -scores))[:k]
     return scores[order], keys[order]
+
+
+def nearest(vector: Vectors, keys: Keys, halves: Halves, k: int) -> tuple[Vectors, Keys]:
+    """Return the scores and keys of the k stored rows (n, D) that are nearest to a unit vector (D,), as `best`.
+
+    Only rows that may be among them are scored exactly.
+    """
+    if len(keys) > k:
+        rough = singles(halves) @ vector
+        near = rough >= np.partition(rough, len(keys) - k)[len(keys) - k] - _ROUNDING
+        keys, halves = keys[near], halves[near]
+    return best(cosines(vector, unit_rows(halves, len(vector))), keys, k)

@@ -36,6 +36,9 @@ CaptionOrigin = Literal["captioner", "user"]
 Vectors: TypeAlias = "npt.NDArray[np.float32]"
 """Unit rows, shape (n, D), or one unit vector, shape (D,)."""
 
+Halves: TypeAlias = "npt.NDArray[np.float16]"
+"""Vectors as the catalog stores them, shape (n, D): of unit length but for their rounding."""
+
 Keys: TypeAlias = "npt.NDArray[np.int64]"
 """Catalog keys, shape (n,)."""
 
@@ -50,6 +53,9 @@ class Space:
     id: str
     name: str
     dimension: int
+    sample: Callable[[], Vectors] | None = field(default=None, compare=False, repr=False)
+    """Makes vectors (n, D) of texts such as people search for, where the model is at hand: an index that is made for
+    texts, and measured with them, needs some. It takes a second or so."""
 
     def agrees_with(self, other: Space) -> bool:
         """Tell whether vectors of the two can be compared; the name is only for people."""
@@ -327,11 +333,14 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class IndexStats:
-    """One vector index: how it searches (`exact`, `ivf`, …), its size, and its recall@10 (1.0 if exact)."""
+    """One vector index: how it searches (`exact`, `ivf`, …), its size, and its recall@10 (1.0 if exact).
+
+    The recall is measured with vectors of texts against the exact answer; None until there were some.
+    """
 
     kind: str
     size: int
-    recall: float
+    recall: float | None
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,8 @@ def _print(document: dict[str, Any]) -> None:
         return
     for name, key in (("images", "image_index"), ("sentences", "sentence_index")):
         index = library[key]
-        recall = "" if index["kind"] == "exact" else f", recall {index['recall']:.3f}"
+        measured = index["kind"] != "exact" and index["recall"] is not None
+        recall = f", recall {index['recall']:.3f}" if measured else ""
         write(f"         {library[name]:,} {name} (index: {index['kind']}{recall})\n")
     write(f"         {size(library['content_bytes'])} of files, {size(library['catalog_bytes'])} of records\n")
     if document["matching"] is False:

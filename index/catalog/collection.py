@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal
 
-from sqlalchemy import Column, Connection, FromClause, Select, and_, exists, func, select
+from sqlalchemy import Column, Connection, FromClause, Integer, Select, and_, bindparam, exists, func, select
 
 from index.catalog import files, relations, schema
 from index.catalog.database import Database
@@ -13,10 +13,10 @@ from index.catalog.feed import SqlChangeFeed
 from index.catalog.rows import insert_record, name_column, replace_metadata, select_in
 from index.catalog.staging import require_staging
 from index.errors import CatalogCorrupted, InvalidVector, RecordNotFound
-from index.interfaces import Draft, Position
+from index.interfaces import Draft, GenerationChanged, Position
 from index.metadata import encode_metadata
-from index.types import Added, Filters, Keys, Metadata, R, Space, Target, Vectors
-from index.vector_encoding import pack, unpack
+from index.types import Added, Filters, Halves, Keys, Metadata, R, Space, Target, Vectors
+from index.vector_encoding import pack, stored_rows, unpack
 
 Noun = Literal["image", "sentence"]
 
@@ -35,6 +35,16 @@ class SqlCollection(Generic[R]):
         self._staged = schema.staged[target]
         self._name = name_column(target)
         self._to_record = to_record
+        key, vector = self._table.c.key, self._table.c.vector
+        meta = [
+            select(schema.meta.c.value).where(schema.meta.c.name == name).scalar_subquery()
+            for name in ("generation", "space_dimension")
+        ]
+        vectors = select(key, vector, *meta).order_by(key)
+        self._stored = database.prepare(vectors.where(database.among(key, "keys")))
+        self._stored_after = database.prepare(
+            vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer))
+        )
         self._columns = [column for column in self._table.c if column.name != "vector"]
 
     @property
@@ -166,8 +176,8 @@ class SqlCollection(Generic[R]):
         import numpy as np
 
         query, _ = self._matching(filters, words)
-        with self._database.read() as connection:
-            return np.sort(np.fromiter(connection.execute(query).scalars(), dtype=np.int64))
+        rows = self._database.prepare(query)()
+        return np.sort(np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows)))
 
     def hidden(self) -> Keys:
         """Return the keys of images whose files are missing, ascending."""
@@ -214,15 +224,30 @@ class SqlCollection(Generic[R]):
                 deletion=connection.execute(select(func.max(schema.deletions.c.seq))).scalar_one() or 0,
             )
 
-    def anchor(self, key: int) -> str | None:
-        """Return the id that this key stands or stood for."""
+    def stored(self, keys: Keys, generation: int) -> tuple[Keys, Halves]:
+        """Return those of these keys that are there, and their vectors; see `Collection.stored`."""
+        rows = self._stored(keys=self._database.many(keys.tolist()))
+        return self._halves(rows, generation)
+
+    def stored_after(self, key: int, limit: int, generation: int) -> tuple[Keys, Halves]:
+        """Return the next keys after `key`, and their vectors; see `Collection.stored_after`."""
+        return self._halves(self._stored_after(after=key, most=limit), generation)
+
+    def anchor(self, position: Position) -> str | None:
+        """Return what stands for the history up to a position; see `Collection.anchor`."""
         log = schema.deletions
+        ids: list[str | None] = ["", ""]
         with self._database.read() as connection:
-            id = connection.execute(select(self._table.c.id).where(self._table.c.key == key)).scalar()
-            if id is None:
-                deleted = select(log.c.id).where(log.c.target == self._target, log.c.key == key)
-                id = connection.execute(deleted).scalar()
-            return id
+            if position.key:
+                id = connection.execute(select(self._table.c.id).where(self._table.c.key == position.key)).scalar()
+                if id is None:
+                    deleted = select(log.c.id).where(log.c.target == self._target, log.c.key == position.key)
+                    id = connection.execute(deleted).scalar()
+                ids[0] = id
+            if position.deletion:
+                ids[1] = connection.execute(select(log.c.id).where(log.c.seq == position.deletion)).scalar()
+        known = [id for id in ids if id is not None]
+        return ":".join(known) if len(known) == len(ids) else None
 
     def feed(self) -> SqlChangeFeed:
         """Start to follow this collection."""
@@ -266,6 +291,20 @@ class SqlCollection(Generic[R]):
             return self._to_record(row)
         except ValueError as error:
             reason = f"the metadata of the {_NOUNS[self._target]} {row['id']} is damaged ({error})"
+            raise CatalogCorrupted(self._database.path, reason) from error
+
+    def _halves(self, rows: Sequence[Any], generation: int) -> tuple[Keys, Halves]:
+        import numpy as np
+
+        if not rows:
+            return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float16)
+        keys, blobs, generations, dimensions = zip(*rows, strict=True)
+        if int(generations[0]) != generation:
+            raise GenerationChanged
+        try:
+            return np.array(keys, dtype=np.int64), stored_rows(blobs, int(dimensions[0]))
+        except InvalidVector as error:
+            reason = f"{self._target} with keys from {keys[0]} to {keys[-1]} have invalid vectors ({error})"
             raise CatalogCorrupted(self._database.path, reason) from error
 
     def _matching(

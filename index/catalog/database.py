@@ -6,14 +6,17 @@ protocol and the plain SQL that dialects share, so another database is another m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
 
 T = TypeVar("T")
+
+PreparedQuery = Callable[..., list[Any]]
+"""Runs a query; returns its rows as tuples."""
 
 
 class Database(Protocol):
@@ -41,6 +44,18 @@ class Database(Protocol):
 
     def insert_missing(self, table: Table) -> Insert:
         """Return an INSERT that leaves out rows whose primary key is there already."""
+
+    def prepare(self, query: Select[Any]) -> PreparedQuery:
+        """Return a function that runs `query`, given its bound values by name, as quickly as can be.
+
+        Each call is a transaction of its own, and values come as the driver gives them.
+        """
+
+    def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
+        """Return the condition that `column` has one of the values bound to `name`: what `many` makes of them."""
+
+    def many(self, values: Sequence[int] | Sequence[str]) -> Any:
+        """Return any number of values as one, to bind it."""
 
     def named_errors(self) -> AbstractContextManager[None]:
         """Raise what the driver raises as LibraryBusy, CatalogCorrupted or StorageFailed, where it is one."""

@@ -26,15 +26,20 @@ class SqlChangeFeed:
         self._connection = database.connect()
         self._seen: int | None = None
 
+    @property
+    def version(self) -> int | None:
+        """What changes with every commit; see `ChangeFeed.version`."""
+        return self._seen
+
     def poll(self, since: Position | None) -> Generator[ChangeBatch, None, None]:
         """Yield what happened after `since`; see `ChangeFeed.poll`."""
-        with (
-            self._database.named_errors(),
-            self._connection.begin(),
-        ):  # one read transaction: the version and the changes are of one moment
-            version = self._database.version(self._connection)
-            if version == self._seen and since is not None:
+        with self._database.named_errors():
+            if since is not None and self._database.version(self._connection) == self._seen:
                 return
+        # One read transaction: the version and the changes are of one moment.
+        with self._database.named_errors(), self._connection.begin():
+            schema.read_state(self._connection)  # it begins with the first read
+            version = self._database.version(self._connection)
             self._seen = None
             yield from self._changes(since)
             self._seen = version

@@ -9,21 +9,42 @@ half-way, and that is on the disk (WAL, synchronous=FULL) before the caller hear
 
 from __future__ import annotations
 
+import json
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Insert, NullPool, Pool, QueuePool, Table, create_engine, event
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    NullPool,
+    Pool,
+    QueuePool,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.exc import DBAPIError
 
 from index.catalog import schema
+from index.catalog.database import PreparedQuery
 from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, StorageFailed
 
 T = TypeVar("T")
@@ -31,6 +52,8 @@ T = TypeVar("T")
 CATALOG_FILE = "catalog.sqlite"
 """What the catalog is called in the folder of a library."""
 
+# Readers look at the pages of the system, which all processes share.
+_READING = ("PRAGMA query_only = ON", f"PRAGMA mmap_size = {1 << 40}")
 _BUSY_TIMEOUT = 30.0  # seconds; a reindex swaps a large library within this
 _CHECKED_QUICKLY = 16 * 2**20  # bytes; the structure of a larger file is checked only where that may take long
 
@@ -48,11 +71,12 @@ class SqliteDatabase:
         self.path = path
         self._busy_timeout = busy_timeout
         self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", ("PRAGMA synchronous = FULL",))
-        self._readers = self._engine(QueuePool, "BEGIN", ("PRAGMA query_only = ON",), pool_size=8, max_overflow=-1)
+        self._readers = self._engine(QueuePool, "BEGIN", _READING, pool_size=8, max_overflow=-1)
         with self.named_errors():
             self._writer = self._open_writer()
         self._queue: queue.SimpleQueue[tuple[Callable[[Connection], Any], Future[Any]] | None]
         self._queue = queue.SimpleQueue()
+        self._idle: deque[sqlite3.Connection] = deque()
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="visem-catalog-writer", daemon=True)
@@ -92,13 +116,16 @@ class SqliteDatabase:
             self._closed = True
             self._queue.put(None)
         self._thread.join()
+        self._close_idle()
         self._readers.dispose()
         self._writer.close()
         self._writers.dispose()
 
     def version(self, connection: Connection) -> int:
         """Return a number that changes for this connection whenever something was committed."""
-        return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)  # noqa: S101 (narrows the type)
+        return int(driver.execute("PRAGMA data_version").fetchone()[0])
 
     def insert_missing(self, table: Table) -> Insert:
         """Return an INSERT that leaves out rows whose primary key is there already."""
@@ -116,6 +143,51 @@ class SqliteDatabase:
         """Return how many bytes the file and its write-ahead log take up."""
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def prepare(self, query: Select[Any]) -> PreparedQuery:
+        """Return a function that runs `query`; the driver keeps it compiled."""
+        compiled = query.compile(dialect=dialect(paramstyle="named"))
+        sql, fixed = str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
+
+        def run(**values: Any) -> list[Any]:
+            with self.named_errors(), self._reader() as connection:
+                return connection.execute(sql, {**fixed, **values}).fetchall()
+
+        return run
+
+    def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
+        """Return the condition that `column` has one of the values bound to `name`."""
+        values = func.json_each(bindparam(name, type_=Text)).table_valued("value")
+        return column.in_(select(values.c.value))
+
+    def many(self, values: Sequence[int] | Sequence[str]) -> str:
+        """Return any number of values as one: JSON."""
+        return json.dumps(values)
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection of the driver itself, for prepared queries."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            if self._closed:
+                raise LibraryClosed from None
+            connection = sqlite3.connect(
+                self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+            )
+            for pragma in _READING:
+                connection.execute(pragma)
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+            if self._closed:
+                self._close_idle()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     @contextmanager
     def named_errors(self) -> Iterator[None]:

@@ -27,7 +27,11 @@ class IndexInfo(Output):
 
     kind: str = Field(description="exact, or the approximate method in use.", examples=["exact"])
     size: int = Field(description="How many vectors it holds.", examples=[8000])
-    recall: float = Field(description="Measured recall@10 against the exact result.", examples=[1.0])
+    recall: float | None = Field(
+        description="Recall@10 against the exact result, measured with texts; 1 for an exact index, null before the "
+        "measurement.",
+        examples=[1.0],
+    )
 
 
 class LibraryInfo(Output):

@@ -188,7 +188,6 @@ def test_check_names_each_kind_of_damage(
     execute(root, "UPDATE images SET metadata = '{' WHERE id = ?", ids[5])
     execute(root, "UPDATE images_labels SET value = '77' WHERE value = '6'")
     execute(root, "INSERT INTO images_labels VALUES ('n', 'v', 999)")
-    (root / "index" / "images.faiss").unlink()
     with open_library(LibraryConfig(root), space) as library:
         problems = " | ".join(library.check())
     assert f"{ids[4]} has an invalid vector" in problems
@@ -209,7 +208,6 @@ def test_a_broken_vector_stops_a_search_by_name(root: Path, space: Space, image:
     with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1)])
     execute(root, "UPDATE images SET vector = x'0102'")
-    (root / "index" / "images.faiss").unlink()
     with open_library(LibraryConfig(root), space) as library, pytest.raises(LibraryError) as caught:
         library.search(image(1).vector, 1, "images")
     assert caught.value.code == "catalog_corrupted"

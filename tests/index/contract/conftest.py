@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from index import Library, LibraryConfig, Space, open_library
@@ -14,7 +16,7 @@ from index.catalog import open_catalog
 from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
-from index.vectors.faiss_following import FaissVectorIndex
+from index.vectors.faiss import Builder, BuildOptions, FaissVectorIndex
 
 
 @pytest.fixture(params=["directory", "referenced"])
@@ -41,16 +43,39 @@ def open_records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
         yield open_one
 
 
-@pytest.fixture(params=["faiss-exact", "faiss-clustered"])
-def open_index(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
+class BuildsAtOnce:
+    """Builds what is due while the index looks, so that a test knows what it has."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+
+    def wake(self) -> None:
+        self._builder.run()
+
+    def close(self) -> None:
+        self._builder.close()
+
+
+@pytest.fixture(params=["faiss-exact", "faiss-segments"])
+def open_index(
+    request: pytest.FixtureRequest, tmp_path: Path, space: Space
+) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
     """Opens a vector index that follows a collection: the same one each time for the same collection."""
 
-    def faiss(exact_up_to: int) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
-        return lambda catalog, collection: FaissVectorIndex(
-            catalog, collection, tmp_path / "vectors" / f"{collection.target}.faiss", exact_up_to
-        )
+    def sample() -> np.ndarray:
+        directions = np.random.default_rng(0).normal(size=(40, space.dimension)).astype(np.float32)
+        return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
-    indexes = {"faiss-exact": faiss(50_000), "faiss-clustered": faiss(50)}
+    def faiss(options: BuildOptions) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
+        def open_one(catalog: Catalog, collection: Collection[Any]) -> VectorIndex:
+            folder = tmp_path / "vectors" / collection.target
+            builder = BuildsAtOnce(Builder(catalog, collection, folder, options))
+            builder.wake()
+            return FaissVectorIndex(catalog, collection, folder, options, builder, replace(space, sample=sample))
+
+        return open_one
+
+    indexes = {"faiss-exact": faiss(BuildOptions()), "faiss-segments": faiss(BuildOptions(50, 20))}
     return indexes[request.param]
 
 

@@ -12,7 +12,7 @@ import pytest
 import index
 from index import NewCaption, NewImage, NewSentence, Space
 from index.drafts import caption_draft, image_draft, sentence_draft
-from index.interfaces import CaptionDraft, Catalog, ChangeBatch
+from index.interfaces import CaptionDraft, Catalog, ChangeBatch, Position
 from index.types import CaptionRecord, ImageRecord, SentenceRecord
 
 Image = Callable[..., NewImage]
@@ -130,7 +130,8 @@ def test_a_follower_is_told_everything_once_whoever_did_it(
     assert not after.reset
     assert after.removed.tolist() == [batch.added[0]]
     assert [record.id for record in catalog.images.records(after.added).values()] == [three.id]
-    assert other.images.anchor(int(batch.added[0])) == one.id
+    assert other.images.anchor(Position(1, int(batch.added[0]), after.position.deletion)) == f"{one.id}:{one.id}"
+    assert other.images.anchor(Position(1, int(batch.added[0]), after.position.deletion + 1)) is None
     assert poll(after.position) == []
     feed.close()
     assert catalog.images.get(two.id)

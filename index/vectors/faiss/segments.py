@@ -1,0 +1,106 @@
+"""The segments of a manifest as they are searched: one FAISS index for each, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index.types import Keys, Vectors
+from index.vectors.faiss.codec import Codec, Encoded, one_thread
+from index.vectors.faiss.files import IndexFolder, Manifest
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Encoded vectors with keys that ascend, mapped from the file; and what scans their codes, in memory."""
+
+    encoded: Encoded
+    index: Any
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def places(self, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return the place of each of some keys, and whether it is there."""
+        mine = self.encoded.keys
+        if not len(mine):
+            return np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=bool)
+        places = np.minimum(np.searchsorted(mine, keys), len(mine) - 1)
+        return places, mine[places] == keys
+
+
+@dataclass(frozen=True)
+class Segments:
+    """All segments of a manifest. Never changed, so that any number of threads may search."""
+
+    manifest: Manifest
+    codec: Codec
+    by_file: dict[str, Segment]
+
+    @classmethod
+    def load(cls, folder: IndexFolder, manifest: Manifest, before: Segments | None = None) -> Segments | None:
+        """Read the files that the manifest names, but for those that are there `before`; None if one is damaged."""
+        if before is not None and before.manifest.codec == manifest.codec:
+            codec: Codec | None = before.codec
+            known = before.by_file
+        else:
+            codec, known = folder.read_codec(manifest), {}
+        if codec is None:
+            return None
+        by_file: dict[str, Segment] = {}
+        for entry in manifest.segments:
+            if entry.file in known:
+                by_file[entry.file] = known[entry.file]
+                continue
+            read = folder.read_segment(entry, codec.lists)
+            if read is None:
+                return None
+            by_file[entry.file] = Segment(read, codec.scannable(read))
+        return cls(manifest, codec, by_file)
+
+    def __len__(self) -> int:
+        return self.manifest.count
+
+    def present(self, keys: Keys) -> Keys:
+        """Return those of these keys that a segment has."""
+        found = np.zeros(len(keys), dtype=bool)
+        for segment in self.by_file.values():
+            found |= segment.places(keys)[1]
+        return keys[found]
+
+    def agree(self, keys: Keys, vectors: Vectors, share: float) -> bool:
+        """Tell whether the codes of these keys are those of unit rows (n, D): so much of each, at least."""
+        codes = self.codec.encode(keys, vectors).codes
+        for segment in self.by_file.values():
+            places, there = segment.places(keys)
+            differing = codes[there] ^ segment.encoded.codes[places[there]]
+            same = [((differing & half) == 0).mean(axis=1) for half in (0x0F, 0xF0)]
+            if (same[0] + same[1] < 2 * share).any():
+                return False
+        return True
+
+    def candidates(self, vector: Vectors, count: int, lists: int, selector: Any | None) -> tuple[Keys, bool]:
+        """Return up to `count` keys that are likely to be nearest to a unit vector (D,), and whether these are all.
+
+        So many lists are probed, of each segment.
+        """
+        query = self.codec.project(vector[np.newaxis, :])
+        found_scores, found_keys = [], []
+        everything = lists >= self.codec.lists
+        parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)  # type: ignore[call-arg]
+        for segment in self.by_file.values():
+            with one_thread():
+                scores, keys = segment.index.search(query, min(count, len(segment)), params=parameters)
+            there = keys[0] >= 0
+            everything = everything and (len(segment) <= count or not there.all())
+            found_scores.append(scores[0][there])
+            found_keys.append(keys[0][there])
+        scores, keys = np.concatenate(found_scores), np.concatenate(found_keys)
+        if len(keys) > count:
+            keys = keys[np.argpartition(-scores, count - 1)[:count]]
+            everything = False
+        return keys, everything

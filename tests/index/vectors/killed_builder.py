@@ -1,0 +1,141 @@
+"""Builds a vector index, and is killed at every write there is, one after another: `killed_builder.py FOLDER`.
+
+Each attempt is a fork. It counts what changes a file system (renames, removals, synchronisations) and ends the process
+at number n, before or after it. A second fork opens what was left, as anybody would, and finishes it. Prints a line of
+JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index import LibraryConfig, NewSentence, Space, open_library
+from index.catalog import default_url, open_catalog
+from index.interfaces import Catalog, Where
+from index.vectors.faiss import Builder, BuildOptions, FaissVectorIndex
+
+SPACE = Space("a" * 64, "first-bundle", 16)
+OPTIONS = BuildOptions(exact_up_to=60, seal_at=20)
+KILLED = 9
+
+
+def vector(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(size=SPACE.dimension)
+
+
+class Nobody:
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def in_fork(function: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def add(root: Path, first: int, last: int, removed: int = 0) -> None:
+    with open_library(LibraryConfig(root), SPACE) as library:
+        if removed:
+            ids = [record.id for record in library.list_sentences(limit=200).items]
+            library.delete_sentences(ids[-removed:])
+        library.add_sentences([NewSentence(f"sentence {n}", vector(n)) for n in range(first, last)])
+
+
+def catalog_of(root: Path) -> Any:
+    return closing(open_catalog(default_url(root), None, lambda: False))
+
+
+def build(catalog: Catalog, root: Path) -> None:
+    with closing(Builder(catalog, catalog.sentences, root / "index" / "sentences", OPTIONS)) as builder:
+        builder.run()
+
+
+def build_until(root: Path, at: int, after: bool) -> None:
+    """Build, and end the process at change number `at`."""
+    changes = 0
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal changes
+            changes += 1
+            if changes == at and not after:
+                os._exit(KILLED)
+            result = function(*arguments, **options)
+            if changes == at:
+                os._exit(KILLED)
+            return result
+
+        return call
+
+    with catalog_of(root) as catalog:
+        Path.replace = counted(Path.replace)  # type: ignore[method-assign]
+        Path.unlink = counted(Path.unlink)  # type: ignore[method-assign]
+        os.fsync = counted(os.fsync)
+        build(catalog, root)
+
+
+def check(root: Path) -> None:
+    """Open what was left: it has every record, whoever builds it further, and is whole."""
+    with catalog_of(root) as catalog:
+        for _ in range(2):
+            folder = root / "index" / "sentences"
+            with closing(FaissVectorIndex(catalog, catalog.sentences, folder, OPTIONS, Nobody())) as index:
+                index.refresh()
+                count = catalog.sentences.count({})
+                query = (vector(7) / np.linalg.norm(vector(7))).astype(np.float32)
+                found = index.search(query, 500, Where(), generation=1)
+                assert found.total == len(set(found.keys.tolist())) == count, (found.total, len(found.keys), count)
+                assert index.problems() == []
+            build(catalog, root)
+        assert not list(folder.glob("*.segment")) or (folder / "manifest.json").exists()
+
+
+def main(folder: Path) -> None:
+    # Each is a state from which there is something to build: nothing yet, new records, and many deleted ones.
+    stages = {"train": (0, 100, 0), "seal": (100, 150, 0), "purge": (150, 151, 60)}
+    root, counts = folder / "library", {}
+    for name, (first, last, removed) in stages.items():
+        assert in_fork(lambda: add(root, first, last, removed)) == 0  # noqa: B023 (it is called at once)
+        for after in (False, True):
+            at = 1
+            while True:
+                attempt = folder / "attempt"
+                shutil.copytree(root, attempt)
+                status = in_fork(lambda: build_until(attempt, at, after))  # noqa: B023
+                assert status in (0, KILLED)
+                assert in_fork(lambda: check(attempt)) == 0, f"{name}: killed at change {at}, after: {after}"  # noqa: B023
+                shutil.rmtree(attempt)
+                if status == 0:
+                    break
+                at += 1
+            counts[f"{name}, {'after' if after else 'before'}"] = at - 1
+
+        def whole(root: Path = root) -> None:
+            with catalog_of(root) as catalog:
+                build(catalog, root)
+
+        assert in_fork(whole) == 0
+    sys.stdout.write(json.dumps(counts) + "\n")
+
+
+main(Path(sys.argv[1]))

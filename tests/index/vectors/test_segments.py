@@ -1,0 +1,268 @@
+"""The files of the vector index are a cache: whatever happens to them, searches answer from the catalog."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index import Library, LibraryConfig, NewSentence, Space, open_library
+from index.catalog import default_url, open_catalog
+from index.vectors.faiss import Builder, BuildOptions
+from index.vectors.faiss.codec import Encoded, joined, train, training_size
+from index.vectors.faiss.files import IndexFolder, Manifest
+from index.vectors.faiss.head import Head
+from index.vectors.faiss.probing import ExactAnswers, choose_probing
+from index.vectors.faiss.selection import Selection, Selector
+
+Sentence = Callable[..., NewSentence]
+
+EXACT_UP_TO = 100
+
+
+@pytest.fixture
+def sealed(root: Path, space: Space, sentence: Sentence, copy_of: Callable[..., None]) -> Path:
+    """The folder of the index of a closed library of three hundred sentences."""
+
+    def fill(library: Library) -> None:
+        library.add_sentences([sentence(n) for n in range(300)])
+
+    copy_of("three hundred sentences", fill, root)
+    build(root)
+    assert (root / "index/sentences/manifest.json").exists()
+    return root / "index/sentences"
+
+
+def build(root: Path) -> None:
+    options = BuildOptions(EXACT_UP_TO, EXACT_UP_TO)
+    with (
+        closing(open_catalog(default_url(root), None, lambda: False)) as catalog,
+        closing(Builder(catalog, catalog.sentences, root / "index/sentences", options)) as builder,
+    ):
+        builder.run()
+
+
+@pytest.fixture
+def open_it(root: Path, space: Space) -> Iterator[Callable[[], Library]]:
+    opened: list[Library] = []
+
+    def open_one() -> Library:
+        opened.append(open_library(LibraryConfig(root, exact_up_to=EXACT_UP_TO), space))
+        return opened[-1]
+
+    yield open_one
+    for library in opened:
+        library.close()
+
+
+def texts(library: Library, query: np.ndarray, k: int = 1000) -> list[str]:
+    return [hit.record.text for hit in library.search(query, k, "sentences").items]  # type: ignore[union-attr]
+
+
+def manifest(folder: Path) -> Manifest:
+    found = IndexFolder(folder).manifest()
+    assert found is not None
+    return found
+
+
+def test_segments_are_used_and_what_is_new_is_found_beside_them(
+    sealed: Path, open_it: Callable[[], Library], sentence: Sentence
+) -> None:
+    library = open_it()
+    stats = library.stats().sentence_index
+    assert (stats.kind, stats.size, stats.recall) == ("ivf", 300, None)
+    library.add_sentences([sentence(1000)])
+    assert texts(library, sentence(1000).vector, 1) == ["sentence 1000"]
+    assert texts(library, sentence(250).vector, 1) == ["sentence 250"]
+    assert len(texts(library, sentence(250).vector)) == 301
+    assert library.check() == []
+
+
+def test_a_segment_that_lies_is_found_out(sealed: Path, open_it: Callable[[], Library]) -> None:
+    folder, before = IndexFolder(sealed), manifest(sealed)
+    codec = folder.read_codec(before)
+    assert codec is not None
+    (entry,) = before.segments
+    encoded = folder.read_segment(entry, codec.lists)
+    assert encoded is not None
+    codes = encoded.codes.copy()
+    codes[5] = ~codes[5]
+    folder.commit(
+        before.model_copy(update={"segments": (folder.write_segment(Encoded(encoded.keys, encoded.lists, codes)),)})
+    )
+    assert open_it().check() == ["sentences: the vector index has other vectors than the catalog"]
+
+
+def change_manifest(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def first(folder: Path, pattern: str) -> Path:
+    return next(iter(folder.glob(pattern)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "manifest.json").unlink(),
+        lambda folder: (folder / "manifest.json").write_bytes(b""),
+        lambda folder: (folder / "manifest.json").write_bytes(b"{}"),
+        lambda folder: first(folder, "*.segment").unlink(),
+        lambda folder: first(folder, "*.segment").write_bytes(b""),
+        lambda folder: first(folder, "*.segment").write_bytes(b"x" * first(folder, "*.segment").stat().st_size),
+        lambda folder: first(folder, "*.codec").write_bytes(b"not a codec"),
+        lambda folder: first(folder, "*.codec").unlink(),
+        lambda folder: change_manifest(folder, generation=7),
+        lambda folder: change_manifest(folder, library_id="0" * 32),
+        lambda folder: change_manifest(folder, key=299),
+        lambda folder: change_manifest(folder, deletion=1),
+        lambda folder: change_manifest(folder, key="300"),
+        lambda folder: shutil.rmtree(folder),
+        lambda folder: shutil.rmtree(folder.parent),
+    ],
+)
+def test_a_damaged_index_is_not_used_and_built_anew(
+    sealed: Path, root: Path, open_it: Callable[[], Library], sentence: Sentence, damage: Callable[[Path], object]
+) -> None:
+    before = (sealed / "manifest.json").read_bytes()
+    damage(sealed)
+    library = open_it()
+    assert len(texts(library, sentence(3).vector)) == 300
+    assert texts(library, sentence(3).vector, 1) == ["sentence 3"]
+    assert library.check() == []
+    library.close()
+    build(root)
+    assert (sealed / "manifest.json").read_bytes() != before
+    library = open_it()
+    assert library.stats().sentence_index.kind == "ivf"
+    assert library.check() == []
+
+
+def test_the_index_of_a_catalog_that_went_its_own_way_is_not_used(
+    sealed: Path, root: Path, open_it: Callable[[], Library], sentence: Sentence
+) -> None:
+    """A restored backup: the same library and keys, but other records under them, and others deleted."""
+    backup = (root / "catalog.sqlite").read_bytes()
+    library = open_it()
+    records = library.list_sentences(limit=200).items
+    library.delete_sentences([record.id for record in records[:120]])
+    library.add_sentences([sentence(n) for n in range(1000, 1150)])
+    library.close()
+    build(root)
+    (root / "catalog.sqlite").write_bytes(backup)
+    library = open_it()
+    library.delete_sentences([record.id for record in records[60:180]])
+    library.add_sentences([sentence(n) for n in range(2000, 2150)])
+    assert library.stats().sentence_index.kind == "exact"
+    assert len(texts(library, sentence(2000).vector)) == 330
+    assert library.check() == []
+
+
+def test_a_library_that_grows_is_built_by_a_process_of_its_own(
+    root: Path, space: Space, sentence: Sentence, open_it: Callable[[], Library]
+) -> None:
+    library = open_it()
+    library.add_sentences([sentence(n) for n in range(150)])
+    deadline = time.monotonic() + 120
+    while library.stats().sentence_index.kind == "exact" and time.monotonic() < deadline:
+        texts(library, sentence(1).vector, 1)
+        time.sleep(0.2)
+    stats = library.stats().sentence_index
+    assert (stats.kind, stats.size) == ("ivf", 150)
+    assert sorted(texts(library, sentence(1).vector)) == sorted(f"sentence {n}" for n in range(150))
+    assert library.check() == []
+
+
+def test_one_that_shrinks_is_exact_again(sealed: Path, root: Path, open_it: Callable[[], Library]) -> None:
+    library = open_it()
+    library.delete_sentences([record.id for record in library.list_sentences(limit=200).items])
+    library.delete_sentences([record.id for record in library.list_sentences(limit=60).items])
+    library.close()
+    build(root)
+    library = open_it()
+    assert (library.stats().sentence_index.kind, library.stats().sentence_index.recall) == ("exact", 1.0)
+    assert not list(sealed.glob("*.segment"))
+
+
+def test_only_one_builds_at_a_time(sealed: Path) -> None:
+    with IndexFolder(sealed).lock() as mine, IndexFolder(sealed).lock() as theirs:
+        assert (mine, theirs) == (True, False)
+    with IndexFolder(sealed).lock() as again:
+        assert again
+
+
+def test_many_small_segments_become_few(sealed: Path, root: Path, space: Space, sentence: Sentence) -> None:
+    for start in range(1000, 2500, 125):
+        with open_library(LibraryConfig(root, exact_up_to=10_000), space) as library:
+            library.add_sentences([sentence(n) for n in range(start, start + 125)])
+        build(root)
+    found = manifest(sealed)
+    assert found.count == 1800
+    assert 1 < len(found.segments) <= 8
+    assert len(list(sealed.glob("*.segment"))) == len(found.segments)
+    with open_library(LibraryConfig(root), space) as library:
+        assert library.check() == []
+        assert texts(library, sentence(2100).vector, 1) == ["sentence 2100"]
+
+
+def unit(count: int, dimension: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def clouds(count: int, seed: int, noise: float = 0.2) -> np.ndarray:
+    """Vectors around fifty centres, as those of real pictures are, in 64 dimensions."""
+    random = np.random.default_rng(seed)
+    rows = unit(50, 64, 1)[random.integers(50, size=count)] + noise * random.normal(size=(count, 64)) / 8
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_the_recall_that_is_told_is_that_of_other_queries(space: Space) -> None:
+    vectors, keys = clouds(6000, 0), np.arange(6000) + 5
+    queries = clouds(120, 2, noise=2.0)
+    codec = train(vectors[: training_size(6000)], queries[:60], 6000)
+    encoded = joined([codec.encode(keys[:2500], vectors[:2500]), codec.encode(keys[2500:], vectors[2500:])])
+    answers = ExactAnswers(queries[:60])
+    for at in range(0, 6000, 1000):
+        answers.see(keys[at : at + 1000], vectors[at : at + 1000])
+    truth = np.argsort(-(queries[:60] @ vectors.T), axis=1)[:, :10] + 5
+    assert (np.sort(answers.keys) == np.sort(truth)).mean() > 0.99  # ties in float32 aside
+    probing = choose_probing(codec, encoded, answers)
+    assert probing.recall is not None
+    assert 0.985 <= probing.recall <= 1
+    assert probing.candidates < 6000
+    index = codec.scannable(encoded)
+    index.nprobe = probing.lists
+    found = index.search(codec.project(queries[60:]), probing.candidates)[1]
+    others = np.argsort(-(queries[60:] @ vectors.T), axis=1)[:, :10] + 5
+    assert np.mean([np.isin(true, row).mean() for true, row in zip(others, found, strict=True)]) > 0.95
+
+
+def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
+    head = Head(64)
+    vectors = clouds(500, 3)
+    head.add(np.arange(500), vectors)
+    head.add(np.arange(600, 660), np.repeat(vectors[:1], 60, axis=0))  # ties
+    assert {0, *range(600, 660)} <= set(head.nearest(vectors[0], 3, None).tolist())
+    assert head.remove(np.array([600, 601, 9999])) == 2
+    assert len(head) == 558
+    odd = Selection(np.arange(1, 660, 2))
+    found = head.nearest(vectors[0], 5, Selector(660, odd, np.array([603])).value)
+    assert set(found.tolist()) >= set(range(605, 660, 2))
+    assert all(key % 2 for key in found.tolist())
+    assert 603 not in found
+    rest = head.after(499)
+    assert rest.keys().tolist() == list(range(602, 660))
+    assert (
+        head.nearest(
+            vectors[0], 5, Selector(660, Selection(np.empty(0, dtype=np.int64)), np.empty(0, int)).value
+        ).tolist()
+        == []
+    )
