@@ -23,8 +23,8 @@ WRONG = {
 
 
 INNER = {
-    "index.library": ["index.catalog", "index.content", "index.vectors", "index.opening"],
-    "index.searching": ["index.vectors", "faiss"],
+    "index.library": ["index.catalog", "index.content", "index.vectors"],
+    "index.searching": ["index.vectors", "index.opening", "faiss"],
     "index.vectors": ["index.content"],
     "index.catalog": ["index.vectors"],
     "index.feed": ["sqlalchemy"],
