@@ -13,12 +13,13 @@ from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer
 from app.embedding.embedder import Embedder
 from app.embedding.samples import sample_vectors
+from app.fetching import Fetcher
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
 from app.maps.projection import Map, draw_map
 from app.metadata import merge_patch
-from app.problems import Problem
+from app.problems import PROBLEMS, Problem
 from app.results import (
     CaptionMode,
     CaptionOptions,
@@ -65,6 +66,7 @@ class Service:
         self.settings = settings
         self._embedder = Embedder(space, settings)
         self.limits = self._embedder.limits
+        self._fetcher = Fetcher(self.limits.max_bytes)
         self._engine = SearchEngine(space, library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
         self.sources = SourceFollower(library, self.ingest, settings)
@@ -117,6 +119,12 @@ class Service:
             raise captioner_missing(self.space)
         ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, metadata or {}, count)
         return self._with_captions(ingestion.run(files), count)
+
+    def fetch(self, url: str) -> IncomingFile:
+        """The image at an address; Problem fetch_disabled, address_refused, fetch_failed, overloaded; ImageError."""
+        if self.settings.fetch != "on":
+            raise Problem("fetch_disabled", PROBLEMS["fetch_disabled"].meaning)
+        return IncomingFile(*self._fetcher.fetch(url))
 
     def _with_captions(self, results: Iterator[IngestResult], count: int) -> Iterator[IngestResult]:
         for result in results:

@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         None, ge=1, le=64, description="Images decoded at a time; one for each core when unset."
     )
 
+    fetch: Literal["on", "off"] = Field(
+        "off", description="on: images may be given by an http or https address of the public internet."
+    )
     caption_images: int = Field(
         0, ge=0, le=20, description="Captions that each new image gets in the background; 0: none."
     )

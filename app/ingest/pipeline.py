@@ -44,6 +44,13 @@ class IncomingFile:
 
     name: str | None
     data: bytes | ImageError = field(repr=False)
+
+    def read(self) -> bytes:
+        """The bytes; ImageError."""
+        if isinstance(self.data, ImageError):
+            raise self.data
+        return self.data
+
     file: FileInPlace | None = None
 
 

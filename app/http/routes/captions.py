@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from app.http import responses
 from app.http.dependencies import BULK, ServiceDep
+from app.http.problem_responses import invalid_field
 from app.http.schemas.captions import CaptionAnswer, CaptionBody, CaptionParameters
 from app.http.uploads import (
     Upload,
@@ -32,6 +33,7 @@ class _CaptionRequest:
     parameters: CaptionParameters
     upload: Upload | None = None
     image_id: str | None = None
+    url: str | None = None
 
 
 async def _caption_request(request: Request) -> AsyncIterator[_CaptionRequest]:
@@ -40,7 +42,9 @@ async def _caption_request(request: Request) -> AsyncIterator[_CaptionRequest]:
             yield _CaptionRequest(validate(CaptionParameters, form.fields), upload=only_file(form, "image"))
     else:
         body = await read_json(request, CaptionBody)
-        yield _CaptionRequest(body, image_id=body.image_id)
+        if (body.image_id is None) == (body.url is None):
+            raise invalid_field("image_id", "give either an image_id or a url")
+        yield _CaptionRequest(body, image_id=body.image_id, url=body.url)
 
 
 @router.post(
@@ -58,11 +62,13 @@ async def _caption_request(request: Request) -> AsyncIterator[_CaptionRequest]:
     },
 )
 def caption(asked: Annotated[_CaptionRequest, Depends(_caption_request)], service: ServiceDep) -> CaptionAnswer:
-    """Describe an uploaded image (multipart), or a stored one (JSON with `image_id`).
+    """Describe an uploaded image (multipart), a stored one (JSON with `image_id`), or one at an address (`url`).
 
     `retrieve` finds the nearest sentences of the library: the list is empty when it has none. `generate`
     needs a bundle with a captioner, and is the problem `captioner_missing` (501) otherwise.
     """
     image = None if asked.upload is None else asked.upload.read(service.limits)
+    if asked.url is not None:
+        image = service.fetch(asked.url).read()
     result = service.captions(asked.parameters.options(), image=image, image_id=asked.image_id)
     return responses.caption_answer(result)

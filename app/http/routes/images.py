@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.concepts import split_concepts
+from app.fetching import MAX_URL_LENGTH
 from app.http import responses
 from app.http.content_response import immutable_file
 from app.http.dependencies import BULK, FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
@@ -20,9 +21,9 @@ from app.http.schemas.base import EXAMPLE_ID, MAX_TEXT_LENGTH, Input
 from app.http.schemas.changes import ImagePatch, ImagesAdded
 from app.http.schemas.records import Image, ImagePage
 from app.http.schemas.sources import ImageInPlaces
-from app.http.uploads import Form, files_schema, form_body, read_form, validate
+from app.http.uploads import Form, content_type, files_schema, form_body, json_body, read_form, read_json, validate
 from app.ingest.pipeline import IncomingFile
-from app.metadata import parse_metadata
+from app.metadata import check_metadata, parse_metadata
 from app.problems import Problem
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
@@ -48,6 +49,18 @@ _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
 }
 
 
+CaptionCount = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=20,
+        description="How many captions each new image gets in the background, stored as sentences with the metadata "
+        "`origin: captioner`. Without it: as VISEM_CAPTION_IMAGES says.",
+        examples=[1],
+    ),
+]
+
+
 class ImagesForm(Input):
     """The fields of an upload beside the files."""
 
@@ -56,17 +69,33 @@ class ImagesForm(Input):
         description="A JSON object, stored with every new image.",
         examples=['{"album": "holiday", "year": 2024}'],
     )
-    captions: int | None = Field(
-        None,
-        ge=0,
-        le=20,
-        description="How many captions each new image gets in the background, stored as sentences with the metadata "
-        "`origin: captioner`. Without it: as VISEM_CAPTION_IMAGES says.",
-        examples=[1],
+    captions: CaptionCount = None
+
+
+class ImageByAddress(Input):
+    """An image that is fetched."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=MAX_URL_LENGTH,
+        description="An http or https address of the public internet. Only with VISEM_FETCH=on.",
+        examples=["https://example.org/beach.jpg"],
     )
+    metadata: dict[str, Any] = Field(
+        {}, description="Stored with the image, if it is new.", examples=[{"album": "holiday"}]
+    )
+    captions: CaptionCount = None
 
 
-async def _upload(request: Request) -> AsyncIterator[Form]:
+async def _upload(request: Request) -> AsyncIterator[Form | ImageByAddress]:
+    if content_type(request) == "application/json" and request.app.state.settings.fetch == "on":
+        yield await read_json(request, ImageByAddress)
+        return
+    if content_type(request) == "application/json":
+        raise Problem(
+            "unsupported_media_type",
+            "Send a form with Content-Type: multipart/form-data. Images by address (JSON) need VISEM_FETCH=on.",
+        )
     async with read_form(request, "files", request.app.state.settings.max_files) as form:
         yield form
 
@@ -78,32 +107,34 @@ async def _upload(request: Request) -> AsyncIterator[Form]:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": form_body(
-                ImagesForm,
-                {"files": files_schema()},
-            ),
+            "content": {**form_body(ImagesForm, {"files": files_schema()}), **json_body(ImageByAddress)},
         }
     },
 )
-def add_images(form: Annotated[Form, Depends(_upload)], service: ServiceDep) -> ImagesAdded:
-    """Store one or many images. The answer is 200 with a status for each file, in order.
+def add_images(asked: Annotated[Form | ImageByAddress, Depends(_upload)], service: ServiceDep) -> ImagesAdded:
+    """Store one or many images: those of a form, or the one at an address (JSON).
+
+    The answer is 200 with a status for each file, in order.
 
     `created` is stored and searchable, `duplicate` had been stored before (the record is that of the first
     time, its metadata stay), `rejected` is not stored, and `code` and `reason` say why. When every file is
     rejected nothing is stored and the answer is the problem `images_rejected` (422) with the same list as
     `errors`.
     """
-    if not form.files:
-        raise invalid_field("files", "is required: send at least one file")
+    incoming: Iterable[IncomingFile]
     try:
-        fields = validate(ImagesForm, form.fields)
-        metadata = parse_metadata(fields.metadata)
+        if isinstance(asked, ImageByAddress):
+            captions, metadata = asked.captions, check_metadata(asked.metadata)
+            incoming = [service.fetch(asked.url)]
+        else:
+            if not asked.files:
+                raise invalid_field("files", "is required: send at least one file")
+            fields = validate(ImagesForm, asked.fields)
+            captions, metadata = fields.captions, parse_metadata(fields.metadata)
+            incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in asked.files)
     except ValueError as error:
         raise invalid_field("metadata", str(error)) from None
-    incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in form.files)
-    results = [
-        responses.image_status(result) for result in service.ingest(incoming, metadata, captions=fields.captions)
-    ]
+    results = [responses.image_status(result) for result in service.ingest(incoming, metadata, captions=captions)]
     rejected = [result for result in results if result.status == "rejected"]
     if len(rejected) == len(results):
         first = rejected[0]

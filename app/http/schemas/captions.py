@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from app.fetching import MAX_URL_LENGTH
 from app.http.schemas.base import EXAMPLE_ID, Input, Output, PlainText
 from app.results import CaptionMode, CaptionOptions, Strategy
 from index import CaptionOrigin
@@ -37,9 +38,18 @@ class CaptionParameters(Input):
 
 
 class CaptionBody(CaptionParameters):
-    """A stored image to caption."""
+    """An image to caption: a stored one, or one that is fetched."""
 
-    image_id: str = Field(min_length=1, max_length=128, description="The image.", examples=[EXAMPLE_ID])
+    image_id: str | None = Field(
+        None, min_length=1, max_length=128, description="A stored image.", examples=[EXAMPLE_ID]
+    )
+    url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_URL_LENGTH,
+        description="Instead of image_id: an http or https address of the public internet. Only with VISEM_FETCH=on.",
+        examples=[None],
+    )
 
 
 class Caption(Output):
