@@ -2,6 +2,7 @@
 
     python benchmarks/sources.py photographs FOLDER --count 7000     # copies them first: some are changed and deleted
     python benchmarks/sources.py small --count 100000                # tiny files; the first pass is killed twice
+    python benchmarks/sources.py second --count 100000               # only the second pass: the first one is made up
 
 `--bundle DIR` chooses the model. It works in a temporary folder of `--work`, and prints one line for each figure.
 """
@@ -24,7 +25,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+
+from index import FileInPlace, LibraryConfig, NewImage, Space, open_library, signature_of
+from model.bundle import Bundle
 
 VISEM = [sys.executable, "-c", "from app.cli import main; main()"]
 
@@ -32,7 +37,7 @@ VISEM = [sys.executable, "-c", "from app.cli import main; main()"]
 def main() -> None:
     """Read the command line, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["photographs", "small"])
+    parser.add_argument("what", choices=["photographs", "small", "second"])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--count", type=int, default=7000)
     parser.add_argument("--bundle")
@@ -46,6 +51,9 @@ def main() -> None:
         if chosen.what == "small":
             write_small(photos, chosen.count)
             interrupted_first_pass(photos, chosen.count)
+        elif chosen.what == "second":
+            write_small(photos, chosen.count)
+            make_up_first_pass(photos, Path(work, "library"), chosen.bundle)
         else:
             copy_some(chosen.folder, photos, chosen.count)
             figures = add(photos)
@@ -115,6 +123,35 @@ def interrupted_first_pass(photos: Path, count: int) -> None:
     checked = subprocess.run([*VISEM, "info", "--check", "--json"], capture_output=True, check=False)  # noqa: S603
     library = json.loads(checked.stdout)
     tell("library", f"{library['library']['images']:,} images, problems: {library['problems']}")
+
+
+def make_up_first_pass(photos: Path, library: Path, bundle: str | None) -> None:
+    """Store what a first pass would have stored, with random vectors and one thumbnail for all."""
+    config = Bundle.load(bundle).config
+    space = Space(config.space_id, config.name, config.dimension)
+    random_vectors = np.random.default_rng(0)
+    with open_library(LibraryConfig(library), space) as opened:
+        source = opened.sources.register(str(photos.resolve()))
+        paths = sorted(path for path in photos.rglob("*.jpg"))
+        for start in range(0, len(paths), 2000):
+            news = []
+            for path in paths[start : start + 2000]:
+                file = FileInPlace(source.id, str(path.relative_to(photos)), signature_of(path.stat()))
+                news.append(
+                    NewImage(
+                        path.read_bytes(),
+                        random_vectors.standard_normal(config.dimension),
+                        small_picture(0),
+                        "image/jpeg",
+                        16,
+                        16,
+                        path.name,
+                        concepts=[("thing", 0.5)],
+                        file=file,
+                    )
+                )
+            opened.add_images(news)
+        opened.sources.note(source.id, "ready", None, [])
 
 
 def stored() -> int:

@@ -150,6 +150,8 @@ class SourceFollower:
                 register_source(self._library, folder, self._settings.library)
             except SourceRefused as error:
                 logger.error("VISEM_SOURCES: %s", error)
+            except Exception:
+                logger.exception("VISEM_SOURCES: %s could not be registered", folder)
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._closing or self._is_due(), timeout=TICK)
@@ -170,7 +172,7 @@ class SourceFollower:
             self._watcher.close()
 
     def _is_due(self) -> bool:
-        return any(self._due.get(id, 0.0) <= time.monotonic() for id in self._wanted)
+        return any(self._due.get(id, 0.0) <= time.monotonic() for id in self._wanted - self._paused)
 
     def _look(self) -> list[Source]:
         """The sources to work on. Finds out whose folders came, went or were exchanged, and watches those there are."""
@@ -178,6 +180,7 @@ class SourceFollower:
         roots = {source.root: _identity(source.root) for source in sources if not source.paused}
         with self._lock:
             self._paused = {source.id for source in sources if source.paused}
+            self._wanted &= {source.id for source in sources}
             for source in sources:
                 if source.root in self._roots and roots.get(source.root) != self._roots[source.root]:
                     self._due[source.id] = 0.0

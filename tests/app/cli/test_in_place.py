@@ -1,0 +1,154 @@
+"""Folders in place on the command line: adding, listing, watching, and being interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.app.cli.conftest import Run, finish, start, write_pictures
+from tests.app.cli.test_processes import count_images
+from tests.app.helpers import picture
+
+
+def thumbnails(library: Path) -> int:
+    return sum(1 for _ in library.glob("thumbnails/*/*.jpg"))
+
+
+def wait_for(library: Path, process: subprocess.Popen[str], images: int) -> None:
+    """Wait until a process has stored some images in place."""
+    deadline = time.monotonic() + 300
+    while thumbnails(library) < images:
+        assert process.poll() is None, finish(process)
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_adding_twice_pruning_and_forgetting(run: Run, tmp_path: Path, library: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 4)
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    first = run("add", "--in-place", photos, "--json")
+    assert first.status == 1
+    assert {name: first.document[name] for name in ("seen", "created", "refused", "interrupted")} == {
+        "seen": 5, "created": 4, "refused": 1, "interrupted": False,
+    }  # fmt: skip
+    assert sorted(one["status"] for one in first.document["results"]) == ["created"] * 4 + ["refused"]
+    assert list(library.glob("content/*/*")) == []
+    (photos / "bad.jpg").unlink()
+    (photos / "0000.jpg").unlink()
+    second = run("add", "--in-place", photos, "--json")
+    assert second.status == 0
+    assert {name: second.document[name] for name in ("seen", "unchanged", "missing", "pruned")} == {
+        "seen": 3, "unchanged": 3, "missing": 1, "pruned": 0,
+    }  # fmt: skip
+    assert second.document["results"] == []
+    assert run("add", "--in-place", "--prune", photos, "--json").document["pruned"] == 1
+    assert "3 files seen: 3 unchanged." in run("add", "--in-place", photos).stdout
+    (listed,) = run("sources", "list", "--json").document["sources"]
+    assert (listed["path"], listed["files"]) == (str(photos), {"present": 3})
+    assert run("sources", "pause", photos, "--json").document["paused"]
+    assert not run("sources", "resume", listed["id"], "--json").document["paused"]
+    assert run("sources", "forget", photos, "--json").document == {"removed": 3}
+    assert run("sources", "forget", photos).status == 1
+    assert len(list(photos.iterdir())) == 3
+
+
+def test_a_folder_that_is_not_there_any_more(run: Run, tmp_path: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 3)
+    assert run("add", "--in-place", photos).status == 0
+    for path in photos.iterdir():
+        path.rename(tmp_path / path.name)
+    outcome = run("add", "--in-place", "--prune", photos, "--json")
+    assert outcome.status == 1
+    assert (outcome.document["missing"], outcome.document["pruned"]) == (0, 0)
+    assert "where 3 photographs were" in outcome.document["sources"][0]["away"]
+    assert run("search", "dog", "--json").document["total"] == 3
+
+
+@pytest.mark.parametrize("what", ["a file", "the library"])
+def test_what_cannot_be_in_place(run: Run, tmp_path: Path, library: Path, what: str) -> None:
+    photos = write_pictures(tmp_path / "photos", 1)
+    run("add", photos)
+    outcome = run("add", "--in-place", photos / "0000.jpg" if what == "a file" else library, "--json")
+    assert outcome.status == 2
+    assert outcome.document["error"]["code"] == "source_refused"
+    assert run("add", "--prune", photos).status == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_signal_ends_a_batch_with_numbers_that_add_up(
+    environment: dict[str, str], run: Run, tmp_path: Path, library: Path, number: signal.Signals, in_place: bool
+) -> None:
+    photos = write_pictures(tmp_path / "photos", 600)
+    options = ["--in-place"] if in_place else []
+    process = start(environment, "add", *options, photos, "--json")
+    wait_for(library, process, 20)
+    process.send_signal(number)
+    outcome = finish(process)
+    assert outcome.status == 130
+    document = outcome.document
+    assert document["interrupted"] is True
+    assert document["created"] == len(document["results"]) == count_images(library)
+    assert 0 < document["created"] < 600
+    again = run("add", *options, photos, "--json").document
+    assert again["created"] == 600 - document["created"]
+
+
+def test_killed_twice(environment: dict[str, str], run: Run, tmp_path: Path, library: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 400)
+    for part in (50, 120):
+        process = start(environment, "add", "--in-place", photos)
+        wait_for(library, process, part)
+        process.kill()
+        assert finish(process).status == -signal.SIGKILL
+    before = count_images(library)
+    document = run("add", "--in-place", photos, "--json").document
+    assert (document["unchanged"], document["created"]) == (before, 400 - before)
+    assert count_images(library) == 400
+
+
+def test_a_signal_before_anything_is_done(environment: dict[str, str], tmp_path: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 1)
+    process = start(environment, "add", photos, "--json")
+    time.sleep(1.5)  # while it loads, or later: whenever it comes, there is one whole document or none was begun
+    process.send_signal(signal.SIGTERM)
+    outcome = finish(process)
+    assert outcome.status in (0, 130, -signal.SIGTERM)
+    if outcome.stdout:
+        assert json.loads(outcome.stdout)
+    else:
+        assert outcome.status == -signal.SIGTERM  # Python itself was still starting
+
+
+def test_captions_that_are_interrupted(environment: dict[str, str], tmp_path: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 400)
+    environment = {**environment, "VISEM_BUNDLE": ""}  # the shipped one can write captions
+    table = tmp_path / "captions.csv"
+    process = start(environment, "caption", photos, "-n", "1", "--csv", table, "--json")
+    deadline = time.monotonic() + 300
+    while (not table.exists() or table.stat().st_size < 200) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    outcome = finish(process)
+    assert outcome.status == 130
+    document = outcome.document
+    assert document["interrupted"] is True
+    assert document["captioned"] == len(document["results"]) == len(table.read_text().splitlines()) - 1
+
+
+def test_watching(environment: dict[str, str], run: Run, tmp_path: Path, library: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 3)
+    process = start(environment, "watch", photos)
+    wait_for(library, process, 3)
+    (photos / "new.jpg").write_bytes(picture(99))
+    wait_for(library, process, 4)
+    process.send_signal(signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.status == 130
+    assert "3 new" in outcome.stderr
+    assert count_images(library) == 4
