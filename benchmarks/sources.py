@@ -55,7 +55,7 @@ def main() -> None:
             write_small(photos, chosen.count)
             make_up_first_pass(photos, Path(work, "library"), chosen.bundle)
         else:
-            copy_some(chosen.folder, photos, chosen.count)
+            chosen.count = copy_some(chosen.folder, photos, chosen.count)
             figures = add(photos)
             tell("first pass", f"{figures['seconds']:.1f} s, {figures['created']:,} new")
             compare_sizes(photos, Path(work, "library"))
@@ -71,13 +71,14 @@ def tell(what: str, figure: str) -> None:
     sys.stdout.flush()
 
 
-def copy_some(source: Path, photos: Path, count: int) -> None:
-    """Copy photographs into 50 folders."""
+def copy_some(source: Path, photos: Path, count: int) -> int:
+    """Copy photographs into 50 folders; return how many there were."""
     pictures = sorted(path for path in source.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg"})[:count]
     for number, path in enumerate(pictures):
         target = photos / f"{number % 50:02}" / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
+    return len(pictures)
 
 
 def write_small(photos: Path, count: int) -> None:
@@ -183,7 +184,7 @@ def follow(photos: Path, count: int) -> None:
     environment = os.environ | {"VISEM_PORT": "8917", "VISEM_LOG_LEVEL": "warning"}
     service = subprocess.Popen([*VISEM, "serve"], env=environment)  # noqa: S603
     try:
-        wait_until(lambda: source()["state"] == "ready" and not source()["at_work"], 120)
+        wait_until(lambda: source()["state"] == "ready" and not source()["at_work"], 600)
         time.sleep(3)
         before = images()
         files = sorted(path for path in photos.rglob("*.jpg"))
@@ -201,7 +202,7 @@ def follow(photos: Path, count: int) -> None:
             (photos / f"new-{number}.jpg").write_bytes(small_picture(1000 + number))
         tell("changing the folder", f"{time.monotonic() - started:.2f} s")
         ended = time.monotonic()
-        wait_until(lambda: agrees(count), 120)
+        wait_until(lambda: agrees(count), 600)
         tell("the library agrees after", f"{time.monotonic() - ended:.1f} s")
         after = images()
         names = {path.name for path in moved}
@@ -209,10 +210,10 @@ def follow(photos: Path, count: int) -> None:
         same = sum(id in after for id, name in before.items() if name in {path.name for path in changed})
         tell("ids kept", f"{kept} of {len(moved)} moved, {same} of {len(changed)} changed")
         photos.rename(photos.with_name("unmounted"))
-        wait_until(lambda: source()["state"] == "away", 60)
+        wait_until(lambda: source()["state"] == "away", 600)
         tell("not mounted", f"{total():,} images, {source()['files']['missing']} missing before and after")
         photos.with_name("unmounted").rename(photos)
-        wait_until(lambda: source()["state"] == "ready" and not source()["at_work"], 120)
+        wait_until(lambda: source()["state"] == "ready" and not source()["at_work"], 600)
         lost = set(after) - set(images())
         tell("mounted again", f"{total():,} images, {len(lost)} lost")
     finally:
