@@ -160,6 +160,10 @@ class JointSpace:
 
 def build_space(bundle: Bundle, device: str) -> JointSpace:
     """The space of a verified bundle, with the towers of the kinds that it names. Errors as `JointSpace.load`."""
-    runtime = open_runtime(device)
+    return space_on(bundle, open_runtime(device))
+
+
+def space_on(bundle: Bundle, runtime: Runtime) -> JointSpace:
+    """The space of a verified bundle on a runtime. Errors: `BundleError`."""
     image, text = build_towers(bundle, runtime)
     return JointSpace(bundle, image, text, runtime)

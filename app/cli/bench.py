@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -24,10 +25,10 @@ def bench(
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how fast this machine embeds, adds and searches.
+    """Measure how fast this machine starts, embeds, captions, adds and searches, and what a service keeps in memory.
 
-    It works with synthetic pictures, JPEGs of 500 x 375 pixels, in a temporary directory. Results vary with
-    whatever else the machine does.
+    It works with synthetic pictures, JPEGs of 500 x 375 pixels, in a temporary directory. Where torch is installed, it
+    is measured beside ONNX Runtime, in turns. Results vary with whatever else the machine does.
     """
     try:
         library_sizes = sorted({int(part) for part in sizes.split(",")})
@@ -38,23 +39,32 @@ def bench(
     with TemporaryDirectory(prefix="visem-bench-") as folder:
         settings = read_settings(bundle=bundle, library=Path(folder) / "library")
         say("Loading the model...")
-        from app.cli import measuring
+        from app.cli import measuring, measuring_processes
         from app.service import Service
         from model.space import JointSpace
 
         space = JointSpace.load(settings.bundle, device=settings.device)
+        torch = measuring.torch_space(space)
+        spaces = {"own": space} | ({} if torch is None else {"torch": torch})
+        picture = Path(folder) / "picture.jpg"
+        picture.write_bytes(measuring.picture(0))
+        captions = space.config.captioner is not None
         with Service.open(settings, space=space) as service:
             say("Embedding...")
             document: dict[str, object] = {
                 "bundle": space.name,
                 "device": space.device,
                 "cores": os.cpu_count(),
-                "text_query_ms": measuring.text_milliseconds(space),
-                "image_ms": measuring.image_milliseconds(space, batch=1),
-                "image_in_batch_ms": measuring.image_milliseconds(space, batch=16),
             }
+            times = measuring.model_milliseconds(spaces)
+            document |= times["own"] | {"torch": times.get("torch")}
             say(f"Adding {images} pictures...")
             document["ingest_images_per_second"] = measuring.ingest_rate(service, images)
+        say("Starting commands and a service...")
+        document["cold_start_ms"] = measuring_processes.cold_start_milliseconds(settings, picture if captions else None)
+        document["service_mb"] = measuring_processes.service_megabytes(
+            settings, picture.read_bytes(), captions=captions
+        )
         searches: list[dict[str, float]] = []
         for size in library_sizes:
             say(f"Searching among {size:,}...")
@@ -63,8 +73,17 @@ def bench(
     if json:
         print_json(document)
         return
-    rows = [[name, f"{value:.2f}" if isinstance(value, float) else str(value)] for name, value in document.items()]
-    rows = [row for row in rows if row[0] != "search"]
-    for search in searches:
-        rows.append([f"search_ms among {search['size']:,} ({search['index']})", f"{search['median_ms']:.2f}"])
+    rows = [[name, f"{value:.2f}" if isinstance(value, float) else str(value)] for name, value in _flat(document)]
+    rows += [
+        [f"search_ms among {search['size']:,} ({search['index']})", f"{search['median_ms']:.2f}"] for search in searches
+    ]
     print_rows(("measure", "value"), rows)
+
+
+def _flat(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """The figures with their names; those of a group behind its name. Searches have a form of their own."""
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name} {part}", figure) for part, figure in value.items())
+        elif name != "search" and value is not None:
+            yield name, value

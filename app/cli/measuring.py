@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,24 +21,57 @@ from index import (
     NewSentence,
     open_library,
 )
-from model.space import JointSpace
+from model.captioner import Captioner
+from model.runtime.factory import torch_on_cpu
+from model.space import JointSpace, space_on
 
 REPEATS = 30
-WARM_UP = 3
+WARM_UP = 2
+SECONDS = 15.0
+"""After which a measurement is not repeated any more, once it has three rounds."""
+BATCH = 16
 PICTURE_SIZE = (500, 375)
 ADD_BATCH = 1_000
+CAPTIONS = 5
 SENTENCE = "a dog runs along the beach with a ball in its mouth"
 
 
-def text_milliseconds(space: JointSpace) -> float:
-    """Median time to embed one sentence of eleven words."""
-    return _median_milliseconds(lambda: space.embed_texts([SENTENCE]))
+def torch_space(space: JointSpace) -> JointSpace | None:
+    """The same bundle in torch on the processor; None where torch is missing, or cannot build its backbone."""
+    runtime = torch_on_cpu() if space.device == "cpu" else None
+    if runtime is None:
+        return None
+    other = space_on(space.bundle, runtime)
+    try:
+        other.embed_images([Image.new("RGB", PICTURE_SIZE)])
+    except RuntimeError:  # a network that timm does not know
+        return None
+    return other
 
 
-def image_milliseconds(space: JointSpace, batch: int) -> float:
-    """Median time to embed a decoded picture, when `batch` of them are embedded at once."""
-    pictures = [Image.open(io.BytesIO(picture(seed))).convert("RGB") for seed in range(batch)]
-    return _median_milliseconds(lambda: space.embed_images(pictures), max(5, REPEATS // batch)) / batch
+def model_milliseconds(spaces: Mapping[str, JointSpace]) -> dict[str, dict[str, float]]:
+    """Median times of what the model does, on each of the spaces: of one bundle, on several runtimes.
+
+    They take turns, so that whatever else the machine does hits them alike. One sentence of eleven words; a decoded
+    picture, alone and in a batch of 16; five captions of one vector, where the bundle has a captioner.
+    """
+    pictures = [Image.open(io.BytesIO(picture(seed))).convert("RGB") for seed in range(BATCH)]
+    taken: dict[str, dict[str, float]] = {name: {} for name in spaces}
+
+    def measure(what: str, functions: Mapping[str, Callable[[], object]], repeats: int, share: int = 1) -> None:
+        for name, milliseconds in _in_turns(functions, repeats).items():
+            taken[name][what] = median(milliseconds) / share
+
+    measure("text_query_ms", {name: partial(space.embed_texts, [SENTENCE]) for name, space in spaces.items()}, REPEATS)
+    alone = {name: partial(space.embed_images, pictures[:1]) for name, space in spaces.items()}
+    measure("image_ms", alone, 10)
+    whole = {name: partial(space.embed_images, pictures) for name, space in spaces.items()}
+    measure("image_in_batch_ms", whole, 5, BATCH)
+    if next(iter(spaces.values())).config.captioner is not None:
+        vector = next(iter(spaces.values())).embed_images(pictures[:1])
+        written = {name: partial(Captioner(space).caption, vector, CAPTIONS) for name, space in spaces.items()}
+        measure("captions_ms", written, 10)
+    return taken
 
 
 def ingest_rate(service: Service, count: int) -> float:
@@ -60,7 +94,8 @@ def search_milliseconds(root: Path, space: JointSpace, size: int) -> dict[str, A
             vectors = rng.standard_normal((len(batch), space.dimension), dtype=np.float32)
             library.add_sentences([NewSentence(f"sentence {n}", v) for n, v in zip(batch, vectors, strict=True)])
         queries = iter(rng.standard_normal((WARM_UP + REPEATS, space.dimension), dtype=np.float32))
-        milliseconds = _milliseconds(lambda: library.search(next(queries), 10, "sentences"), REPEATS)
+        search = {"search": lambda: library.search(next(queries), 10, "sentences")}
+        milliseconds = _in_turns(search, REPEATS)["search"]
         kind = library.stats().sentence_index.kind
     return {
         "size": size,
@@ -81,15 +116,15 @@ def picture(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def _median_milliseconds(function: Callable[[], object], repeats: int = REPEATS) -> float:
-    return median(_milliseconds(function, repeats))
-
-
-def _milliseconds(function: Callable[[], object], repeats: int) -> list[float]:
-    """How long each call takes, after some that do not count."""
-    taken: list[float] = []
-    for _ in range(WARM_UP + repeats):
-        started = time.perf_counter()
-        function()
-        taken.append(1000 * (time.perf_counter() - started))
-    return taken[WARM_UP:]
+def _in_turns(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """How long each call of each function takes, after some that do not count."""
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    begun = time.perf_counter()
+    for number in range(WARM_UP + repeats):
+        if number >= WARM_UP + 3 and time.perf_counter() - begun > SECONDS:
+            break
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            taken[name].append(1000 * (time.perf_counter() - started))
+    return {name: milliseconds[WARM_UP:] for name, milliseconds in taken.items()}

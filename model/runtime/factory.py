@@ -40,5 +40,14 @@ def open_runtime(device: str) -> Runtime:
     return OnnxRuntime()
 
 
+def torch_on_cpu() -> Runtime | None:
+    """torch on the processor, to compare with; None where it is not installed."""
+    try:
+        from model.runtime.torch_runtime import TorchRuntime
+    except ModuleNotFoundError:
+        return None
+    return TorchRuntime("cpu")
+
+
 def _may_have_gpu() -> bool:
     return any(Path(file).exists() for file in _DRIVERS) or find_library("nvcuda") is not None

@@ -63,6 +63,9 @@ def test_bench(run: Run, library: Path) -> None:
     document = run("bench", "--images", "16", "--sizes", "50,20", "--json").document
     for key in ("text_query_ms", "image_ms", "image_in_batch_ms", "ingest_images_per_second"):
         assert document[key] > 0
+    assert document["torch"] is None, "timm does not know the tiny backbone"
+    assert document["cold_start_ms"].keys() == {"version", "search"}, "the tiny bundle has no captioner"
+    assert all(figure > 0 for group in ("cold_start_ms", "service_mb") for figure in document[group].values())
     assert [search["size"] for search in document["search"]] == [20, 50]
     assert all(0 < search["median_ms"] <= search["p95_ms"] for search in document["search"])
     assert not library.exists()
