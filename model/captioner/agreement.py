@@ -141,6 +141,6 @@ def _wrong_mouth(words: Sequence[str]) -> bool:
         if relation not in ("in", "between", "from"):
             return True
         held = [at for at in range(1, place - 2) if words[at] in _DETERMINERS or words[at] == "with"]
-        if not held or words[held[-1] - 1] in _PLACES:
+        if not held or words[held[-1] - 1] in _PLACES or words[place - 3] in PEOPLE:
             return True
     return False

@@ -37,10 +37,11 @@ class CaptionerTraining(BaseModel):
     open_share: float = Field(default=0.5, ge=0, le=1, description="How often the structure is left open.")
     texts: int = Field(default=67_000, ge=0, description="At most so many captions without photographs are learned.")
     texts_minimum_count: int = Field(default=12, ge=1, description="As minimum_count, for words of these alone.")
-    wide_steps: int = Field(default=3_700, ge=0, description="Steps on photographs, texts and things together.")
+    wide_steps: int = Field(default=2_200, ge=0, description="Steps on photographs, texts and things together.")
     wide_learning_rate: float = Field(default=1.5e-3, gt=0)
     wide_photographs: tuple[float, float] = Field(
-        default=(0.5, 0.82), description="Share of photographs' captions in these steps, and in the last third of them."
+        default=(0.5, 0.82),
+        description="Share of photographs' captions in these steps, and in the last quarter of them.",
     )
     wide_image_share: tuple[float, float] = Field(default=(0.65, 0.8), description="As image_share, likewise.")
     reward_steps: int = Field(default=0, ge=0, description="Steps of self-critical training after that.")

@@ -37,7 +37,7 @@ MakeImages = Callable[[Tensor, torch.Generator], Tensor]
 """Kinds (n,) to unit vectors (n, D) of images made of them."""
 
 SAMPLED_WORDS = 1000
-LATE = 2 / 3
+LATE = 3 / 4
 """Share of the steps after which photographs count for more."""
 
 

@@ -47,6 +47,7 @@ def _disagrees(sentence: str) -> bool:
         "a dog runs in the grass with its mouth",
         "a dog runs through the grass in its mouth",
         "a black dog on its mouth",
+        "a man holding a girl in his mouth",
     ],
 )
 def test_what_does_not_agree(sentence: str) -> None:
