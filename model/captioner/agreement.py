@@ -135,6 +135,8 @@ def _wrong_mouth(words: Sequence[str]) -> bool:
     for place, word in enumerate(words):
         if word not in _MOUTH or place < 2 or words[place - 1] not in _OWNERS:
             continue
+        if words[place - 1] == "its" and not _PETS.intersection(words) and PEOPLE.intersection(words):
+            return True
         behind, relation = words[place + 1 : place + 2], words[place - 2]
         if relation == "with" and behind and behind[0] in ("open", "wide", "full", "closed"):
             continue

@@ -51,8 +51,9 @@ UNLIKELY = 0.1
 """Captions that open with a name avoid words that are less likely; people have to be likelier than not."""
 SOMEBODY, SOME_ANIMAL, RULED_OUT = 0.4, 0.3, 0.04
 """A caption comes later that mentions people, animals, or beside a thing anything, less likely than this."""
-UNTRUSTED = 0.25
-"""Where the best caption mentions somebody who is not likely to be there, it has to be surer than this."""
+UNTRUSTED, NAMED = 0.35, 0.25
+"""Where the best caption mentions somebody who is not likely to be there, it has to be surer than this; and a thing has
+to be likelier than this to be named by a plain one."""
 ANIMALS = ("dog", "puppy", "cat", "horse", "cow", "bird", "sheep", "duck", "fish")
 _PEOPLE = """
 baby babies boy boys child children couple crowd girl girls guy guys kid kids lady ladies man men people person player
@@ -319,7 +320,7 @@ class Captioner:
         for thing, own, concepts in zip(things, probabilities.tolist(), detector.name(images, len(words)), strict=True):
             found = dict(zip(words, own, strict=True))
             kinds = {word: probability for word, probability in concepts if word not in found}
-            named = thing if thing is not None and thing.probability >= detector.config.shown_thing else None
+            named = thing if thing is not None and thing.probability >= NAMED else None
             plain.append(plain_caption(named, found, kinds, people, self._concept_tags))
         return plain
 

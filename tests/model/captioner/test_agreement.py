@@ -48,6 +48,7 @@ def _disagrees(sentence: str) -> bool:
         "a dog runs through the grass in its mouth",
         "a black dog on its mouth",
         "a man holding a girl in his mouth",
+        "a boy runs through the grass with a ball in its mouth",
     ],
 )
 def test_what_does_not_agree(sentence: str) -> None:
