@@ -26,6 +26,7 @@ from index.errors import (
     SpaceMismatch,
     StorageFailed,
 )
+from index.facts_filling import FactsFilled
 from index.library import Library
 from index.metadata import MAX_BYTES as MAX_METADATA_BYTES
 from index.metadata import MAX_KEYS as MAX_METADATA_KEYS
@@ -33,6 +34,8 @@ from index.opening import LibraryConfig, is_library, open_library, require_libra
 from index.sources import LibrarySources
 from index.thumbnails import render_thumbnail
 from index.types import (
+    ANY_PHOTO,
+    NEWEST_FIRST,
     Added,
     CaptionOrigin,
     CaptionRecord,
@@ -51,12 +54,18 @@ from index.types import (
     LibraryStats,
     Location,
     Metadata,
+    Month,
+    Near,
     NewCaption,
     NewImage,
     NewSentence,
+    Order,
     OwedCaptions,
     Page,
     PendingDeletion,
+    PhotoFacts,
+    PhotoFilter,
+    Place,
     RefusedFile,
     SentenceRecord,
     Signature,
@@ -68,8 +77,10 @@ from index.types import (
 )
 
 __all__ = [
+    "ANY_PHOTO",
     "MAX_METADATA_BYTES",
     "MAX_METADATA_KEYS",
+    "NEWEST_FIRST",
     "Added",
     "CaptionOrigin",
     "CaptionRecord",
@@ -81,6 +92,7 @@ __all__ = [
     "ContentKind",
     "ContentMissing",
     "EngineUnsupported",
+    "FactsFilled",
     "FileInPlace",
     "FileState",
     "Filters",
@@ -104,12 +116,18 @@ __all__ = [
     "LibraryStats",
     "Location",
     "Metadata",
+    "Month",
+    "Near",
     "NewCaption",
     "NewImage",
     "NewSentence",
+    "Order",
     "OwedCaptions",
     "Page",
     "PendingDeletion",
+    "PhotoFacts",
+    "PhotoFilter",
+    "Place",
     "RankedCursor",
     "RecordNotFound",
     "RefusedFile",

@@ -16,7 +16,7 @@ from typing import Any
 from index.errors import InvalidCursor
 
 _HEAD = struct.Struct("<c16s")
-_LIST = struct.Struct("<q")
+_LIST = struct.Struct("<q?q")
 _SEARCH = struct.Struct("<qfI")
 _RANKED = struct.Struct("<d")
 
@@ -33,19 +33,20 @@ def fingerprint(*parts: bytes | str) -> bytes:
 
 @dataclass(frozen=True)
 class ListCursor:
-    """The key of the last record on the page."""
+    """Where the last record on the page stands: its key, and in a list by time when it was taken, if that is known."""
 
     key: int
+    taken: int | None = None
 
     def encode(self, query: bytes) -> str:
         """Return the cursor as URL-safe text, tied to the fingerprint of its query."""
-        return _to_text(b"L", query, _LIST.pack(self.key))
+        return _to_text(b"L", query, _LIST.pack(self.key, self.taken is not None, self.taken or 0))
 
     @staticmethod
     def decode(text: str, query: bytes) -> ListCursor:
         """Read a cursor; InvalidCursor unless it was made for this query."""
-        (key,) = _unpack(_LIST, _from_text(text, b"L", query))
-        return ListCursor(key)
+        key, dated, taken = _unpack(_LIST, _from_text(text, b"L", query))
+        return ListCursor(key, taken if dated else None)
 
 
 @dataclass(frozen=True)

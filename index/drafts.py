@@ -34,6 +34,7 @@ def image_draft(image: NewImage, dimension: int) -> Draft:
         vector=unit_vector(image.vector, dimension),
         metadata=encode_metadata(image.metadata),
         concepts=checked_concepts(image.concepts),
+        facts=image.facts,
         captions=image.captions,
         file=image.file,
     )

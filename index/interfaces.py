@@ -17,6 +17,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from index.types import (
+    ANY_PHOTO,
+    NEWEST_FIRST,
     Added,
     CaptionOrigin,
     CaptionRecord,
@@ -33,9 +35,13 @@ from index.types import (
     KnownFile,
     Location,
     Metadata,
+    Month,
     NameConcepts,
+    Order,
     OwedCaptions,
     PendingDeletion,
+    PhotoFacts,
+    PhotoFilter,
     R,
     RefusedFile,
     SentenceRecord,
@@ -96,6 +102,7 @@ class Draft:
     vector: Vectors
     metadata: str
     concepts: Concepts = ()
+    facts: PhotoFacts | None = None
     captions: int = 0
     file: FileInPlace | None = None
 
@@ -106,6 +113,17 @@ class CaptionDraft:
 
     sentence: Draft
     score: float | None
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a record stands in a list: its key, and in a list by time when it was taken, if that is known.
+
+    `taken` is in microseconds since 1970 on the clock of the place.
+    """
+
+    key: int
+    taken: int | None = None
 
 
 class ChangeFeed(Protocol):
@@ -154,13 +172,22 @@ class Collection(Protocol[R]):
     def get(self, id: str) -> R:
         """Return one record; RecordNotFound."""
 
-    def page(self, before: int | None, limit: int, filters: Filters, words: Sequence[str] = ()) -> list[tuple[int, R]]:
-        """Return up to `limit` pairs (key, record), newest first, with keys below `before`.
+    def page(
+        self,
+        after: Spot | None,
+        limit: int,
+        filters: Filters,
+        words: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+        order: Order = NEWEST_FIRST,
+    ) -> list[tuple[Spot, R]]:
+        """Return up to `limit` records that match with their spots in this order, from behind the spot `after` on.
 
-        `words` are concepts that images must have; sentences have none.
+        `words` are concepts that images must have, `photo` what they must be as photographs. Sentences have neither,
+        and are ordered by when they were added.
         """
 
-    def count(self, filters: Filters, words: Sequence[str] = ()) -> int:
+    def count(self, filters: Filters, words: Sequence[str] = (), photo: PhotoFilter = ANY_PHOTO) -> int:
         """Count the records that match."""
 
     def update(self, id: str, change: Callable[[R], Metadata]) -> R:
@@ -179,7 +206,7 @@ class Collection(Protocol[R]):
     def release(self, names: Sequence[str], remove: Callable[[list[str]], None]) -> None:
         """Call `remove` with those names that no record has, while nobody else can write."""
 
-    def keys(self, filters: Filters, words: Sequence[str] = ()) -> Keys:
+    def keys(self, filters: Filters, words: Sequence[str] = (), photo: PhotoFilter = ANY_PHOTO) -> Keys:
         """Return the keys of all records that match, ascending."""
 
     def hidden(self) -> Keys:
@@ -323,6 +350,22 @@ class SourceStore(Protocol):
         """Delete a source, and the images that were in no other and have no copy; return those."""
 
 
+class PhotoStore(Protocol):
+    """What files say about the images of a catalog. Thread-safe, each method one transaction."""
+
+    def unread(self, after: int, limit: int) -> list[tuple[int, ImageRecord]]:
+        """Return up to `limit` pairs (key, record) with keys above `after` whose files nobody has asked yet."""
+
+    def count_unread(self) -> int:
+        """Return how many there are."""
+
+    def set(self, facts: Mapping[str, PhotoFacts]) -> None:
+        """Keep what the files of these images say, by their ids; those that are gone are left out."""
+
+    def months(self, filters: Filters, words: Sequence[str], photo: PhotoFilter) -> list[Month]:
+        """Return in which months the images that match were taken, the latest first."""
+
+
 class PendingDeletions(Protocol):
     """Images whose deletion can be undone, for every process alike. Thread-safe, each method one transaction."""
 
@@ -359,6 +402,10 @@ class Catalog(Protocol):
         """The folders whose pictures stay where they are."""
 
     @property
+    def photos(self) -> PhotoStore:
+        """What files say about the images."""
+
+    @property
     def pending(self) -> PendingDeletions:
         """The deletions that can be undone."""
 
@@ -393,14 +440,20 @@ class GenerationChanged(Exception):  # noqa: N818 (a signal inside this package,
 
 @dataclass(frozen=True)
 class Where:
-    """Which records a search may find: metadata and concepts that they must have, and ids to leave out.
+    """Which records a search may find: metadata, concepts and facts that they must have, and ids to leave out.
 
     These are plain values. An engine scans, probes, pushes them down, or asks the catalog which keys match.
     """
 
     filters: Filters = field(default_factory=dict)
     concepts: tuple[str, ...] = ()
+    photo: PhotoFilter = ANY_PHOTO
     exclude: tuple[str, ...] = ()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is demanded; there may be ids to leave out."""
+        return not (self.filters or self.concepts) and self.photo.is_empty
 
 
 @dataclass(frozen=True)
@@ -429,8 +482,8 @@ class VectorIndex(Protocol):
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,), as of the last `refresh` or later.
 
-        Scores are those of `index.scoring.cosines`: a pair of vectors always has the same, bit for bit. With filters or
-        concepts that few records match, the search is exact. Ids in `exclude` that do not exist do no harm.
+        Scores are those of `index.scoring.cosines`: a pair of vectors always has the same, bit for bit. Where few
+        records have what is demanded, the search is exact. Ids in `exclude` that do not exist do no harm.
         GenerationChanged unless the vectors are those of this `generation` of the catalog.
         """
 

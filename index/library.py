@@ -21,12 +21,14 @@ from index.cursors import ListCursor, fingerprint
 from index.deletions import LibraryDeletions
 from index.drafts import image_draft, sentence_draft
 from index.errors import ContentMissing, LibraryError, SpaceMismatch
+from index.facts_filling import FactsFilled, ReadFacts, fill_facts
 from index.interfaces import (
     Catalog,
     CatalogState,
     Collection,
     ContentStore,
     GenerationChanged,
+    Spot,
     VectorIndex,
     Where,
 )
@@ -37,6 +39,8 @@ from index.repairing import RenderThumbnail
 from index.searching import Query, search_page
 from index.sources import LibrarySources
 from index.types import (
+    ANY_PHOTO,
+    NEWEST_FIRST,
     Added,
     ContentKind,
     Hit,
@@ -44,10 +48,13 @@ from index.types import (
     ImageRecord,
     LibraryStats,
     Metadata,
+    Month,
     NameConcepts,
     NewImage,
     NewSentence,
+    Order,
     Page,
+    PhotoFilter,
     R,
     SentenceRecord,
     Space,
@@ -185,13 +192,26 @@ class Library:
         limit: int = 50,
         filters: Mapping[str, str] | None = None,
         concepts: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+        order: Order = NEWEST_FIRST,
     ) -> Page[ImageRecord]:
-        """Return a page of the images that match, newest first; InvalidCursor, InvalidFilter.
+        """Return a page of the images that match, newest first or as `order` says; InvalidCursor, InvalidFilter.
 
-        `filters` demand metadata, `concepts` words that are among those nearest to the image.
+        `filters` demand metadata, `concepts` words that are among those nearest to the image, and `photo` what its file
+        has to say.
         """
         with self._gate.enter():
-            return self._list(self._catalog.images, cursor, limit, filters, concepts)
+            return self._list(self._catalog.images, cursor, limit, filters, concepts, photo, order)
+
+    def months(
+        self,
+        filters: Mapping[str, str] | None = None,
+        concepts: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+    ) -> list[Month]:
+        """Return in which months the images that match were taken, the latest first; InvalidFilter."""
+        with self._gate.enter():
+            return self._catalog.photos.months(checked_filters(filters), checked_words(concepts), photo)
 
     def list_sentences(
         self, cursor: str | None = None, limit: int = 50, filters: Mapping[str, str] | None = None
@@ -288,10 +308,12 @@ class Library:
         exclude: Sequence[str] = (),
         min_score: float | None = None,
         concepts: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
     ) -> Page[Hit]:
         """Return the k records nearest to `vector` (D,), best first, ties in the order of adding.
 
-        With `filters`, or `concepts` that images must have, the search is exact among the records that match.
+        With `filters`, `concepts` that images must have, or what `photo` demands of their files, the search is exact
+        among the records that match.
         Records with the ids in `exclude` are left out (unknown ids do no harm), and those that score below
         `min_score`. A cursor continues the very same query (k may differ) after the last hit of its page: deleted
         records are missing, nothing comes twice. InvalidVector, InvalidCursor, InvalidFilter, SpaceMismatch.
@@ -301,7 +323,7 @@ class Library:
             state = self._state
             query = Query(
                 vector=unit_vector(vector, state.space.dimension),
-                where=Where(checked_filters(filters), checked_words(concepts), tuple(dict.fromkeys(exclude))),
+                where=Where(checked_filters(filters), checked_words(concepts), photo, tuple(dict.fromkeys(exclude))),
                 min_score=min_score,
             )
             collection = self._collection(target)
@@ -371,6 +393,20 @@ class Library:
             Reindexing(self._catalog, self._content, space, progress).run(embed_images, embed_sentences)
             self._state = self._catalog.state()
 
+    def fill_facts(self, read: ReadFacts, progress: Progress = lambda done, total: None) -> FactsFilled:
+        """Find out what the files of images say that nobody has asked yet, some at a time; say how many there were.
+
+        `read` takes contents in batches and returns what each says. Whatever it raises comes through, and the next call
+        goes on where this one stopped. `progress` is told how many files of how many are done.
+        """
+        with self._gate.enter():
+            return fill_facts(self._catalog, self._content, read, progress)
+
+    def unread_facts(self) -> int:
+        """Return how many images there are whose files nobody has asked yet what they say."""
+        with self._gate.enter():
+            return self._catalog.photos.count_unread()
+
     def describe(self, name: NameConcepts) -> int:
         """Give concepts to the images that have none; return how many there were. SpaceMismatch.
 
@@ -386,19 +422,23 @@ class Library:
         limit: int,
         filters: Mapping[str, str] | None,
         concepts: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+        order: Order = NEWEST_FIRST,
     ) -> Page[R]:
         _require_positive("limit", limit)
         wanted = checked_filters(filters)
         parts = [part for item in wanted.items() for part in item]
         words = checked_words(concepts)
-        identity = fingerprint(self._state.library_id, collection.target, *parts, str(len(words)), *words)
-        before = ListCursor.decode(cursor, identity).key if cursor is not None else None
-        rows = collection.page(before, limit + 1, wanted, words)
-        more = len(rows) > limit
+        chosen = (str(len(words)), *words, repr(photo), repr(order))
+        identity = fingerprint(self._state.library_id, collection.target, *parts, *chosen)
+        last = ListCursor.decode(cursor, identity) if cursor is not None else None
+        after = None if last is None else Spot(last.key, last.taken)
+        rows = collection.page(after, limit + 1, wanted, words, photo, order)
+        end = rows[limit - 1][0] if len(rows) > limit else None
         return Page(
             items=[record for _, record in rows[:limit]],
-            next_cursor=ListCursor(rows[limit - 1][0]).encode(identity) if more else None,
-            total=collection.count(wanted, words),
+            next_cursor=None if end is None else ListCursor(end.key, end.taken).encode(identity),
+            total=collection.count(wanted, words, photo),
         )
 
     def _is_whole(self, sha256: str, size: int | None) -> bool:

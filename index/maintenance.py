@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from index.errors import LibraryError, RecordNotFound
-from index.interfaces import Catalog, ContentStore
+from index.interfaces import Catalog, ContentStore, Spot
 from index.thumbnails import is_damaged
 from index.types import ContentKind, ImageRecord
 
@@ -89,9 +89,9 @@ def _files_of(folder: Path) -> list[Path]:
 def content_problems(catalog: Catalog, content: ContentStore, deep: bool) -> list[str]:
     """Return the images whose files are missing or of the wrong size; `deep` reads them all."""
     found: list[str] = []
-    before: int | None = None
-    while page := catalog.images.page(before, _BATCH, {}):
-        before = page[-1][0]
+    after: Spot | None = None
+    while page := catalog.images.page(after, _BATCH, {}):
+        after = page[-1][0]
         for _, record in page:
             problem = _problem(content, record, deep)
             if problem and _exists(catalog, record):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -20,6 +22,9 @@ MAX_BYTES = 16 * 1024
 
 MAX_FILTERS = 16
 """How many filters one query may have; each is a join."""
+
+_NUMBER = "\x1f"
+"""What the labels of numbers begin with: "2024.0" as text is not the number 2024."""
 
 
 def encode_metadata(metadata: object) -> str:
@@ -47,8 +52,29 @@ def decode_metadata(text: str) -> Metadata:
 
 
 def labels(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return each value as the text that a filter compares: strings as they are, everything else as JSON."""
-    return {name: _as_text(value) for name, value in metadata.items()}
+    """Return each name and value as the texts that filters compare; of names that are the same text, the last one.
+
+    Text is text in its composed form (NFC), everything else is JSON. Numbers are told from text by a mark, and equal
+    numbers are written alike: 2024 and 2024.0, 0 and -0.0.
+    """
+    return {filter_name(name): _label(value) for name, value in metadata.items()}
+
+
+def filter_name(name: str) -> str:
+    """Return a name as `labels` writes it."""
+    return unicodedata.normalize("NFC", name)
+
+
+def sought_labels(value: str) -> list[str]:
+    """Return the labels that a filter with this value finds: that of the text, and that of the JSON it may be."""
+    found = [filter_name(value)]
+    try:
+        written = json.loads(value, parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError):
+        return found
+    if isinstance(written, int | float | list | dict) and (label := _label(written)) not in found:
+        found.append(label)
+    return found
 
 
 def checked_filters(filters: Mapping[str, str] | None) -> Filters:
@@ -67,7 +93,35 @@ def checked_filters(filters: Mapping[str, str] | None) -> Filters:
     return dict(sorted(filters.items()))
 
 
-def _as_text(value: object) -> str:
+def _label(value: object) -> str:
+    value = _canonical(value)
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{_NUMBER}{text}" if is_number else text
+
+
+def _canonical(value: object) -> Any:
+    """The value with text in its composed form and whole numbers as such, however deep they stand."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {unicodedata.normalize("NFC", key): _canonical(item) for key, item in value.items()}
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _no_number(constant: str) -> Any:
+    """NaN and Infinity are no JSON, though Python reads them."""
+    raise ValueError(constant)

@@ -33,6 +33,7 @@ class Query:
             *filters,
             str(len(self.where.concepts)),
             *self.where.concepts,
+            repr(self.where.photo),
             *sorted(self.where.exclude),
         )
 

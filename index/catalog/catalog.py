@@ -19,7 +19,9 @@ from index.catalog.captions import SqlCaptions
 from index.catalog.collection import SqlCollection
 from index.catalog.concepts import decode_concepts, fill_missing
 from index.catalog.database import Database
+from index.catalog.facts import decode_facts
 from index.catalog.pending_deletions import SqlPendingDeletions
+from index.catalog.photos import SqlPhotos
 from index.catalog.sources import SqlSources
 from index.catalog.sqlite import SqliteDatabase
 from index.errors import CatalogCorrupted, CatalogUnsupported
@@ -62,6 +64,7 @@ class SqlCatalog:
         self.sentences: SqlCollection[SentenceRecord] = SqlCollection(database, "sentences", _sentence)
         self.captions = SqlCaptions(database, self.images, self.sentences)
         self.sources = SqlSources(database, self.images)
+        self.photos = SqlPhotos(database, self.images)
         self.pending = SqlPendingDeletions(database, self.images)
 
     def state(self) -> CatalogState:
@@ -142,6 +145,7 @@ def _image(row: Mapping[str, Any]) -> ImageRecord:
         created_at=_time(row["created_at"]),
         metadata=decode_metadata(row["metadata"]),
         concepts=decode_concepts(row["concepts"]),
+        facts=decode_facts(row),
     )
 
 

@@ -5,17 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal
 
-from sqlalchemy import Column, Connection, FromClause, Integer, Select, and_, bindparam, exists, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    FromClause,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+)
 
 from index.catalog import files, relations, schema
 from index.catalog.database import Database
+from index.catalog.facts import conditions
 from index.catalog.feed import SqlChangeFeed
+from index.catalog.ordering import stretch_by_key, stretches_by_time
 from index.catalog.rows import insert_record, name_column, replace_metadata, select_in
 from index.catalog.staging import require_staging
 from index.errors import CatalogCorrupted, InvalidVector, RecordNotFound
-from index.interfaces import Draft, GenerationChanged, Position
-from index.metadata import encode_metadata
-from index.types import Added, Filters, Halves, Keys, Metadata, R, Space, Target, Vectors
+from index.interfaces import Draft, GenerationChanged, Position, Spot
+from index.metadata import encode_metadata, filter_name, sought_labels
+from index.types import (
+    ANY_PHOTO,
+    NEWEST_FIRST,
+    Added,
+    Filters,
+    Halves,
+    Keys,
+    Metadata,
+    Order,
+    PhotoFilter,
+    R,
+    Space,
+    Target,
+    Vectors,
+)
 from index.vector_encoding import pack, stored_rows, unpack
 
 Noun = Literal["image", "sentence"]
@@ -119,20 +148,33 @@ class SqlCollection(Generic[R]):
         with self._database.read() as connection:
             return self.record(self.row(connection, id))
 
-    def page(self, before: int | None, limit: int, filters: Filters, words: Sequence[str] = ()) -> list[tuple[int, R]]:
-        """Return up to `limit` pairs (key, record), newest first, with keys below `before`."""
-        query, key = self._matching(filters, words, whole=True)
-        if before is not None:
-            query = query.where(key < before)
+    def page(
+        self,
+        after: Spot | None,
+        limit: int,
+        filters: Filters,
+        words: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+        order: Order = NEWEST_FIRST,
+    ) -> list[tuple[Spot, R]]:
+        """Return up to `limit` records that match with their spots in this order; see `Collection.page`."""
+        query, key = self.matching(filters, words, photo, self._columns)
+        by_time = order.by == "taken" and self._target == "images"
+        stretches = (
+            stretches_by_time(query, key, after, order) if by_time else [stretch_by_key(query, key, after, order)]
+        )
+        rows: list[Mapping[Any, Any]] = []
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(key.desc()).limit(limit)).mappings()
-            return [(row["key"], self.record(row)) for row in rows]
+            for stretch in stretches:
+                if len(rows) < limit:
+                    rows += connection.execute(stretch.limit(limit - len(rows))).mappings().all()
+        return [(Spot(row["key"], row["taken"] if by_time else None), self.record(row)) for row in rows]
 
-    def count(self, filters: Filters, words: Sequence[str] = ()) -> int:
+    def count(self, filters: Filters, words: Sequence[str] = (), photo: PhotoFilter = ANY_PHOTO) -> int:
         """Count the records that match."""
-        query, _ = self._matching(filters, words)
+        query, _ = self.matching(filters, words, photo)
         with self._database.read() as connection:
-            if filters or words or self._target == "sentences":
+            if filters or words or not photo.is_empty or self._target == "sentences":
                 return int(connection.execute(query.with_only_columns(func.count())).scalar_one())
             # The database counts all rows without looking into them.
             everything = connection.execute(select(func.count()).select_from(self._table)).scalar_one()
@@ -171,11 +213,11 @@ class SqlCollection(Generic[R]):
 
         self._database.write(transaction)
 
-    def keys(self, filters: Filters, words: Sequence[str] = ()) -> Keys:
+    def keys(self, filters: Filters, words: Sequence[str] = (), photo: PhotoFilter = ANY_PHOTO) -> Keys:
         """Return the keys of all records that match, ascending."""
         import numpy as np
 
-        query, _ = self._matching(filters, words)
+        query, _ = self.matching(filters, words, photo)
         rows = self._database.prepare(query)()
         return np.sort(np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows)))
 
@@ -307,17 +349,25 @@ class SqlCollection(Generic[R]):
             reason = f"{self._target} with keys from {keys[0]} to {keys[-1]} have invalid vectors ({error})"
             raise CatalogCorrupted(self._database.path, reason) from error
 
-    def _matching(
-        self, filters: Filters, words: Sequence[str] = (), whole: bool = False
+    def matching(
+        self,
+        filters: Filters,
+        words: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+        columns: Sequence[Column[Any]] = (),
     ) -> tuple[Select[Any], Column[Any]]:
-        """Return a query for the keys, or the `whole` records, that match, and the key column to page by.
+        """Return a query for the keys, or these `columns`, of what matches, and the key column to page by.
 
         With filters that is the key of the first label: its primary key is ordered by it, so a page reads
-        only its own rows however large the collection is.
+        only its own rows however large the collection is. For the modules of this package.
         """
         table = self._table
+        if self._target == "sentences" and not photo.is_empty:  # nothing is known of them
+            return select(*(columns or [table.c.key])).select_from(table).where(false()), table.c.key
+        demanded = conditions(photo)
         if not filters and not words:
-            return self._found(select(*(self._columns if whole else [table.c.key])).select_from(table), table.c.key)
+            query = select(*(columns or [table.c.key])).select_from(table).where(*demanded)
+            return self._found(query, table.c.key)
         labels = [self._labels.alias() for _ in filters]
         concepts = [schema.concepts.alias() for _ in words]
         aliases = [*labels, *concepts]
@@ -325,14 +375,13 @@ class SqlCollection(Generic[R]):
         source: FromClause = aliases[0]
         for other in aliases[1:]:
             source = source.join(other, other.c.key == key)
-        if whole:
+        if columns or demanded:
             source = source.join(table, table.c.key == key)
-        conditions = [
-            and_(label.c.name == name, label.c.value == value)
-            for label, (name, value) in zip(labels, filters.items(), strict=True)
-        ]
-        conditions += [concept.c.word == word for concept, word in zip(concepts, words, strict=True)]
-        return self._found(select(*(self._columns if whole else [key])).select_from(source).where(*conditions), key)
+        for label, (name, value) in zip(labels, filters.items(), strict=True):
+            alike = or_(*(label.c.value == one for one in sought_labels(value)))
+            demanded.append(and_(label.c.name == filter_name(name), alike))
+        demanded += [concept.c.word == word for concept, word in zip(concepts, words, strict=True)]
+        return self._found(select(*(columns or [key])).select_from(source).where(*demanded), key)
 
     def _found(self, query: Select[Any], key: Column[Any]) -> tuple[Select[Any], Column[Any]]:
         """Leave images out whose files are missing."""

@@ -11,6 +11,7 @@ from sqlalchemy import Column, Connection, and_, delete, insert, select, update
 
 from index.catalog import schema
 from index.catalog.concepts import decode_concepts, encode_concepts, insert_concepts, remove_concepts
+from index.catalog.facts import encode_facts
 from index.interfaces import Draft
 from index.metadata import decode_metadata, labels
 from index.types import Target
@@ -57,6 +58,7 @@ def insert_record(
     values = {**draft.columns, _NAMES[target]: draft.name, **kept}
     if target == "images":
         values["concepts"] = encode_concepts(draft.concepts)
+        values |= encode_facts(draft.facts)
     (vector,) = pack(draft.vector[None])
     result = connection.execute(insert(table).values(**values, vector=vector))
     (key,) = cast(tuple[int], result.inserted_primary_key)

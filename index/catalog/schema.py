@@ -33,7 +33,7 @@ from index.errors import SpaceMismatch
 from index.interfaces import CatalogState
 from index.types import Space, Target
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """What this code reads and writes. Each version has a migration in `migrations/versions`."""
 
 ASCENDING = {"ascending": True}
@@ -59,12 +59,31 @@ images = Table(
     Column("created_at", Integer, nullable=False),  # microseconds since the epoch, UTC
     Column("metadata", Text, nullable=False),  # JSON
     Column("concepts", Text, nullable=False, server_default="[]"),  # JSON: pairs of word and cosine
+    Column("facts_read", Integer, nullable=False, server_default="0"),  # 1: the columns below say what the file says
+    Column("taken", Integer),  # microseconds since 1970 on the clock of the place
+    Column("taken_offset", Integer),  # minutes that this clock is ahead of UTC, where the file says so
+    Column("camera", Text),
+    Column("lens", Text),
+    Column("latitude", Float),  # degrees
+    Column("longitude", Float),
+    Column("place_x", Float),  # the same place as a unit vector from the centre of the earth
+    Column("place_y", Float),
+    Column("place_z", Float),
+    Column("orientation", Integer),
+    Column("title", Text),
+    Column("keywords", Text),  # JSON: a list
     Column("vector", LargeBinary, nullable=False),  # D little-endian float16
     info=ASCENDING,
 )
 
 Index("ix_images_undescribed", images.c.key, info={"where": images.c.concepts == text("'[]'")})
 """Finds the images without concepts at once, and takes no space when there are none."""
+
+Index("ix_images_facts_unread", images.c.key, info={"where": images.c.facts_read == text("0")})
+"""Finds the images whose files have not been asked yet, in the same way."""
+
+for _column in (images.c.taken, images.c.camera, images.c.latitude):
+    Index(f"ix_images_{_column.name}", _column, images.c.key, info={"where": _column.is_not(None)})
 
 concepts = Table(
     "images_concepts",

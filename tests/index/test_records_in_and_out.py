@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import index
-from index.metadata import checked_filters, decode_metadata, encode_metadata, labels
+from index.metadata import checked_filters, decode_metadata, encode_metadata, labels, sought_labels
 from index.vector_encoding import pack, unit_rows, unit_vector, unpack
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -69,16 +69,49 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert encode_metadata({"x": "y" * (16 * 1024 - size)})
 
 
-def test_labels_are_texts_as_they_are_and_json_of_the_rest() -> None:
-    metadata = {"s": "3", "i": 3, "f": 3.0, "t": True, "n": None, "o": {"b": 1, "a": ["é"]}}
+def test_labels_tell_text_from_numbers_and_write_equal_ones_alike() -> None:
+    metadata = {
+        "s": "3",
+        "i": 3,
+        "f": 3.0,
+        "z": -0.0,
+        "t": True,
+        "n": None,
+        "o": {"b": 1.0, "a": ["e\u0301"]},
+        "e\u0301": 1,
+    }
     assert labels(metadata) == {
         "s": "3",
-        "i": "3",
-        "f": "3.0",
+        "i": "\x1f3",
+        "f": "\x1f3",
+        "z": "\x1f0",
         "t": "true",
         "n": "null",
         "o": '{"a":["é"],"b":1}',
+        "é": "\x1f1",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "sought"),
+    [
+        ("3", {"3", "\x1f3"}),
+        ("3.0", {"3.0", "\x1f3"}),
+        ("-0", {"-0", "\x1f0"}),
+        ("1e3", {"1e3", "\x1f1000"}),
+        ("007", {"007"}),
+        ("true", {"true"}),
+        ("NaN", {"NaN"}),
+        ("1e999", {"1e999"}),
+        ("9" * 5000, {"9" * 5000}),
+        ("[" * 5000, {"[" * 5000}),
+        ("[1.0, 2]", {"[1.0, 2]", "[1,2]"}),
+        ("Cafe\u0301", {"Café"}),
+        ('"3"', {'"3"'}),
+    ],
+)
+def test_a_filter_seeks_the_text_and_the_json_that_it_writes(value: str, sought: set[str]) -> None:
+    assert set(sought_labels(value)) == sought
 
 
 @pytest.mark.parametrize("filters", [{str(n): "x" for n in range(17)}, {"a": 3}, {3: "a"}, {"a": "\ud800"}])

@@ -99,7 +99,7 @@ class FaissVectorIndex:
         excluded = self._selections.hidden(self._feed.version)
         if where.exclude:
             excluded = np.union1d(excluded, self._collection.keys_of(where.exclude))
-        if not (where.filters or where.concepts):
+        if where.is_everything:
             return self._search(vector, k, None, excluded, generation)
         selection = self._selections.of(where, self._feed.version)
         if len(selection.keys) > _SCANNED:

@@ -45,8 +45,8 @@ class Selections:
 
     def of(self, where: Where, version: int | None) -> Selection:
         """Return the keys that match. `version` is the catalog's, seen before this call."""
-        name = (*where.filters.items(), where.concepts)
-        return self._get(version, name, lambda: self._collection.keys(where.filters, where.concepts))
+        name = (*where.filters.items(), where.concepts, where.photo)
+        return self._get(version, name, lambda: self._collection.keys(where.filters, where.concepts, where.photo))
 
     def hidden(self, version: int | None) -> Keys:
         """Return the keys that no search may find."""

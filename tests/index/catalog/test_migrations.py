@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from index import LibraryConfig, Space, open_library
+from index import LibraryConfig, Near, PhotoFacts, PhotoFilter, Place, Space, open_library
 from index.catalog import migrations
 
 STORED = Path(__file__).resolve().parents[2] / "fixtures" / "libraries"
@@ -28,7 +30,7 @@ def stored(version: int, root: Path) -> Stored:
     return root, json.loads((STORED / f"version-{version}.json").read_text())
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def old(request: pytest.FixtureRequest, root: Path) -> Stored:
     return stored(request.param, root)
 
@@ -37,7 +39,7 @@ def test_every_record_is_kept(old: Stored) -> None:
     root, expected = old
     with open_library(LibraryConfig(root)) as library:
         assert library.check(deep=True) == []
-        assert library.stats().schema_version == 4
+        assert library.stats().schema_version == 5
         images = {record.id: record for record in library.list_images(limit=100).items}
         sentences = {record.id: record for record in library.list_sentences(limit=100).items}
         assert set(images) == set(expected["images"])
@@ -185,3 +187,44 @@ def test_an_image_of_version_1_can_be_described(root: Path, other_space: Space, 
     with open_library(LibraryConfig(root), space) as library:
         assert library.describe(name) == len(expected["images"])
         assert library.list_images(concepts=["dog"]).total == len(expected["images"])
+
+
+def test_facts_of_an_image_of_version_3_can_be_filled_in(root: Path) -> None:
+    root, expected = stored(3, root)
+    facts = PhotoFacts(taken=datetime(2023, 5, 6, 7, 8, 9), place=Place(48.0, 11.0))
+    contents: list[bytes] = []
+
+    def read(batch: list[bytes]) -> list[PhotoFacts]:
+        contents.extend(batch)
+        return [facts for _ in batch]
+
+    with open_library(LibraryConfig(root)) as library:
+        assert library.list_images().items[0].facts == PhotoFacts()
+        assert library.unread_facts() == len(expected["images"])
+        assert library.fill_facts(read) == (len(expected["images"]), 0)
+        assert {hashlib.sha256(one).hexdigest() for one in contents} == {
+            was["sha256"] for was in expected["images"].values()
+        }
+        assert library.list_images(photo=PhotoFilter(near=Near(48, 11, 1))).total == len(expected["images"])
+        assert {record.facts for record in library.list_images().items} == {facts}
+        assert library.check() == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"album": "Caf\u00e9"}, ["0.jpg", "1.jpg"]),
+        ({"album": "Cafe\u0301"}, ["0.jpg", "1.jpg"]),
+        ({"n": "2024"}, ["0.jpg", "1.jpg"]),
+        ({"n": "2024.0"}, ["0.jpg", "1.jpg", "3.jpg"]),
+        ({"n": "0"}, ["2.jpg"]),
+        ({"flag": "true"}, ["3.jpg"]),
+        ({"list": '[1, "\u00e9"]'}, ["2.jpg"]),
+    ],
+)
+def test_filters_of_version_3_find_equal_numbers_and_text(
+    root: Path, filters: dict[str, str], found: list[str]
+) -> None:
+    root, _ = stored(3, root)
+    with open_library(LibraryConfig(root)) as library:
+        assert sorted(str(one.filename) for one in library.list_images(filters=filters).items) == found

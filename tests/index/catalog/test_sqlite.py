@@ -62,8 +62,8 @@ def test_a_damaged_page_is_noticed_at_open(root: Path, space: Space, image: Imag
 
 def test_a_newer_schema_is_refused_with_both_versions(root: Path, space: Space) -> None:
     open_library(LibraryConfig(root), space).close()
-    execute(root, "UPDATE meta SET value = '5' WHERE name = 'schema_version'")
-    with pytest.raises(index.CatalogUnsupported, match=r"version 5.*version 4"):
+    execute(root, "UPDATE meta SET value = '6' WHERE name = 'schema_version'")
+    with pytest.raises(index.CatalogUnsupported, match=r"version 6.*version 5"):
         open_library(LibraryConfig(root), space)
 
 
@@ -162,8 +162,9 @@ def test_filtered_pages_read_no_more_than_their_rows(library: Library, image: Im
     library.add_images([image(1)])
     plans: list[str] = []
     collection = library._catalog.images
-    for filters in ({}, {"a": "1"}, {"a": "1", "b": "2"}):
-        query, key = collection._matching(filters, whole=True)  # type: ignore[attr-defined]
+    for filters in ({}, {"a": "x"}, {"a": "x", "b": "y"}):
+        columns = collection._columns  # type: ignore[attr-defined]
+        query, key = collection.matching(filters, columns=columns)  # type: ignore[attr-defined]
         query = query.where(key < 100).order_by(key.desc()).limit(10)
         with collection._database.read() as connection:  # type: ignore[attr-defined]
             compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
@@ -186,7 +187,7 @@ def test_check_names_each_kind_of_damage(
             path_of(library, ids[0])
     execute(root, "UPDATE images SET vector = x'0102' WHERE id = ?", ids[4])
     execute(root, "UPDATE images SET metadata = '{' WHERE id = ?", ids[5])
-    execute(root, "UPDATE images_labels SET value = '77' WHERE value = '6'")
+    execute(root, "UPDATE images_labels SET value = '77' WHERE value = char(31) || '6'")
     execute(root, "INSERT INTO images_labels VALUES ('n', 'v', 999)")
     with open_library(LibraryConfig(root), space) as library:
         problems = " | ".join(library.check())

@@ -1,0 +1,62 @@
+"""What the files of a catalog's images say: which have been asked, and when their photographs were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, func, select, update
+
+from index.catalog import schema
+from index.catalog.collection import SqlCollection
+from index.catalog.database import Database
+from index.catalog.facts import encode_facts
+from index.types import Filters, ImageRecord, Month, PhotoFacts, PhotoFilter
+
+
+class SqlPhotos:
+    """What files say about images; see `PhotoStore` for what each method promises."""
+
+    def __init__(self, database: Database, images: SqlCollection[ImageRecord]) -> None:
+        self._database = database
+        self._images = images
+
+    def unread(self, after: int, limit: int) -> list[tuple[int, ImageRecord]]:
+        """Return up to `limit` pairs (key, record) with keys above `after` whose files nobody has asked yet."""
+        table = schema.images
+        query = select(table.c.key).where(table.c.facts_read == 0, table.c.key > after).order_by(table.c.key)
+        with self._database.read() as connection:
+            keys = connection.execute(query.limit(limit)).scalars().all()
+            records = self._images.by_keys(connection, keys)
+        return [(key, records[key]) for key in keys]
+
+    def count_unread(self) -> int:
+        """Return how many images nobody has asked yet."""
+        table = schema.images
+        with self._database.read() as connection:
+            query = select(func.count()).select_from(table).where(table.c.facts_read == 0)
+            return int(connection.execute(query).scalar_one())
+
+    def set(self, facts: Mapping[str, PhotoFacts]) -> None:
+        """Keep what the files of these images say, by their ids; those that are gone are left out."""
+        table = schema.images
+
+        def transaction(connection: Connection) -> None:
+            for id, one in facts.items():
+                connection.execute(update(table).where(table.c.id == id).values(encode_facts(one)))
+
+        self._database.write(transaction)
+
+    def months(self, filters: Filters, words: Sequence[str], photo: PhotoFilter) -> list[Month]:
+        """Return in which months the images that match were taken, the latest first."""
+        import numpy as np
+
+        taken = schema.images.c.taken
+        query, _ = self._images.matching(filters, words, photo, [taken])
+        with self._database.read() as connection:
+            times = connection.execute(query.where(taken.is_not(None))).scalars().all()
+        of_images = np.array(times, dtype="datetime64[us]").astype("datetime64[M]")
+        months, counts = np.unique(of_images, return_counts=True)
+        found = [
+            Month(month.year, month.month, count) for month, count in zip(months.tolist(), counts.tolist(), strict=True)
+        ]
+        return found[::-1]
