@@ -33,6 +33,8 @@ from app.search.expression import Expression
 from app.search.results import SearchOptions, SearchResult
 from app.settings import Settings
 from index import (
+    ANY_PHOTO,
+    NEWEST_FIRST,
     CaptionOrigin,
     CaptionRecord,
     ImageFile,
@@ -42,7 +44,9 @@ from index import (
     LibraryStats,
     NewCaption,
     NewSentence,
+    Order,
     Page,
+    PhotoFilter,
     SentenceRecord,
     SourceFile,
     Space,
@@ -146,9 +150,14 @@ class Service:
         limit: int = 50,
         filters: Mapping[str, str] | None = None,
         concepts: Sequence[str] = (),
+        photo: PhotoFilter = ANY_PHOTO,
+        order: Order = NEWEST_FIRST,
     ) -> Page[ImageRecord]:
-        """A page of images, newest first; `concepts` are words that are near to them. InvalidCursor, InvalidFilter."""
-        return self.library.list_images(cursor=cursor, limit=limit, filters=dict(filters or {}), concepts=concepts)
+        """A page of images, newest first or as `order` says; InvalidCursor, InvalidFilter.
+
+        `concepts` are words that are near to them, `photo` is what their files have to say.
+        """
+        return self.library.list_images(cursor, limit, dict(filters or {}), concepts, photo, order)
 
     def patch_image(self, image_id: str, patch: Mapping[str, Any]) -> ImageRecord:
         """Apply a JSON merge patch (RFC 7396) to the metadata of an image; RecordNotFound, Problem."""

@@ -20,8 +20,8 @@ from app.cli.output import print_json, say
 from app.version import VERSION
 
 COMMANDS = (
-    *("serve", "add", "sources", "watch", "caption", "captions", "search", "map", "remove", "sentences"),
-    *("reindex", "info", "backup", "restore", "key", "evaluate", "train", "bench"),
+    *("serve", "add", "sources", "watch", "caption", "captions", "search", "list", "map", "remove"),
+    *("sentences", "reindex", "facts", "info", "backup", "restore", "key", "evaluate", "train", "bench"),
 )
 """The commands, in the order of the help: each is the module of its name, which `register`s it."""
 

@@ -20,6 +20,7 @@ from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settin
 from app.cli.output import count, print_rows, real_path, say, shown, write
 from app.cli.progress import progress
 from app.cli.sessions import open_service
+from app.cli.tables import path_cell, text_cell
 from app.ingest.folders import Folders, describe_skipped
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ Describer = Callable[[Sequence[Path]], "list[Captions | Exception]"]
 SIDECAR = ".alt.txt"
 """Added to a picture's name for the file with its alternative text."""
 BATCH = 16
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a cell that spreadsheets take for a formula."""
 _COLUMNS = ("path", "caption", "score", "similarity", "fluency", "confidence", "sentence")
 
 
@@ -214,7 +213,7 @@ class _Run:
             for one in answers:
                 figures = (one.score, one.similarity, one.fluency, one.confidence)
                 texts = ("" if figure is None else f"{figure:.4f}" for figure in figures)
-                self._table.writerow([_path_cell(path), _text_cell(one.text), *texts, _text_cell(one.sentence)])
+                self._table.writerow([path_cell(path), text_cell(one.text), *texts, text_cell(one.sentence)])
         if self._results is None and self._table is None and not self._sidecar:
             if not alone:
                 write(f"{shown(path)}\n")
@@ -249,16 +248,6 @@ class _Run:
                     "reason": None if error is None else str(error),
                 }
             )
-
-
-def _path_cell(path: Path) -> str:
-    """A path for a table: spreadsheets must not take it for a formula."""
-    text = real_path(path)
-    return f"./{text}" if text.startswith(_FORMULA) else text
-
-
-def _text_cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _generator(settings: Settings, options: CaptionOptions) -> Describer:

@@ -13,6 +13,7 @@ from app.cli.failures import USAGE, CommandError
 
 if TYPE_CHECKING:
     from app.settings import Settings
+    from index import PhotoFilter
 
 JSON_WANTED = "visem.json"
 """Key of `Context.meta`: whether the output has to be one JSON document."""
@@ -46,6 +47,20 @@ MetadataOption = Annotated[
 FilterOption = Annotated[
     list[str] | None,
     typer.Option("--filter", metavar="KEY=VALUE", help="Only records with this metadata; may be repeated."),
+]
+TakenAfterOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Only images taken then or later: 2024, 2024-05, 2024-05-01, 2024-05-01T10:30."),
+]
+TakenBeforeOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only images taken earlier than that; written in the same way.")
+]
+CameraOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only images of cameras with this in their name, such as canon.")
+]
+NearOption = Annotated[
+    str | None,
+    typer.Option(metavar="LAT,LON,KM", help="Only images taken within so many kilometres: --near=52.52,13.405,5."),
 ]
 CursorOption = Annotated[
     str | None, typer.Option("--cursor", help="`next_cursor` of the page before, to see the next one.")
@@ -86,6 +101,17 @@ def read_filters(pairs: Sequence[str] | None) -> dict[str, str]:
             raise CommandError("invalid_request", f"--filter: {key} is given more than once.", USAGE)
         filters[key] = value
     return filters
+
+
+def read_photo_filter(**texts: str | None) -> PhotoFilter:
+    """What is asked of photographs, by the names of the options."""
+    from app.photo_filters import FilterError, photo_filter
+
+    try:
+        return photo_filter(**texts)
+    except FilterError as error:
+        option = error.field.replace("_", "-")
+        raise CommandError("invalid_request", f"--{option} {error}.", USAGE) from None
 
 
 def _pairs(option: str, pairs: Sequence[str] | None) -> list[tuple[str, str]]:

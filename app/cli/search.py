@@ -12,11 +12,16 @@ from app.cli.failures import USAGE, CommandError
 from app.cli.files import read_file
 from app.cli.options import (
     BundleOption,
+    CameraOption,
     CursorOption,
     FilterOption,
     JsonOption,
     LibraryOption,
+    NearOption,
+    TakenAfterOption,
+    TakenBeforeOption,
     read_filters,
+    read_photo_filter,
     read_settings,
 )
 from app.cli.output import print_json, print_rows, printable, say, shown, write
@@ -65,6 +70,10 @@ def search(
         bool, typer.Option("--include-query-items", help="Find what the query itself names, too.")
     ] = False,
     filters: FilterOption = None,
+    taken_after: TakenAfterOption = None,
+    taken_before: TakenBeforeOption = None,
+    camera: CameraOption = None,
+    near: NearOption = None,
     cursor: CursorOption = None,
     library: LibraryOption = None,
     bundle: BundleOption = None,
@@ -82,6 +91,7 @@ def search(
         )
     settings = read_settings(library=library, bundle=bundle)
     wanted = read_filters(filters)
+    photo = read_photo_filter(taken_after=taken_after, taken_before=taken_before, camera=camera, near=near)
     content = None if image is None else read_file(image, settings.max_image_bytes)
     with open_service(settings) as service:
         from app.concepts import split_concepts
@@ -96,6 +106,7 @@ def search(
             include_query_items=include_query_items,
             min_confidence=min_confidence,
             concepts=split_concepts(",".join(concept or ())),
+            photo=photo,
             explain=explain,
             all=every,
         )

@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from app.embedding.batcher import Lane
-from app.http.problem_responses import invalid_fields
+from app.http.problem_responses import invalid_field, invalid_fields
 from app.http.schemas.base import MAX_CURSOR_LENGTH, MAX_FILTERS, MAX_TEXT_LENGTH
 from app.metadata import MAX_KEY_LENGTH
+from app.photo_filters import CAMERA, NEAR, SINCE, TAKEN, UNTIL, FilterError, photo_filter
 from app.service import Service
+from index import PhotoFilter
 
 FILTER_PREFIX = "metadata."
 
@@ -96,6 +98,19 @@ def read_filters(parameters: dict[str, str]) -> dict[str, str]:
     return filters
 
 
+async def photo_filters(
+    taken_after: Annotated[str | None, Query(description=f"{SINCE} {TAKEN}", examples=["2024-05-01"])] = None,
+    taken_before: Annotated[str | None, Query(description=f"{UNTIL} {TAKEN}", examples=["2024-06-01"])] = None,
+    camera: Annotated[str | None, Query(description=CAMERA, examples=["canon"])] = None,
+    near: Annotated[str | None, Query(description=NEAR, examples=["52.52,13.405,5"])] = None,
+) -> PhotoFilter:
+    """What is asked of photographs; Problem invalid_request."""
+    try:
+        return photo_filter(taken_after=taken_after, taken_before=taken_before, camera=camera, near=near)
+    except FilterError as error:
+        raise invalid_field(error.field, str(error)) from None
+
+
 async def get_service(request: Request) -> Service:
     """The service of the application."""
     service: Service = request.app.state.service
@@ -116,6 +131,7 @@ def room_in(lane: Lane) -> Callable[[Service], Awaitable[None]]:
 
 SEARCH = Depends(room_in("search"))
 BULK = Depends(room_in("bulk"))
+PhotoFilterDep = Annotated[PhotoFilter, Depends(photo_filters)]
 FiltersDep = Annotated[dict[str, str], Depends(metadata_filters)]
 CursorQuery = Annotated[
     str | None,

@@ -180,4 +180,10 @@ def map_answer(drawn: Map) -> maps.MapAnswer:
 def _with_links(record: ImageRecord) -> dict[str, Any]:
     """The fields of an image, and where HTTP has its files."""
     path = f"/v1/images/{record.id}"
-    return {**vars(record), "content_url": f"{path}/content", "thumbnail_url": f"{path}/thumbnail"}
+    return {
+        **vars(record),
+        **vars(record.facts),
+        "taken": None if record.facts.taken is None else record.facts.taken.isoformat(),
+        "content_url": f"{path}/content",
+        "thumbnail_url": f"{path}/thumbnail",
+    }

@@ -21,6 +21,7 @@ from PIL import Image
 
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
+from app.ingest.facts import photo_facts
 from app.ingest.names import display_name
 from index import FileInPlace, ImageRecord, Library, NewImage, render_thumbnail
 from model.errors import ImageError
@@ -200,6 +201,7 @@ class Ingestion:
                     sha256=item.sha256,
                     vector=vectors[item.sha256],
                     concepts=concepts[item.sha256],
+                    facts=photo_facts(decoded.facts),
                     thumbnail=thumbnail,
                     media_type=decoded.media_type,
                     width=decoded.width,

@@ -45,6 +45,12 @@ class SearchEngine:
         expression = parse(query) if isinstance(query, str) else query
         if options.concepts and options.target == "sentences":
             raise Problem("invalid_request", "Only images have concepts. Leave out concept, or search for images.")
+        if not options.photo.is_empty and options.target == "sentences":
+            raise Problem(
+                "invalid_request",
+                "Only images were taken somewhere and at a time. Leave out taken_after, taken_before, camera and near, "
+                "or search for images.",
+            )
         search = _Search(self._library, options, _excluded(expression, options))
         with self._embedder.admit("search") as place:
             question = self.question(expression, image, place)
@@ -137,6 +143,7 @@ class _Search:
             exclude=self._excluded,
             min_score=min_score,
             concepts=self.options.concepts,
+            photo=self.options.photo,
         )
 
     def with_vectors(self, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Vector]:

@@ -98,6 +98,7 @@ def _identity(query: bytes, options: SearchOptions) -> bytes:
         options.min_confidence,
         sorted(options.filters.items()),
         options.concepts,
+        options.photo,
         options.include_query_items,
     )
     return fingerprint(query, repr(chosen))

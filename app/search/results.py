@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from index import ImageRecord, SentenceRecord, Target
+from index import ANY_PHOTO, ImageRecord, PhotoFilter, SentenceRecord, Target
 
 
 def _no_filters() -> Mapping[str, str]:
@@ -17,7 +17,8 @@ def _no_filters() -> Mapping[str, str]:
 class SearchOptions:
     """How to search: `k` hits a page among `target`, after `cursor`, of at least `min_score` (a cosine).
 
-    Hits must have the metadata of `filters` and the words of `concepts` among their concepts. With
+    Hits must have the metadata of `filters`, the words of `concepts` among their concepts, and files that say what
+    `photo` demands. With
     `include_query_items`, the records that the query names are found, too. `min_confidence` is a probability from 0
     to 1 and needs a bundle with a calibration. `explain` asks what each operand added to a score. `all` asks for hits
     that fit every operand, instead of their sum.
@@ -31,6 +32,7 @@ class SearchOptions:
     include_query_items: bool = False
     min_confidence: float | None = None
     concepts: tuple[str, ...] = ()
+    photo: PhotoFilter = ANY_PHOTO
     explain: bool = False
     all: bool = False
 

@@ -12,7 +12,7 @@ _COMPANY = re.compile(
     r"electric|electronics|technologies|computer)\b\.?.*$",
     re.IGNORECASE,
 )
-_EMPTY = re.compile(r"[\W_0]*(unknown|n/?a|none|mm|f/?|[\W_0])*", re.IGNORECASE)
+_NOTHING = re.compile(r"unknown|none|n/a|mm|f/|[\W_0]", re.IGNORECASE)
 """What is written where nothing is known: dashes, zeros, `0.0 mm f/0.0`, `Unknown`."""
 
 
@@ -45,7 +45,7 @@ def _maker(make: str | None) -> str | None:
 
 def _known(text: str | None) -> str | None:
     line = one_line(text, _MAX_LENGTH)
-    return None if line is None or _EMPTY.fullmatch(line) else line
+    return line if line is not None and _NOTHING.sub("", line) else None
 
 
 def _line(text: str) -> str | None:

@@ -10,14 +10,16 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from model.errors import ImageError
 from model.images.decoding import DecodedImage
+from model.images.facts import PhotoFacts
 from model.images.limits import ImageLimits
 from model.images.reduction import Reduction
-from model.images.worker import read_message, write_message
+from model.images.worker import facts_of, read_message, write_message
 
 MAX_SECONDS = 20.0
 """Of the processor, for one file. The largest photographs take one or two."""
@@ -52,23 +54,34 @@ class Decoders:
         """
         if len(data) > limits.max_bytes:
             data = data[: limits.max_bytes + 1]  # refused without being sent
+        answer, pixels = self._ask({"limits": asdict(limits), "reduction": asdict(reduction)}, data)
+        if "code" in answer:
+            raise ImageError(answer["code"], answer["message"])
+        image = Image.frombytes("RGB", tuple(answer["size"]), pixels)
+        return DecodedImage(image, answer["media_type"], answer["width"], answer["height"], facts_of(answer))
+
+    def read_facts(self, data: bytes) -> PhotoFacts:
+        """What a file says about its photograph, without decoding it; nothing if it is damaged. DecodersClosed."""
+        try:
+            answer, _ = self._ask({}, data)
+        except ImageError:  # it took the process with it
+            return PhotoFacts()
+        return facts_of(answer)
+
+    def _ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         process = self._take()
         try:
             assert process.stdin is not None  # noqa: S101  # for the type checker: both are pipes
             assert process.stdout is not None  # noqa: S101
-            request = {"limits": asdict(limits), "reduction": asdict(reduction), "seconds": self._max_seconds}
-            write_message(process.stdin, request, data)
-            answer, pixels = read_message(process.stdout)
+            write_message(process.stdin, {**request, "seconds": self._max_seconds}, data)
+            answered = read_message(process.stdout)
         except (EOFError, OSError):
             raise self._failure(process) from None
         except BaseException:
             self._drop(process)
             raise
         self._give_back(process)
-        if "code" in answer:
-            raise ImageError(answer["code"], answer["message"])
-        image = Image.frombytes("RGB", tuple(answer["size"]), pixels)
-        return DecodedImage(image, answer["media_type"], answer["width"], answer["height"])
+        return answered
 
     def close(self) -> None:
         """Stop all processes, whatever they do. Idempotent."""

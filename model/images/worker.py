@@ -13,15 +13,25 @@ import os
 import signal
 import struct
 import sys
+from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 from model import threads
 from model.errors import ImageError
+from model.images.facts import PhotoFacts, read_facts
 from model.images.limits import ImageLimits
 from model.images.reduction import Reduction, decode_reduced
 
 LENGTH = struct.Struct("<I")
+
+FACTS_SECONDS = 2.0
+"""Of the processor, to read what a file says. It is a hundredth of that for the files of cameras."""
+
+
+class _TakesTooLong(BaseException):
+    """No `Exception`, so that nothing on its way takes it for damage and goes on."""
 
 
 def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
@@ -51,7 +61,7 @@ def main() -> None:
         while True:
             request, data = read_message(requests)
             signal.setitimer(signal.ITIMER_PROF, request["seconds"])  # SIGPROF ends the process
-            document, pixels = _answer(request, data)
+            document, pixels = _answer(request, data) if "reduction" in request else ({"facts": _facts(data)}, b"")
             signal.setitimer(signal.ITIMER_PROF, 0)
             write_message(answers, document, pixels)
 
@@ -64,7 +74,37 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
     except MemoryError:
         return {"code": "image_too_large", "message": "There is not enough memory to decode this file."}, b""
     document = {"media_type": decoded.media_type, "width": decoded.width, "height": decoded.height}
-    return {**document, "size": decoded.image.size}, decoded.image.tobytes()
+    return {**document, "size": decoded.image.size, "facts": _facts(data)}, decoded.image.tobytes()
+
+
+def _facts(data: bytes) -> dict[str, Any]:
+    """What a file says, for `facts_of`; nothing where that cannot be found out, or takes too long."""
+    facts = PhotoFacts()
+    signal.signal(signal.SIGVTALRM, _give_up)
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, FACTS_SECONDS)
+        facts = read_facts(data)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    except (Exception, _TakesTooLong):  # of hostile files alone: it is the picture that is wanted
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return {**vars(facts), "taken": None if facts.taken is None else facts.taken.isoformat()}
+
+
+def facts_of(document: dict[str, Any]) -> PhotoFacts:
+    """The facts in an answer."""
+    told = document["facts"]
+    return PhotoFacts(
+        **{
+            **told,
+            "taken": None if told["taken"] is None else datetime.fromisoformat(told["taken"]),
+            "place": None if told["place"] is None else tuple(told["place"]),
+            "keywords": tuple(told["keywords"]),
+        }
+    )
+
+
+def _give_up(number: int, frame: FrameType | None) -> None:
+    raise _TakesTooLong
 
 
 def _exactly(file: IO[bytes], count: int) -> bytes:

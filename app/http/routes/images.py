@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
@@ -15,7 +15,15 @@ from app.concepts import split_concepts
 from app.fetching import MAX_URL_LENGTH
 from app.http import responses
 from app.http.content_response import immutable_file
-from app.http.dependencies import BULK, FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
+from app.http.dependencies import (
+    BULK,
+    FILTER_PARAMETER,
+    CursorQuery,
+    FiltersDep,
+    LimitQuery,
+    PhotoFilterDep,
+    ServiceDep,
+)
 from app.http.problem_responses import invalid_field
 from app.http.schemas.base import EXAMPLE_ID, MAX_TEXT_LENGTH, Input
 from app.http.schemas.changes import ImagePatch, ImagesAdded
@@ -25,6 +33,7 @@ from app.http.uploads import Form, content_type, files_schema, form_body, json_b
 from app.ingest.pipeline import IncomingFile
 from app.metadata import check_metadata, parse_metadata
 from app.problems import Problem
+from index import Order
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -37,6 +46,14 @@ ConceptQuery = Annotated[
         description="Only images with this word among their concepts; several, with commas between, for all of them.",
         examples=["dog"],
     ),
+]
+
+SortQuery = Annotated[
+    Literal["added", "taken"],
+    Query(description="By when the images were added, or by when they were taken.", examples=["taken"]),
+]
+OrderQuery = Annotated[
+    Literal["desc", "asc"], Query(description="The latest first, or the earliest first.", examples=["desc"])
 ]
 
 _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
@@ -156,12 +173,21 @@ def add_images(asked: Annotated[Form | ImageByAddress, Depends(_upload)], servic
 def list_images(
     service: ServiceDep,
     filters: FiltersDep,
+    photo: PhotoFilterDep,
     cursor: CursorQuery = None,
     limit: LimitQuery = 50,
     concept: ConceptQuery = None,
+    sort: SortQuery = "added",
+    order: OrderQuery = "desc",
 ) -> ImagePage:
-    """A page of images with their concepts, newest first, filtered by metadata and by concepts."""
-    page = service.list_images(cursor, limit, filters, split_concepts(concept))
+    """A page of images with their concepts, newest first, filtered by metadata, concepts and what their files say.
+
+    `sort=taken` orders them by when they were taken, on the clock of the place. Those of which that is not known come
+    last, whatever the direction.
+    """
+    page = service.list_images(
+        cursor, limit, filters, split_concepts(concept), photo, Order(sort, ascending=order == "asc")
+    )
     items = [responses.image(record) for record in page.items]
     return ImagePage(items=items, next_cursor=page.next_cursor, total=page.total)
 

@@ -19,6 +19,13 @@ class Concept(Output):
     )
 
 
+class Place(Output):
+    """Where a photograph was taken."""
+
+    latitude: float = Field(description="In degrees, north positive.", examples=[52.52])
+    longitude: float = Field(description="In degrees, east positive.", examples=[13.405])
+
+
 class Image(Output):
     """A stored image."""
 
@@ -42,6 +49,22 @@ class Image(Output):
         description="The words nearest to the image, best first.",
         examples=[[{"word": "beach", "score": 0.42}]],
     )
+    taken: str | None = Field(
+        None,
+        description="When it was taken, as its file says: the time on the clock of the place, in ISO 8601, with an "
+        "offset where that is known. Null where the file does not say; it is never the time of the file.",
+        examples=["2024-05-01T10:30:15+02:00"],
+    )
+    camera: str | None = Field(None, description="Maker and model of the camera.", examples=["Canon EOS R5"])
+    lens: str | None = Field(None, description="The lens.", examples=["RF 50mm F1.2L USM"])
+    place: Place | None = Field(
+        None, description="Where it was taken.", examples=[{"latitude": 52.52, "longitude": 13.405}]
+    )
+    orientation: int | None = Field(
+        None, description="How the file has to be turned to stand upright: EXIF, 1 to 8.", examples=[6]
+    )
+    title: str | None = Field(None, description="The title in the file.", examples=["The gate"])
+    keywords: list[str] = Field([], description="The keywords in the file.", examples=[["Berlin", "gate"]])
 
 
 class Sentence(Output):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from app.concepts import split_concepts
 from app.http.schemas.base import (
@@ -18,6 +18,7 @@ from app.http.schemas.base import (
     PlainText,
 )
 from app.http.schemas.records import Image, Sentence
+from app.photo_filters import CAMERA, NEAR, PARSERS, SINCE, TAKEN, UNTIL, photo_filter
 from app.search.expression import MAX_OPERANDS, MAX_WEIGHT, MIN_WEIGHT, Expression, Operand, Reference, Text
 from app.search.results import SearchOptions
 from index import Target
@@ -57,12 +58,23 @@ class SearchParameters(Input):
         description="Only images with this word among their concepts; several, with commas between, for all of them.",
         examples=["dog"],
     )
+    taken_after: str | None = Field(None, description=f"{SINCE} {TAKEN}", examples=["2024-05-01"])
+    taken_before: str | None = Field(None, description=f"{UNTIL} {TAKEN}", examples=["2024-06-01"])
+    camera: str | None = Field(None, description=CAMERA, examples=["canon"])
+    near: str | None = Field(None, description=NEAR, examples=["52.52,13.405,5"])
     explain: bool = Field(False, description="Say what each operand added to each score.", examples=[False])
     all: bool = Field(
         False,
         description="Find what fits every operand, instead of their sum. Of a model with a calibration.",
         examples=[False],
     )
+
+    @field_validator(*PARSERS)
+    @classmethod
+    def _readable(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None:
+            photo_filter(**{str(info.field_name): text})
+        return text
 
     def options(self, filters: dict[str, str]) -> SearchOptions:
         """These parameters as the search engine takes them."""
@@ -75,6 +87,7 @@ class SearchParameters(Input):
             include_query_items=self.include_query_items,
             min_confidence=self.min_confidence,
             concepts=split_concepts(self.concept),
+            photo=photo_filter(**{name: getattr(self, name) for name in PARSERS}),
             explain=self.explain,
             all=self.all,
         )

@@ -60,7 +60,7 @@ def states(catalog: Catalog, source: Source) -> dict[str, str]:
 def found(catalog: Catalog) -> set[str]:
     """The ids of all images that lists have, after a look at whether lists, counts and keys agree."""
     records = catalog.images.page(None, 1000, {})
-    assert [key for key, _ in records][::-1] == catalog.images.keys({}).tolist()
+    assert [spot.key for spot, _ in records][::-1] == catalog.images.keys({}).tolist()
     assert len(records) == catalog.images.count({})
     assert catalog.problems() == []
     return {record.id for _, record in records}

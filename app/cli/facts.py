@@ -1,0 +1,36 @@
+"""`visem facts`: what the files of stored images say, for libraries of versions that did not ask them."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli.failures import FAILED
+from app.cli.options import JsonOption, LibraryOption, read_settings
+from app.cli.output import count, print_json, say, write
+from app.cli.progress import progress
+from app.cli.sessions import open_library
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to the application."""
+    application.command()(facts)
+
+
+def facts(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Read from the stored files when, where and with what photographs were taken, their titles and keywords.
+
+    Images that are added now have that already: this is for libraries of earlier versions. An interrupted command
+    continues when it is repeated. The exit status is 1 if files are missing.
+    """
+    settings = read_settings(library=library)
+    with open_library(settings) as opened, progress("Reading", "files") as reporter:
+        from app.ingest.facts import fill_facts
+
+        filled = fill_facts(opened, settings.decode_threads, reporter.update)
+    if json:
+        print_json({"read": filled.read, "missing": filled.missing})
+    else:
+        write(f"Read {count(filled.read, 'file')}.\n")
+    if filled.missing:
+        say(f"visem: {count(filled.missing, 'file')} missing: `visem info --check` tells which.")
+        raise typer.Exit(FAILED)
