@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -17,11 +18,15 @@ from app.service import library_space
 from app.settings import Settings
 from model import threads
 from model.errors import TextError
+from model.images.processes import Decoders
 from model.space import JointSpace
 
 logger = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
+
+_MAX_SECONDS = 600.0
+"""Of the processor, for one file: more than an upload has, as what was stored once is to be embedded again."""
 
 
 def reindex(
@@ -38,13 +43,12 @@ def reindex(
     joint_space = space or JointSpace.load(settings.bundle, device=settings.device)
     with (
         open_library(settings) as library,
-        ThreadPoolExecutor(
-            settings.decode_threads or threads.available(), thread_name_prefix="visem-decode"
-        ) as decoders,
+        closing(Decoders(_MAX_SECONDS)) as decoders,
+        ThreadPoolExecutor(settings.decode_threads or threads.available(), thread_name_prefix="visem-decode") as pool,
     ):
 
         def embed_images(contents: Sequence[bytes]) -> Vectors:
-            pictures = decoders.map(lambda data: load_picture(data, ACCEPTED_BEFORE).image, contents)
+            pictures = pool.map(lambda data: load_picture(data, ACCEPTED_BEFORE, decoders.decode).image, contents)
             return joint_space.embed_images(list(pictures))
 
         def embed_sentences(texts: Sequence[str]) -> Vectors:

@@ -42,6 +42,7 @@ from index import (
     InvalidMetadata,
     Library,
     LibraryStats,
+    Month,
     NewCaption,
     NewSentence,
     Order,
@@ -158,6 +159,14 @@ class Service:
         `concepts` are words that are near to them, `photo` is what their files have to say.
         """
         return self.library.list_images(cursor, limit, dict(filters or {}), concepts, photo, order)
+
+    def months(self) -> list[Month]:
+        """In which months photographs were taken, the latest first."""
+        return self.library.months()
+
+    def unread_facts(self) -> int:
+        """How many images there are whose files nobody has asked yet what they say."""
+        return self.library.unread_facts()
 
     def patch_image(self, image_id: str, patch: Mapping[str, Any]) -> ImageRecord:
         """Apply a JSON merge patch (RFC 7396) to the metadata of an image; RecordNotFound, Problem."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from index import maintenance
-from index.interfaces import Catalog, ContentStore
+from index.interfaces import Catalog, ContentStore, Spot
 from index.thumbnails import is_damaged
 from index.types import ContentKind, ImageRecord
 
@@ -25,9 +25,9 @@ def repair(catalog: Catalog, content: ContentStore, render: RenderThumbnail) -> 
     Content that is not what was stored is moved aside, so that adding the image again brings it back.
     """
     done: list[str] = []
-    before: int | None = None
-    while page := catalog.images.page(before, _BATCH, {}):
-        before = page[-1][0]
+    after: Spot | None = None
+    while page := catalog.images.page(after, _BATCH, {}):
+        after = page[-1][0]
         for _, record in page:
             done += _repair_image(content, record, render)
     # Should somebody be about to name one of them, they write it again, within the lock of the catalog.

@@ -97,7 +97,9 @@ def caption(
     if chosen == "retrieve" and structure is not None:
         raise CommandError("invalid_request", "--structure is for --mode generate.", USAGE)
     with ExitStack() as stack:
-        describer = _generator(settings, options) if chosen == "generate" else _retriever(settings, options, stack)
+        describer = (
+            _generator(settings, options, stack) if chosen == "generate" else _retriever(settings, options, stack)
+        )
         table = None
         if csv_file is not None:
             table = stack.enter_context(csv_file.open("w", encoding="utf-8", newline=""))
@@ -250,24 +252,27 @@ class _Run:
             )
 
 
-def _generator(settings: Settings, options: CaptionOptions) -> Describer:
+def _generator(settings: Settings, options: CaptionOptions, stack: ExitStack) -> Describer:
     """Describes by the bundle alone: no library is opened. CaptionerMissingError, StructureError, EmptyTextError."""
     from app.captions.writing import write_captions
     from app.embedding.pictures import load_picture
     from model.captioner import Captioner
     from model.errors import ImageError
     from model.images import ImageLimits
+    from model.images.processes import Decoders
 
     captioner = Captioner.load(settings.bundle, device=settings.device)
     if options.structure is not None:
         captioner.structures.read(options.structure)  # one that cannot be followed is reported before any work
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
+    decoders = Decoders()
+    stack.callback(decoders.close)
 
     def describe(paths: Sequence[Path]) -> list[Captions | Exception]:
         loaded: list[Any] = []
         for path in paths:
             try:
-                loaded.append(load_picture(read_file(path, settings.max_image_bytes), limits).image)
+                loaded.append(load_picture(read_file(path, settings.max_image_bytes), limits, decoders.decode).image)
             except (ImageError, FileRejected) as error:
                 loaded.append(error)
         pictures = [one for one in loaded if not isinstance(one, Exception)]

@@ -25,8 +25,9 @@ def facts(library: LibraryOption = None, json: JsonOption = False) -> None:
     settings = read_settings(library=library)
     with open_library(settings) as opened, progress("Reading", "files") as reporter:
         from app.ingest.facts import fill_facts
+        from model import threads
 
-        filled = fill_facts(opened, settings.decode_threads, reporter.update)
+        filled = fill_facts(opened, settings.decode_threads or threads.available(), reporter.update)
     if json:
         print_json({"read": filled.read, "missing": filled.missing})
     else:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from model.images import DecodedImage, ImageLimits
-from model.images.reduction import Reduction, decode_reduced
+from model.images.reduction import Reduction
 
 WORKING_SIDE = 640
 """The shorter side that a picture keeps: twice a thumbnail's, and well above what any backbone looks at."""
@@ -19,12 +19,12 @@ ACCEPTED_BEFORE = ImageLimits(max_bytes=sys.maxsize, max_pixels=sys.maxsize, min
 """Stored images were within the limits of their time, which may have been others."""
 
 Decode = Callable[[bytes, ImageLimits, Reduction], DecodedImage]
-"""Decodes and reduces: in this process, or in one that can be stopped (`Decoders.decode`)."""
+"""Decodes and reduces, in a process that can be stopped (`Decoders.decode`)."""
 
 _WORKING = Reduction(shorter=WORKING_SIDE, pixels=WORKING_PIXELS)
 
 
-def load_picture(data: bytes, limits: ImageLimits, decode: Decode = decode_reduced) -> DecodedImage:
+def load_picture(data: bytes, limits: ImageLimits, decode: Decode) -> DecodedImage:
     """Decode an image and reduce it to working size; `width` and `height` remain the original's.
 
     Searching, ingestion and re-indexing all come through here, so that one file always has one vector.
@@ -33,7 +33,7 @@ def load_picture(data: bytes, limits: ImageLimits, decode: Decode = decode_reduc
     return decode(data, limits, _WORKING)
 
 
-def load_jpeg(data: bytes, limits: ImageLimits, side: int, decode: Decode = decode_reduced) -> bytes:
+def load_jpeg(data: bytes, limits: ImageLimits, side: int, decode: Decode) -> bytes:
     """An image file as a JPEG of at most `side` pixels a side, without its metadata; errors as `load_picture`."""
     image = decode(data, limits, Reduction(longer=side)).image
     image.thumbnail((side, side))

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from fastapi import Depends, FastAPI
 
-from app.web import add, assets, image_captions, map, model, photograph, search, sign_in, sources, thumbnails
+from app.web import (
+    add,
+    assets,
+    image_captions,
+    map,
+    model,
+    photograph,
+    search,
+    sign_in,
+    sources,
+    thumbnails,
+    timeline,
+)
 from app.web.error_pages import install as install_errors
 from app.web.rendering import Renderer
 
@@ -14,6 +26,6 @@ def install(app: FastAPI) -> None:
     app.state.renderer = Renderer(assets.load())
     for module in (assets, sign_in):
         app.include_router(module.router, include_in_schema=False)
-    for module in (search, thumbnails, photograph, image_captions, add, sources, map, model):
+    for module in (search, timeline, thumbnails, photograph, image_captions, add, sources, map, model):
         app.include_router(module.router, include_in_schema=False, dependencies=[Depends(sign_in.signed_in)])
     install_errors(app)

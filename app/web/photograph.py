@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -21,11 +22,12 @@ from app.search.results import SearchOptions
 from app.web import image_captions
 from app.web.deletions import Deletions
 from app.web.metadata import read_changes, recall, remember, rows
+from app.web.photo_ranges import day_url, long_time
 from app.web.rendering import render
 from app.web.thumbnails import thumbnail_url
 from app.web.tiles import Tile, description, photograph_tiles
 from app.web.view import View
-from index import CaptionRecord, ImageRecord, LibraryError
+from index import CaptionRecord, ImageRecord, LibraryError, PhotoFacts
 from model.errors import ModelError
 
 NEIGHBOURS = 24
@@ -36,7 +38,18 @@ BROWSERS_SHOW = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif",
 
 _VIEW_SIDE = 2048
 
+_NEAR = 2  # kilometres: photographs of the same place
+
 router = APIRouter(prefix="/photos/{image_id}")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that the file says: its name, what it is, and the search for photographs that are alike in it."""
+
+    name: str
+    value: str
+    url: str | None = None
 
 
 @router.get("")
@@ -49,6 +62,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         "photograph.html",
         record=record,
         concepts=record.concepts,
+        facts=_facts(record.facts),
         alt=_alternative_text(record, service.image_captions(image_id)),
         rows=rows(record.metadata),
         was=remember(record.metadata),
@@ -165,6 +179,26 @@ def restore(request: Request, image_id: str) -> Response:
     if not _deletions(request).undo(image_id):
         raise Problem("record_not_found", "It was too late: the photograph is deleted.")
     return RedirectResponse(f"/photos/{image_id}", 303)
+
+
+def _facts(facts: PhotoFacts) -> list[Fact]:
+    """What the file says, each with the search for what is alike."""
+    found: list[Fact] = []
+    if facts.taken is not None:
+        found.append(Fact("Taken", long_time(facts.taken), day_url(facts.taken)))
+    if facts.camera is not None:
+        found.append(Fact("Camera", facts.camera, View().taken(camera=facts.camera).url()))
+    if facts.lens is not None:
+        found.append(Fact("Lens", facts.lens))
+    if facts.place is not None:
+        latitude, longitude = facts.place
+        place = f"{latitude:.5f}, {longitude:.5f}"
+        found.append(Fact("Place", place, View().taken(near=f"{latitude:.5f},{longitude:.5f},{_NEAR}").url()))
+    if facts.title is not None:
+        found.append(Fact("Title", facts.title))
+    if facts.keywords:
+        found.append(Fact("Keywords", ", ".join(facts.keywords)))
+    return found
 
 
 def _alternative_text(record: ImageRecord, captions: Sequence[CaptionRecord]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import gzip
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -62,6 +64,7 @@ class Renderer:
             "score": _score,
             "told": _told,
             "duration": _duration,
+            "day": _day,
         }
 
     def render(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
@@ -103,6 +106,10 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _day(time: datetime) -> str:
+    return f"{time.day} {calendar.month_abbr[time.month]} {time.year}"
 
 
 def _thousands(number: int) -> str:

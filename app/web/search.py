@@ -21,6 +21,7 @@ from app.service import Service
 from app.web import chips
 from app.web.chips import Chip
 from app.web.deletions import Deletions
+from app.web.photo_ranges import Range, ranges
 from app.web.query_images import SIDE, QueryImages
 from app.web.rendering import render
 from app.web.tiles import Line, Tile, photograph_tiles, sentence_lines
@@ -40,6 +41,7 @@ class Results:
 
     view: View
     chips: list[Chip] = field(default_factory=list)
+    ranges: list[Range] = field(default_factory=list)
     text: str = ""
     references: str = ""
     tiles: list[Tile] = field(default_factory=list)
@@ -66,7 +68,7 @@ class Results:
 def search_page(request: Request, service: ServiceDep) -> Response:
     """The page with its first results; of an empty library, the page that fills it, for those who may."""
     view = View.of(request)
-    empty = not view.is_search and not view.filters and service.list_images(limit=1).total == 0
+    empty = not view.is_search and not view.is_narrowed and service.list_images(limit=1).total == 0
     if empty and may(request, "write"):
         return RedirectResponse("/add", 303)
     results = find(request, service, view)
@@ -128,6 +130,7 @@ def find(request: Request, service: Service, view: View, cursor: str | None = No
         unknown = tuple(problem.members.get("unknown_words", ()))
         return Results(
             view,
+            ranges=ranges(view),
             chips=chips.chips(view, expression, unknown, service, held=picture is not None),
             text=view.q if expression is None else _text(view, expression),
             references=chips.references(expression),
@@ -136,6 +139,7 @@ def find(request: Request, service: Service, view: View, cursor: str | None = No
         )
     return Results(
         view,
+        ranges=ranges(view),
         chips=chips.chips(view, expression, result.unknown_words, service),
         text=_text(view, expression),
         references=chips.references(expression),
@@ -152,7 +156,9 @@ def _search(
     service: Service, view: View, cursor: str | None, expression: Expression | None, picture: bytes | None
 ) -> tuple[SearchResult, bool]:
     """The results, and whether they reach the requested confidence: not all queries have one."""
-    options = SearchOptions(target=view.target, k=PAGE_SIZE, cursor=cursor, filters=view.filters)
+    options = SearchOptions(
+        target=view.target, k=PAGE_SIZE, cursor=cursor, filters=view.filters, photo=view.photo_filter()
+    )
     if not view.min_confidence:
         return service.search(expression, options, image=picture), True
     try:
@@ -166,15 +172,18 @@ def _search(
 
 def _everything(request: Request, service: Service, view: View, cursor: str | None) -> Results:
     if view.target == "sentences":
+        if view.photo:
+            raise Problem("invalid_request", "Only photographs were taken somewhere and at a time.")
         sentences = service.list_sentences(cursor, PAGE_SIZE, view.filters)
         following, total = sentences.next_cursor, sentences.total
         tiles, lines = [], sentence_lines(sentences.items)
     else:
-        images = service.list_images(cursor, PAGE_SIZE, view.filters)
+        images = service.list_images(cursor, PAGE_SIZE, view.filters, photo=view.photo_filter())
         following, total = images.next_cursor, images.total
         tiles, lines = photograph_tiles(images.items, _deletions(request).ids()), []
     return Results(
         view,
+        ranges=ranges(view),
         tiles=tiles,
         lines=lines,
         next_url=None if following is None else view.results_url(following),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.search.results import FoundHit
 from app.web.thumbnails import thumbnail_url
@@ -23,6 +24,7 @@ class Tile:
     description: str
     ratio: float
     thumbnail: str
+    taken: datetime | None = None
     score: float | None = None
     confidence: float | None = None
 
@@ -47,6 +49,7 @@ def photograph_tiles(found: Sequence[FoundHit | ImageRecord], leave_out: Contain
             description=description(record),
             ratio=min(max(record.width / record.height, _NARROWEST), _WIDEST),
             thumbnail=thumbnail_url(record.sha256),
+            taken=record.facts.taken,
             score=None if hit is None else hit.score,
             confidence=None if hit is None else hit.confidence,
         )

@@ -10,19 +10,25 @@ from types import MappingProxyType
 from starlette.requests import Request
 
 from app.http.dependencies import FILTER_PREFIX, read_filters
+from app.http.problem_responses import invalid_field
+from app.photo_filters import PARSERS, FilterError, photo_filter
 from app.web.rendering import address
-from index import Target
+from index import PhotoFilter, Target
 
 
 @dataclass(frozen=True)
 class View:
-    """A search: expression, dropped picture (its token), what to find, how sure, and metadata filters."""
+    """A search: expression, dropped picture (its token), what to find, how sure, metadata and photograph filters.
+
+    `photo` has the texts that ask for times, cameras and places, by the names of `app.photo_filters.PARSERS`.
+    """
 
     q: str = ""
     picture: str | None = None
     target: Target = "images"
     min_confidence: float = 0.0
     filters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    photo: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def of(cls, request: Request) -> View:
@@ -34,6 +40,7 @@ class View:
             target="sentences" if parameters.get("target") == "sentences" else "images",
             min_confidence=_share(parameters.get("min_confidence", "")),
             filters=read_filters(parameters),
+            photo={name: parameters[name] for name in PARSERS if parameters.get(name, "").strip()},
         )
 
     @property
@@ -53,7 +60,8 @@ class View:
             found.append(("target", self.target))
         if self.min_confidence:
             found.append(("min_confidence", f"{self.min_confidence:g}"))
-        return found + [(f"{FILTER_PREFIX}{key}", value) for key, value in self.filters.items()]
+        found += [(f"{FILTER_PREFIX}{key}", value) for key, value in self.filters.items()]
+        return found + list(self.photo.items())
 
     def finding(self, target: Target) -> View:
         """The same search for photographs, or for sentences."""
@@ -62,6 +70,22 @@ class View:
     def without(self, key: str) -> View:
         """The same search without a metadata filter."""
         return replace(self, filters={name: value for name, value in self.filters.items() if name != key})
+
+    def taken(self, **texts: str) -> View:
+        """The same search with these demands on photographs instead of its own of the same names; "" for none."""
+        return replace(self, photo={name: text for name, text in {**self.photo, **texts}.items() if text})
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether there are filters of any kind."""
+        return bool(self.filters or self.photo)
+
+    def photo_filter(self) -> PhotoFilter:
+        """What is asked of photographs; Problem invalid_request."""
+        try:
+            return photo_filter(**self.photo)
+        except FilterError as error:
+            raise invalid_field(error.field, str(error)) from None
 
     def url(self) -> str:
         """The address of the page."""
