@@ -79,7 +79,7 @@ class VisemGroup(TyperGroup):
             _discard_output()
             raise typer.Exit(BROKEN_PIPE) from None
         except KeyboardInterrupt:
-            if ctx.meta.get(JSON_WANTED):
+            if ctx.meta.get(JSON_WANTED, ctx.meta.get(_JSON_GIVEN)):  # the command may not have read its options yet
                 print_json(error_document("interrupted", "It was interrupted. Repeat the command to go on."))
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
