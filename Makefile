@@ -30,11 +30,12 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The constraints pin the build backend, too, so the build may use the environment's own.
 INSTALL_VISEM := $(PIP_INSTALL) --no-build-isolation --editable
 
-.PHONY: help serve test lint train bench clean
+.PHONY: help serve test torture lint train bench clean
 
 help:
 	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000; DEVICE=cuda for a GPU'
 	@echo 'make test    lint, types, architecture and all tests'
+	@echo 'make torture the attacks on storage, network and files, at full length: up to 20 minutes'
 	@echo 'make lint    ruff, mypy and import-linter'
 	@echo 'make train   train a bundle:        make train ARGS="--data DIR --out BUNDLE"'
 	@echo 'make bench   measure this machine:  make bench ARGS="..."'
@@ -57,6 +58,12 @@ lint: $(VENV)/.dev
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+
+# What attacks storage, network and files. The crashes come at every write here, at some of them in `make test`.
+torture: $(VENV)/.dev
+	TORTURE=1 timeout 20m $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/torture \
+	  tests/index/test_durability.py tests/index/test_backup.py tests/app/test_two_services.py tests/app/test_fetching.py \
+	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py tests/model/images $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -46,4 +46,5 @@ def main(root: str, command: str, *arguments: str) -> None:
             library.delete_images(arguments)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
