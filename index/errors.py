@@ -93,10 +93,10 @@ class SpaceMismatch(LibraryError):
     code = "space_mismatch"
 
     def __init__(self, library: Space, given: Space) -> None:
+        old, new = f"{library.name} ({library.id[:12]})", f"{given.name} ({given.id[:12]})"
         super().__init__(
-            f"The library was embedded with the bundle {library.name} ({library.id[:12]}), "
-            f"but the bundle in use is {given.name} ({given.id[:12]}). "
-            f"Use {library.name}, or run `visem reindex` to embed the library anew with {given.name}."
+            f"The library was embedded with the bundle {old}, but the bundle in use is {new}. "
+            f"Use {old}, or run `visem reindex` to embed the library anew with {new}."
         )
         self.library = library
         self.given = given
