@@ -18,6 +18,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
 from app import logs
+from app.embedding.fairness import ByteBudget
 from app.http import descriptors, problem_responses
 from app.http.authentication import Authentication, Guesses
 from app.http.connections import ConnectionLimits, Connections
@@ -26,6 +27,7 @@ from app.http.descriptors import connections_within
 from app.http.metrics import Metrics
 from app.http.middleware import (
     REQUEST_ID_HEADER,
+    BodyKind,
     BodyLimit,
     HeadRequests,
     LocalHosts,
@@ -152,11 +154,13 @@ def _document_key(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing) -> None:
     """Innermost first: each addition wraps what is there."""
 
-    def body_limit(content_type: str) -> int:
-        multipart = content_type.strip().lower().startswith("multipart/form-data")
-        return settings.max_upload_bytes if multipart else settings.max_json_bytes
+    forms = BodyKind(settings.max_upload_bytes, ByteBudget(settings.upload_budget))
+    others = BodyKind(settings.max_json_bytes, ByteBudget(settings.memory_budget // 8))
 
-    app.add_middleware(BodyLimit, limit=body_limit)
+    def body_kind(content_type: str) -> BodyKind:
+        return forms if content_type.strip().lower().startswith("multipart/form-data") else others
+
+    app.add_middleware(BodyLimit, kind=body_kind)
     app.add_middleware(Authentication, keys=keys, guesses=app.state.guesses)
     app.add_middleware(SameSite, allowed_origins=settings.allowed_origins)
     if is_loopback(settings.published_host or settings.host):

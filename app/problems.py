@@ -71,6 +71,7 @@ _KINDS = (
     ProblemKind("structure_too_long", 422, "Structure too long", "The structure has more words than captions can follow."),
     ProblemKind("not_ready", 503, "Not ready", "The readiness check failed; try again later."),
     ProblemKind("overloaded", 503, "Overloaded", "The service has as much to do as it takes on at a time. Nothing was done: try again after as many seconds as Retry-After says."),
+    ProblemKind("descriptors_exhausted", 503, "Too many open files", "The service, or its machine, has no file descriptor left. Nothing was done: try again later, and allow the service more of them (`ulimit -n`)."),
     ProblemKind("shutting_down", 503, "Shutting down", "The service is stopping and takes no more work."),
     ProblemKind("library_closed", 503, "Library closed", "The service is stopping and takes no more work."),
     ProblemKind("invalid_metadata", 422, "Invalid metadata", "The metadata is not a JSON object, or too large."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -10,8 +11,9 @@ from typing import Any, Literal, Self
 from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
-from app.embedding.batcher import Lane, Observer
+from app.embedding.batcher import Lane, Observer, Place
 from app.embedding.embedder import Embedder
+from app.embedding.incoming import DECODED_BYTES
 from app.embedding.samples import sample_vectors
 from app.fetching import Fetcher
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
@@ -111,6 +113,7 @@ class Service:
         metadata: Mapping[str, Any] | None = None,
         *,
         captions: int | None = None,
+        place: Place | None = None,
     ) -> Iterator[IngestResult]:
         """Store photographs while iterated over; yield a result for each, in order, once it is durable.
 
@@ -123,7 +126,7 @@ class Service:
         if count and not self._embedder.can_caption:
             raise captioner_missing(self.space)
         ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, metadata or {}, count)
-        return self._with_captions(ingestion.run(files), count)
+        return self._ingest(ingestion, files, count, place)
 
     def fetch(self, url: str) -> IncomingFile:
         """The image at an address; Problem fetch_disabled, address_refused, fetch_failed, overloaded; ImageError."""
@@ -131,11 +134,14 @@ class Service:
             raise Problem("fetch_disabled", PROBLEMS["fetch_disabled"].meaning)
         return IncomingFile(*self._fetcher.fetch(url))
 
-    def _with_captions(self, results: Iterator[IngestResult], count: int) -> Iterator[IngestResult]:
-        for result in results:
-            if count and result.status == "created":
-                self.captions_kept.wake()
-            yield result
+    def _ingest(
+        self, ingestion: Ingestion, files: Iterable[IncomingFile], captions: int, place: Place | None
+    ) -> Iterator[IngestResult]:
+        with self._in("bulk", place) as taken:
+            for result in ingestion.run(files, taken):
+                if captions and result.status == "created":
+                    self.captions_kept.wake()
+                yield result
 
     def get_image(self, image_id: str) -> ImageRecord:
         """The record of an image; RecordNotFound."""
@@ -194,26 +200,28 @@ class Service:
         """The JPEG thumbnail of a content; None if there is none. Asks no catalog."""
         return self.library.thumbnail(sha256)
 
-    def jpeg(self, image: bytes, side: int) -> bytes:
+    def jpeg(self, image: bytes, side: int, place: Place | None = None) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError.
 
         As everything that decodes images it waits for its turn on the pool that bounds how many are in memory.
         Overloaded.
         """
-        with self._embedder.admit("search"):
-            return self._embedder.jpeg(image, side)
+        with self._in("search", place) as taken:
+            return self._embedder.jpeg(image, side, taken)
 
     # Sentences
 
-    def add_sentences(self, texts: Sequence[str], metadata: Mapping[str, Any] | None = None) -> list[SentenceResult]:
+    def add_sentences(
+        self, texts: Sequence[str], metadata: Mapping[str, Any] | None = None, *, place: Place | None = None
+    ) -> list[SentenceResult]:
         """Store sentences; a result for each, in order. One of which the model knows no word is rejected.
 
         One that the captioner wrote becomes people's own: it loses its `origin`, and stays when the image goes.
         Overloaded.
         """
         normalised = [" ".join(text.split()) for text in texts]
-        with self._embedder.admit("bulk") as place:
-            embeddings = self._embedder.texts(normalised, place)
+        with self._in("bulk", place) as taken:
+            embeddings = self._embedder.texts(normalised, taken)
             accepted = [
                 NewSentence(text=text, vector=embedding.vector, metadata=dict(metadata or {}))
                 for text, embedding in zip(normalised, embeddings, strict=True)
@@ -255,9 +263,11 @@ class Service:
         options: SearchOptions | None = None,
         *,
         image: bytes | None = None,
+        place: Place | None = None,
     ) -> SearchResult:
         """Find what is nearest to an expression, to an image (its bytes), or to both; as `SearchEngine.search`."""
-        return self._engine.search(query, options, image)
+        with self._in("search", place) as taken:
+            return self._engine.search(query, options, image, taken)
 
     def map(self, words: Sequence[str], limit: int) -> Map:
         """Images of the library (a sample of them beyond `limit`) and words in a plane.
@@ -275,6 +285,7 @@ class Service:
         *,
         image: bytes | None = None,
         image_id: str | None = None,
+        place: Place | None = None,
     ) -> Captions:
         """Describe an image, given by its bytes or by its id: new sentences, or the nearest of the library.
 
@@ -287,13 +298,13 @@ class Service:
             raise captioner_missing(self.space)
         if (image is None) == (image_id is None):
             raise Problem("invalid_request", "Give an image or an image_id: exactly one of them.")
-        with self._embedder.admit("bulk") as place:
+        with self._in("bulk", place) as taken:
             if image is not None:
-                vector = self._embedder.image(image, place)
+                vector = self._embedder.image(image, taken)
             else:
                 (vector,) = self.library.image_vectors([str(image_id)])
             if mode == "generate":
-                return Captions(mode, self._embedder.captions(vector, options, place))
+                return Captions(mode, self._embedder.captions(vector, options, taken))
         return Captions(mode, self.library.search(vector, options.n, "sentences").items)
 
     @property
@@ -340,21 +351,31 @@ class Service:
 
     # Embeddings
 
-    def embed_texts(self, texts: Sequence[str]) -> list[Embedding]:
+    def embed_texts(self, texts: Sequence[str], *, place: Place | None = None) -> list[Embedding]:
         """Vectors of sentences, in order; an item without one has the code and reason instead. Overloaded."""
-        with self._embedder.admit("bulk") as place:
-            return self._embedder.texts(texts, place)
+        with self._in("bulk", place) as taken:
+            return self._embedder.texts(texts, taken)
 
-    def embed_images(self, images: Iterable[bytes | ImageError]) -> Iterator[Embedding]:
+    def embed_images(self, images: Iterable[bytes | ImageError], *, place: Place | None = None) -> Iterator[Embedding]:
         """Vectors of image files, in order; an item without one has the code and reason instead. Overloaded."""
-        with self._embedder.admit("bulk") as place:
-            yield from self._embedder.images(images, place)
+        with self._in("bulk", place) as taken:
+            yield from self._embedder.images(images, taken)
 
     # About the service
 
-    def check_room(self, lane: Lane) -> None:
-        """Overloaded if a request of this lane would be refused now."""
-        self._embedder.batcher.check_room(lane)
+    def admit(self, lane: Lane, client: str = "") -> AbstractContextManager[Place]:
+        """A place for what a client wants, which methods take as `place`; without, they take one themselves.
+
+        Overloaded, at once, when there is none.
+        """
+        return self._embedder.admit(lane, client)
+
+    def reading(self, size: int, place: Place) -> AbstractContextManager[None]:
+        """Room in memory for one file of `size` bytes; waits until there is some. ShuttingDown."""
+        return self._embedder.memory[place.lane].hold(place.client, size + DECODED_BYTES)
+
+    def _in(self, lane: Lane, place: Place | None) -> AbstractContextManager[Place]:
+        return self._embedder.admit(lane) if place is None else nullcontext(place)
 
     def observe_batches(self, observer: Observer) -> None:
         """Call an observer for every batch that is embedded, with its kind, size and seconds."""

@@ -105,6 +105,14 @@ class Settings(BaseSettings):
     decode_threads: int | None = Field(
         None, ge=1, le=64, description="Images decoded at a time; one for each core when unset."
     )
+    memory_budget: int = Field(
+        256 * MEBIBYTE, ge=MEBIBYTE, description="Bytes of files, pictures and JSON bodies in memory at a time."
+    )
+    upload_budget: int = Field(
+        1024 * MEBIBYTE,
+        ge=MEBIBYTE,
+        description="Bytes of forms with files that are taken in at a time, on the disk of temporary files.",
+    )
 
     fetch: Literal["on", "off"] = Field(
         "off", description="on: images may be given by an http or https address of the public internet."

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from app.embedding.batcher import BatcherClosed
 from app.embedding.cache import Vector
 from app.embedding.embedder import Embedder
+from app.embedding.fairness import ShuttingDown
 from app.results import CaptionOptions
 from index import Library, NewCaption, OwedCaptions, RecordNotFound
 
@@ -79,7 +79,7 @@ class CaptionKeeper:
             try:
                 while not self._closing and (batch := self._library.captions.claim(BATCH, LEASE)):
                     self._caption(batch)
-            except BatcherClosed:
+            except ShuttingDown:
                 return
             except Exception:
                 logger.exception("captions could not be written; they stay owed")

@@ -3,7 +3,7 @@
 A caller asks for a *place* in a lane, and is refused at once when all are taken (`Overloaded`). Whoever has a place is
 served to the end: of what it submits, a few batches at most wait at a time, and `Place.submit` makes it wait for its
 own earlier ones. So what waits is bounded (places x `WINDOW` batches), nobody fails half-way, and a caller with many
-items takes turns with all others.
+items takes turns with all others. Clients take turns, too, however many places each has.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
+from app.embedding.fairness import FairQueue, Shares, ShuttingDown
 from model import threads
 
 logger = logging.getLogger(__name__)
@@ -38,15 +39,6 @@ WINDOW = 2
 """Batches of one place that wait at the same time: one is computed while the caller makes the next one ready."""
 
 _RETRY_AFTER: Mapping[Lane, int] = {"search": 1, "bulk": 5}
-
-
-class BatcherClosed(RuntimeError):  # noqa: N818  # a state, as in index.LibraryClosed
-    """The batcher has been closed and takes no more work."""
-
-    code = "shutting_down"
-
-    def __init__(self, message: str = "The service is shutting down and takes no more work.") -> None:
-        super().__init__(message)
 
 
 class Overloaded(RuntimeError):  # noqa: N818  # a state, as above
@@ -95,8 +87,7 @@ class Batcher:
         if max_batch < 1:
             raise ValueError("a batch has at least one item")
         self._max_batch = max_batch
-        self._places = dict(places)
-        self._taken = dict.fromkeys(places, 0)
+        self._places = {lane: Shares(number) for lane, number in places.items()}
         self._lock = threading.Lock()
         self._workers = {
             lane: _Worker(functions, max_batch, max_wait, f"{name}-{lane}", in_background=lane == "bulk")
@@ -109,31 +100,31 @@ class Batcher:
             worker.observer = observer
 
     @contextmanager
-    def admit(self, lane: Lane) -> Iterator[Place]:
-        """A place in a lane for as long as the context lasts; Overloaded when all are taken."""
+    def admit(self, lane: Lane, client: str = "") -> Iterator[Place]:
+        """A place in a lane for as long as the context lasts; Overloaded when all are taken.
+
+        A few more are kept for clients that have none.
+        """
+        shares = self._places[lane]
         with self._lock:
-            self._require_room(lane)
-            self._taken[lane] += 1
+            if not shares.fits(client, 1):
+                raise Overloaded(lane, shares.whole)
+            shares.take(client, 1)
         try:
-            yield Place(self._workers[lane], WINDOW * self._max_batch, self._max_batch)
+            yield Place(self._workers[lane], lane, client, self._max_batch)
         finally:
             with self._lock:
-                self._taken[lane] -= 1
-
-    def check_room(self, lane: Lane) -> None:
-        """Overloaded if `admit` would refuse now: to tell before a request's body is read."""
-        with self._lock:
-            self._require_room(lane)
+                shares.give_back(client, 1)
 
     def submit(self, lane: Lane, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
         """Queue items without a place: for the few callers that the service itself has, which bound what they submit.
 
-        A future for each, in order. BatcherClosed after `close`.
+        A future for each, in order. ShuttingDown after `close`.
         """
         return self._workers[lane].submit(kind, items)
 
     def close(self) -> None:
-        """Finish the batches that run, fail what waits with BatcherClosed, and join the threads. Idempotent."""
+        """Finish the batches that run, fail what waits with ShuttingDown, and join the threads. Idempotent."""
         for worker in self._workers.values():
             worker.refuse()
         for worker in self._workers.values():
@@ -147,29 +138,27 @@ class Batcher:
     ) -> None:
         self.close()
 
-    def _require_room(self, lane: Lane) -> None:
-        if self._taken[lane] >= self._places[lane]:
-            raise Overloaded(lane, self._places[lane])
-
 
 class Place:
     """A caller's place in a lane (`Batcher.admit`)."""
 
-    def __init__(self, worker: _Worker, window: int, max_batch: int) -> None:
+    def __init__(self, worker: _Worker, lane: Lane, client: str, max_batch: int) -> None:
+        self.lane: Lane = lane
+        self.client = client
         self._worker = worker
         self._max_batch = max_batch
-        self._room = threading.Semaphore(window)
+        self._room = threading.Semaphore(WINDOW * max_batch)
 
     def submit(self, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
         """Queue items and return a future for each, in order; waits until few enough of the earlier ones are left.
 
-        BatcherClosed after the batcher's `close`.
+        ShuttingDown after the batcher's `close`.
         """
         futures: list[Future[Any]] = []
         for chunk in batched(items, self._max_batch):
             for _ in chunk:
                 self._room.acquire()
-            submitted = self._worker.submit(kind, chunk)
+            submitted = self._worker.submit(kind, chunk, self.client)
             for future in submitted:
                 future.add_done_callback(lambda _: self._room.release())
             futures += submitted
@@ -193,20 +182,20 @@ class _Worker:
         self._functions = dict(functions)
         self._max_batch = max_batch
         self._max_wait = max_wait
-        self._queues: dict[str, deque[_Waiting]] = {kind: deque() for kind in functions}
+        self._queues: dict[str, FairQueue[_Waiting]] = {kind: FairQueue() for kind in functions}
         self._turns = deque(functions)
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
+    def submit(self, kind: str, items: Iterable[Any], client: str = "") -> list[Future[Any]]:
         now = time.monotonic()
         waiting = [_Waiting(item, Future(), now) for item in items]
         with self._changed:
             if self._closed:
-                raise BatcherClosed
-            self._queues[kind].extend(waiting)
+                raise ShuttingDown
+            self._queues[kind].push(client, waiting)
             self._changed.notify_all()
         return [one.future for one in waiting]
 
@@ -214,13 +203,11 @@ class _Worker:
         """Accept no more work, and fail what waits."""
         with self._changed:
             self._closed = True
-            abandoned = [one for queue in self._queues.values() for one in queue]
-            for queue in self._queues.values():
-                queue.clear()
+            abandoned = [one for queue in self._queues.values() for one in queue.clear()]
             self._changed.notify_all()
         for one in abandoned:
             if one.future.set_running_or_notify_cancel():
-                one.future.set_exception(BatcherClosed())
+                one.future.set_exception(ShuttingDown())
 
     def join(self) -> None:
         if threading.current_thread() is not self._thread:
@@ -245,7 +232,7 @@ class _Worker:
                     size = min(self._max_batch, len(queue))
                     self._turns.remove(kind)
                     self._turns.append(kind)
-                    return kind, [queue.popleft() for _ in range(size)]
+                    return kind, [queue.pop() for _ in range(size)]
                 self._changed.wait(wait)
             return None
 
@@ -257,7 +244,7 @@ class _Worker:
             queue = self._queues[kind]
             if not queue:
                 continue
-            remaining = queue[0].arrived + self._max_wait - now
+            remaining = queue.peek().arrived + self._max_wait - now
             if len(queue) >= self._max_batch or remaining <= 0:
                 return kind, None
             soonest = remaining if soonest is None else min(soonest, remaining)

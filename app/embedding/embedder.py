@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from app.captions.writing import CaptionWriter
 from app.concepts import name_concepts
-from app.embedding.batcher import Batcher, BatchFunction, Lane, Place, batched
+from app.embedding.batcher import Batcher, BatchFunction, Lane, Place
 from app.embedding.cache import Vector, VectorCache
+from app.embedding.fairness import ByteBudget, FairPool
+from app.embedding.incoming import FilesInMemory, size_of
 from app.embedding.pictures import load_jpeg, load_picture
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings
@@ -26,15 +28,19 @@ from model.space import JointSpace
 if TYPE_CHECKING:
     from model.captioner import Caption
 
+T = TypeVar("T")
+P = ParamSpec("P")
+
 CHECK_TIMEOUT = 10.0
 """Seconds after which an embedding that does not come counts as a failure of a check."""
 
 
 class Embedder:
-    """Embeds and captions for many threads at once. Owns a pool that decodes images and the batcher, until `close`.
+    """Embeds and captions for many threads at once. Owns pools that decode images and the batcher, until `close`.
 
-    The pool bounds how many images are decoded at a time, and so the memory which hostile ones can take. Whoever wants
-    something takes a place first (`admit`), and keeps it until it has everything.
+    The pools bound how many images are decoded at a time, and so the memory which hostile ones can take. Whoever wants
+    something takes a place first (`admit`), and keeps it until it has everything; and before it reads files, it takes
+    their bytes of a budget (`memory`). Searches have a pool, and a quarter of the budget, of their own.
     """
 
     def __init__(self, space: JointSpace, settings: Settings) -> None:
@@ -44,9 +50,14 @@ class Embedder:
         self._recent = VectorCache()
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
         self._processes = Decoders()
-        self._decoders = ThreadPoolExecutor(
-            settings.decode_threads or threads.available(), thread_name_prefix="visem-decode"
-        )
+        self._pools: dict[Lane, FairPool] = {
+            "search": FairPool(1, "visem-decode-search"),
+            "bulk": FairPool(settings.decode_threads or threads.available(), "visem-decode"),
+        }
+        self.memory: dict[Lane, ByteBudget] = {
+            "search": ByteBudget(settings.memory_budget // 4),
+            "bulk": ByteBudget(settings.memory_budget - settings.memory_budget // 4),
+        }
         functions: dict[str, BatchFunction] = {
             "images": lambda images: list(space.embed_images(images)),
             "texts": lambda texts: list(space.embed_texts(texts)),
@@ -62,24 +73,25 @@ class Embedder:
         )
 
     @property
-    def decoders(self) -> Executor:
-        """The pool on which images are decoded."""
-        return self._decoders
-
-    @property
     def can_caption(self) -> bool:
         """Whether the bundle has a captioner."""
         return self._space.config.captioner is not None
 
-    def admit(self, lane: Lane) -> AbstractContextManager[Place]:
+    def admit(self, lane: Lane, client: str = "") -> AbstractContextManager[Place]:
         """A place to work from; Overloaded when there are too many already."""
-        return self.batcher.admit(lane)
+        return self.batcher.admit(lane, client)
+
+    def decoding(self, place: Place, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have a function that decodes called when it is the client's turn."""
+        return self._pools[place.lane].submit(place.client, function, *args, **kwargs)
 
     def close(self) -> None:
-        """Stop the threads; what still waits fails with BatcherClosed. Idempotent."""
+        """Stop the threads; what still waits fails with ShuttingDown. Idempotent."""
         self.batcher.close()
         self._processes.close()  # first, so that nobody waits for a picture that takes long
-        self._decoders.shutdown(cancel_futures=True)
+        for lane in self._pools:
+            self.memory[lane].close()
+            self._pools[lane].close()
 
     def load(self, data: bytes) -> DecodedImage:
         """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
@@ -89,16 +101,16 @@ class Embedder:
         """The vector (D,) of an image file that asks for something; ImageError."""
 
         def compute() -> Vector:
-            decoded = self._decoders.submit(self.load, data).result()
+            decoded = self.decoding(place, self.load, data).result()
             (future,) = place.submit("images", [decoded.image])
             vector: Vector = future.result()
             return vector
 
         return self._recent.get(f"image {hashlib.sha256(data).hexdigest()}", compute)
 
-    def jpeg(self, data: bytes, side: int) -> bytes:
+    def jpeg(self, data: bytes, side: int, place: Place) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
-        return self._decoders.submit(load_jpeg, data, self.limits, side, self._processes.decode).result()
+        return self.decoding(place, load_jpeg, data, self.limits, side, self._processes.decode).result()
 
     def sentence(self, text: str, place: Place) -> Vector:
         """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""
@@ -133,23 +145,33 @@ class Embedder:
 
     def images(self, images: Iterable[bytes | ImageError], place: Place) -> Iterator[Embedding]:
         """Vectors of image files, in order; an item without one has the code and reason instead."""
-        for chunk in batched(images, self._batch_size):
-            decoding = [
-                data if isinstance(data, ImageError) else self._decoders.submit(self.load, data) for data in chunk
-            ]
-            embedding: list[Future[Vector] | ImageError] = []
-            for one in decoding:
-                try:
-                    if isinstance(one, ImageError):
-                        raise one
-                    embedding += place.submit("images", [one.result().image])
-                except ImageError as error:
-                    embedding.append(error)
-            for outcome in embedding:
-                if isinstance(outcome, ImageError):
-                    yield Embedding(None, code=outcome.code, reason=str(outcome))
-                else:
-                    yield Embedding(outcome.result())
+        incoming = FilesInMemory(self.memory[place.lane], place.client, self.limits.max_bytes)
+        remaining = iter(images)
+        while True:
+            incoming.wait_for_room()
+            chunk = incoming.read(remaining, self._batch_size, size_of)
+            try:
+                if not chunk.items:
+                    return
+                yield from self._embed_chunk(chunk.items, place)
+            finally:
+                chunk.release()
+
+    def _embed_chunk(self, chunk: Sequence[bytes | ImageError], place: Place) -> Iterator[Embedding]:
+        decoding = [data if isinstance(data, ImageError) else self.decoding(place, self.load, data) for data in chunk]
+        embedding: list[Future[Vector] | ImageError] = []
+        for one in decoding:
+            try:
+                if isinstance(one, ImageError):
+                    raise one
+                embedding += place.submit("images", [one.result().image])
+            except ImageError as error:
+                embedding.append(error)
+        for outcome in embedding:
+            if isinstance(outcome, ImageError):
+                yield Embedding(None, code=outcome.code, reason=str(outcome))
+            else:
+                yield Embedding(outcome.result())
 
     def concepts(self, vectors: Sequence[Vector]) -> list[list[tuple[str, float]]]:
         """Words for what each of the vectors (D,) shows, best first, with their probabilities."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
+from app.http.clients import client_name
 from app.http.problem_responses import ProblemResponse
 from app.keys import Key, KeyRing, Scope
 from app.problems import Problem
@@ -57,10 +57,10 @@ class Guesses:
         """Remember that a key of this client was wrong."""
         times = self._recent(client)
         times.append(self._clock())
-        self._wrong[_network(client)] = times
+        self._wrong[client_name(client)] = times
 
     def _recent(self, client: str) -> deque[float]:
-        times = self._wrong.get(_network(client)) or deque(maxlen=self.LIMIT)
+        times = self._wrong.get(client_name(client)) or deque(maxlen=self.LIMIT)
         while times and times[0] <= self._clock() - self.SECONDS:
             times.popleft()
         return times
@@ -161,15 +161,3 @@ def forbidden(key: Key, needed: Scope) -> Problem:
         f"The key {key.name} has the scope {key.scope}, and this needs {needed}. `visem key add` makes such a key.",
         needed=needed,
     )
-
-
-def _network(client: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 address, all of which usually belongs to one customer."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    if address.version == 6:
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
-    return client

@@ -9,7 +9,6 @@ opens connections and says nothing shuts nobody out.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import uuid
 from collections import defaultdict
@@ -21,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from app.http.clients import client_name, is_trusted
 from app.http.problem_responses import ProblemResponse
 from app.problems import Problem
 from app.settings import Network
@@ -52,27 +52,6 @@ class ConnectionLimits:
     head_seconds: float
     body_seconds: float
     trusted_proxies: Sequence[Network] = ()
-
-
-def client_name(address: str) -> str:
-    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one subscriber has."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket, or a test client
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
-
-
-def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
-    """Whether an address is that of a trusted proxy."""
-    try:
-        return any(ipaddress.ip_address(address) in network for network in proxies)
-    except ValueError:
-        return False
 
 
 class Connections:

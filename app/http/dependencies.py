@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
@@ -10,7 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from app.embedding.batcher import Lane
+from app.embedding.batcher import Lane, Place
+from app.http.clients import client_of
 from app.http.problem_responses import invalid_field, invalid_fields
 from app.http.schemas.base import MAX_CURSOR_LENGTH, MAX_FILTERS, MAX_TEXT_LENGTH
 from app.metadata import MAX_KEY_LENGTH
@@ -120,18 +121,19 @@ async def get_service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(get_service)]
 
 
-def room_in(lane: Lane) -> Callable[[Service], Awaitable[None]]:
-    """A dependency that refuses a request for which there is no room, before its body is read: Overloaded."""
+def place_in(lane: Lane) -> Callable[[Request, Service], AsyncIterator[Place]]:
+    """A dependency that takes a place for a request before its form is read, until it is computed: Overloaded."""
 
-    async def require_room(service: ServiceDep) -> None:
-        service.check_room(lane)
+    async def place(request: Request, service: ServiceDep) -> AsyncIterator[Place]:
+        with service.admit(lane, client_of(request.scope)) as taken:
+            yield taken
 
-    return require_room
+    return place
 
 
-SEARCH = Depends(room_in("search"))
-BULK = Depends(room_in("bulk"))
 PhotoFilterDep = Annotated[PhotoFilter, Depends(photo_filters)]
+SearchPlace = Annotated[Place, Depends(place_in("search"), scope="function")]
+BulkPlace = Annotated[Place, Depends(place_in("bulk"), scope="function")]
 FiltersDep = Annotated[dict[str, str], Depends(metadata_filters)]
 CursorQuery = Annotated[
     str | None,

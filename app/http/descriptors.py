@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import sqlite3
 
 RESERVE = 128
 """Descriptors that no connection takes: for the library, the decoder processes, forms and logs."""
 
 _ENOUGH = 65_536
+_NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def raise_limit() -> int:
@@ -28,6 +31,23 @@ def connections_within(wanted: int, descriptors: int) -> int:
     return max(1, min(wanted, (descriptors - RESERVE) // 2))
 
 
-def are_exhausted(error: BaseException) -> bool:
-    """Whether an error means that this process, or the machine, has no descriptor left."""
-    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+def are_exhausted(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, means that this process or the machine has no descriptor left.
+
+    SQLite only says that it cannot open a file: then it counts whether a descriptor is to be had now.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NONE_LEFT:
+            return True
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
+            return not _is_one_left()
+        error = error.__cause__
+    return False
+
+
+def _is_one_left() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in _NONE_LEFT
+    return True

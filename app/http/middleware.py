@@ -6,7 +6,7 @@ LocalHosts         421 for a service on this machine that is addressed by anothe
 SameSite           403 for changes that a page of another site asks a browser for
 Authentication     401 without a key or a session, 403 without its scope, before anything of the body is read
                    (authentication.py)
-BodyLimit          413 for a body that is too large, announced or not, while it streams in
+BodyLimit          413 for a body that is too large, announced or not, while it streams in; 503 without room for it
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.embedding.fairness import ByteBudget
+from app.http.clients import client_of
 from app.http.metrics import Metrics
 from app.http.problem_responses import MEDIA_TYPE, ProblemResponse, as_problem, from_status
 from app.logs import ACCESS_LOGGER
@@ -252,12 +255,21 @@ class SameSite:
             return False
 
 
-class BodyLimit:
-    """Refuses bodies beyond a limit, which depends on the content type, before or while they are received."""
+@dataclass(frozen=True)
+class BodyKind:
+    """What bodies of a kind may have: bytes of one, and bytes of all that are received at a time (`budget`)."""
 
-    def __init__(self, app: ASGIApp, limit: Callable[[str], int]) -> None:
+    limit: int
+    budget: ByteBudget
+
+
+class BodyLimit:
+    """Refuses bodies beyond a limit, before or while they are received, and those for which there is no room now."""
+
+    def __init__(self, app: ASGIApp, kind: Callable[[str], BodyKind]) -> None:
+        """`kind` of a content type."""
         self._app = app
-        self._limit = limit
+        self._kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -265,39 +277,82 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        limit = self._limit(headers.get("content-type", ""))
+        kind = self._kind(headers.get("content-type", ""))
+        limit = kind.limit
         announced = headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
             await _send_problem(scope, receive, send, _too_large(limit))
             return
+        with _Room(kind.budget, client_of(scope)) as room:
+            await self._receive(scope, receive, send, limit, room, int(announced) if announced.isdigit() else 0)
+
+    async def _receive(
+        self, scope: Scope, receive: Receive, send: Send, limit: int, room: _Room, announced: int
+    ) -> None:
+        if not room.grow_to(announced):
+            await _send_problem(scope, receive, send, _no_room())
+            return
         received = 0
-        exceeded = False
+        refusal: Problem | None = None
         answered = False
 
         async def receive_within_limit() -> Message:
-            nonlocal received, exceeded
+            nonlocal received, refusal
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > limit:
-                    exceeded = True
-                    raise _too_large(limit)
+                    refusal = _too_large(limit)
+                elif not room.grow_to(received):
+                    refusal = _no_room()
+                if refusal is not None:
+                    raise refusal
             return message
 
         async def send_unless_exceeded(message: Message) -> None:
             nonlocal answered
-            if exceeded and not answered:
+            if refusal is not None and not answered:
                 return  # whatever the application makes of the failed read: our own answer follows
             answered = True
+            room.close()  # what was received has been used
             await send(message)
 
         try:
             await self._app(scope, receive_within_limit, send_unless_exceeded)
         except Exception:
-            if not exceeded or answered:
+            if refusal is None or answered:
                 raise
-        if exceeded and not answered:
-            await _send_problem(scope, receive, send, _too_large(limit))
+        if refusal is not None and not answered:
+            await _send_problem(scope, receive, send, refusal)
+
+
+class _Room:
+    """What a body takes of a budget."""
+
+    def __init__(self, budget: ByteBudget, client: str) -> None:
+        self._budget = budget
+        self._client = client
+        self._size = 0
+
+    def grow_to(self, size: int) -> bool:
+        """Take room for a body of this size in all; False if there is none."""
+        more = size - self._size
+        if more > 0:
+            if not self._budget.try_take(self._client, more):
+                return False
+            self._size = size
+        return True
+
+    def close(self) -> None:
+        size, self._size = self._size, 0
+        if size:
+            self._budget.give_back(self._client, size)
+
+    def __enter__(self) -> _Room:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def _too_large(limit: int) -> Problem:
@@ -306,6 +361,14 @@ def _too_large(limit: int) -> Problem:
         f"The body is larger than {limit:,} bytes. Send less at once, or raise the limit in the settings.",
         headers={"Connection": "close"},
         limit=limit,
+    )
+
+
+def _no_room() -> Problem:
+    return Problem(
+        "overloaded",
+        "The service takes in as many bytes of requests as it has room for. This one was not begun. Try again in 5 s.",
+        headers={"Retry-After": "5", "Connection": "close"},
     )
 
 

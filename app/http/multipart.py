@@ -14,6 +14,8 @@ from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from app.http.spool import Spool, SpooledUpload
+
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?([^;\"\r\n]*)\"?", re.IGNORECASE)
 
 
@@ -34,10 +36,13 @@ async def parse_form(request: Request, *, max_files: int, max_fields: int, max_p
         parser = _Parser(
             request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
         )
-        form = await parser.parse()
-    if not parser.complete:
-        parser.close()
-        raise IncompleteForm
+        try:
+            form = await parser.parse()
+            if not parser.complete:
+                raise IncompleteForm
+        except BaseException:
+            parser.close()
+            raise
     return form
 
 
@@ -77,6 +82,7 @@ class _Parser(MultiPartParser):
     ) -> None:
         super().__init__(headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
         self.complete = False
+        self._spool = Spool()
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -88,12 +94,13 @@ class _Parser(MultiPartParser):
                 part.content_disposition += b'; filename=""'
         super().on_headers_finished()
         if part.file is not None:
-            part.file.filename = extended if extended is not None else plain_name(part.file.filename or "")
+            name = extended if extended is not None else plain_name(part.file.filename or "")
+            self._files_to_close_on_error.pop().close()  # Starlette's, one for each part
+            part.file = SpooledUpload(self._spool, filename=name, headers=part.file.headers)
 
     def on_end(self) -> None:
         self.complete = True
 
     def close(self) -> None:
         """Close all files, those of parts that never ended too."""
-        for file in self._files_to_close_on_error:
-            file.close()
+        self._spool.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,7 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.embedding.batcher import BatcherClosed, Overloaded
+from app.embedding.batcher import Overloaded
+from app.embedding.fairness import ShuttingDown
+from app.http import descriptors
 from app.problems import PROBLEMS, Problem
 from app.search.expression import QueryError
 from app.search.operands import UnknownOperandError
@@ -34,6 +37,7 @@ _STATUS_CODES = {
     416: "range_not_satisfiable",
 }
 _MAX_ERRORS = 50
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class ProblemResponse(Response):
@@ -58,6 +62,9 @@ class ProblemResponse(Response):
 
 def as_problem(error: Exception) -> Problem:
     """The problem that describes an exception; internal_error, without details, when nobody expected it."""
+    if descriptors.are_exhausted(error):
+        kind = PROBLEMS["descriptors_exhausted"]
+        return Problem(kind.code, kind.meaning, headers={"Retry-After": "5"})
     match error:
         case Problem():
             return error
@@ -71,12 +78,14 @@ def as_problem(error: Exception) -> Problem:
             return Problem(error.code, str(error), headers={"Retry-After": str(error.retry_after)})
         case RecordNotFound():
             return Problem(error.code, str(error), kind=error.kind, id=error.id)
-        case ModelError() | LibraryError() | BatcherClosed() | DecodersClosed():
+        case ModelError() | LibraryError() | ShuttingDown() | DecodersClosed():
             return _coded(error.code, error)
         case RequestValidationError():
             return _invalid_request(error.errors())
         case HTTPException():
             return from_status(error.status_code, error.headers or {})
+        case OSError() if error.errno in _FULL:
+            return Problem("storage_failed", PROBLEMS["storage_failed"].meaning)
     return Problem(
         "internal_error",
         "The service failed to handle this request. Its log has the details under the request id.",
@@ -113,11 +122,12 @@ def install(app: FastAPI) -> None:
         QueryError,
         ModelError,
         LibraryError,
-        BatcherClosed,
+        ShuttingDown,
         DecodersClosed,
         Overloaded,
         RequestValidationError,
         HTTPException,
+        OSError,
     ):
         app.add_exception_handler(kind, cast(Callable[[Request, Exception], Awaitable[Response]], _handle))
 

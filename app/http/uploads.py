@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from app.http import descriptors
 from app.http.multipart import parse_form
 from app.http.problem_responses import invalid_field, invalid_fields
 from app.ingest.names import display_name
@@ -90,6 +91,8 @@ async def read_form(request: Request, file_field: str, max_files: int) -> AsyncI
             ) from None
         raise Problem("malformed_body", f"The form cannot be read: {error.message}") from None
     except OSError as error:
+        if descriptors.are_exhausted(error):
+            raise
         raise Problem("storage_failed", f"The files of the form cannot be kept: {error.strerror}.") from error
     try:
         yield _sorted_form(parsed.multi_items(), file_field)

@@ -2,7 +2,8 @@
 
 Chunks of files pass three stages. While the newest chunk is decoded (a small thread pool), the one before it
 is embedded (the batcher's thread), and the oldest is written to the library (the caller's thread). Results
-come out in the order of the files, each as soon as it is durable.
+come out in the order of the files, each as soon as it is durable. The bytes of a chunk count against a budget that
+all ingestions share; one that finds no room finishes what it has before it waits.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from PIL import Image
 
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
+from app.embedding.incoming import Chunk, FilesInMemory, size_of
 from app.ingest.facts import photo_facts
 from app.ingest.names import display_name
 from index import FileInPlace, ImageRecord, Library, NewImage, render_thumbnail
@@ -28,9 +30,6 @@ from model.errors import ImageError
 from model.images import DecodedImage
 
 logger = logging.getLogger(__name__)
-
-MAX_CHUNK_BYTES = 32 * 1024 * 1024
-"""A chunk ends when its files together are larger, so that big photographs do not fill the memory."""
 
 IngestStatus = Literal["created", "duplicate", "rejected", "changed"]
 """`changed` is for files in place alone: the image that was made of the file has this content now."""
@@ -76,6 +75,7 @@ class _Item:
     data: bytes
     filename: str | None
     sha256: str
+    size: int
     file: FileInPlace | None = None
     known: ImageRecord | None = None
     preparing: Future[_Prepared] | None = None
@@ -102,46 +102,43 @@ class Ingestion:
         self._metadata = dict(metadata)
         self._captions = captions
 
-    def run(self, files: Iterable[IncomingFile]) -> Iterator[IngestResult]:
-        """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results.
-
-        Overloaded before the first file is read.
-        """
-        stages: deque[list[_Item]] = deque()
-        with self._embedder.admit("bulk") as place:
-            try:
-                for chunk in self._chunks(files):
-                    self._decode(chunk)
-                    stages.append(chunk)
-                    if len(stages) >= 2:
-                        self._embed(stages[-2], place)
-                    if len(stages) >= 3:
-                        yield from self._store(stages.popleft())
-                if stages:
-                    self._embed(stages[-1], place)
-                while stages:
+    def run(self, files: Iterable[IncomingFile], place: Place) -> Iterator[IngestResult]:
+        """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results."""
+        stages: deque[Chunk[_Item]] = deque()
+        remaining = map(_item, files)
+        incoming = FilesInMemory(self._embedder.memory[place.lane], place.client, self._embedder.limits.max_bytes)
+        try:
+            while True:
+                if not incoming.try_room():
+                    yield from self._finish(stages, place)
+                    incoming.wait_for_room()
+                chunk = incoming.read(remaining, self._chunk_size, lambda item: item.size)
+                if not chunk.items:
+                    break
+                stages.append(chunk)
+                self._decode(chunk.items, place)
+                if len(stages) >= 2:
+                    self._embed(stages[-2].items, place)
+                if len(stages) >= 3:
                     yield from self._store(stages.popleft())
-            finally:
-                for chunk in stages:
-                    for item in chunk:
-                        for future in (item.preparing, item.embedding):
-                            if future is not None:
-                                future.cancel()
+            yield from self._finish(stages, place)
+        finally:
+            incoming.close()
+            for chunk in stages:
+                for item in chunk.items:
+                    for future in (item.preparing, item.embedding):
+                        if future is not None:
+                            future.cancel()
+                chunk.release()
 
-    def _chunks(self, files: Iterable[IncomingFile]) -> Iterator[list[_Item]]:
-        chunk: list[_Item] = []
-        size = 0
-        for file in files:
-            data, error = (b"", file.data) if isinstance(file.data, ImageError) else (file.data, None)
-            chunk.append(_Item(data, display_name(file.name), hashlib.sha256(data).hexdigest(), file.file, error=error))
-            size += len(data)
-            if len(chunk) >= self._chunk_size or size >= MAX_CHUNK_BYTES:
-                yield chunk
-                chunk, size = [], 0
-        if chunk:
-            yield chunk
+    def _finish(self, stages: deque[Chunk[_Item]], place: Place) -> Iterator[IngestResult]:
+        """Store all chunks at work, of which the last is not embedded yet."""
+        if stages:
+            self._embed(stages[-1].items, place)
+        while stages:
+            yield from self._store(stages.popleft())
 
-    def _decode(self, chunk: Sequence[_Item]) -> None:
+    def _decode(self, chunk: Sequence[_Item], place: Place) -> None:
         """Look up what the library has already, and start decoding the rest, each content once."""
         wanted = [item for item in chunk if item.error is None]
         known = self._library.find_images([item.sha256 for item in wanted])
@@ -154,7 +151,7 @@ class Ingestion:
                 item.known = None  # adding it once more brings back what got lost
             if item.known is None:
                 if item.sha256 not in started:
-                    started[item.sha256] = self._embedder.decoders.submit(_prepare, item.data, self._embedder)
+                    started[item.sha256] = self._embedder.decoding(place, _prepare, item.data, self._embedder)
                 item.preparing = started[item.sha256]
 
     def _is_whole(self, item: _Item, known: ImageRecord) -> bool:
@@ -177,8 +174,15 @@ class Ingestion:
         for item in chunk:
             item.embedding = futures.get(item.sha256)
 
-    def _store(self, chunk: Sequence[_Item]) -> Iterator[IngestResult]:
-        """Wait for the vectors, add the chunk in one transaction, and report on each file."""
+    def _store(self, chunk: Chunk[_Item]) -> Iterator[IngestResult]:
+        """Add a chunk in one transaction, and report on each file."""
+        try:
+            results = list(self._stored(chunk.items))
+        finally:
+            chunk.release()
+        yield from results
+
+    def _stored(self, chunk: Sequence[_Item]) -> Iterator[IngestResult]:
         news: list[NewImage] = []
         positions: dict[str, int] = {}
         vectors = {
@@ -226,6 +230,13 @@ class Ingestion:
                 status: IngestStatus = "changed" if one.changed else "created" if one.created else "duplicate"
                 yield IngestResult("duplicate" if item.sha256 in reported else status, item.filename, one.record)
                 reported.add(item.sha256)
+
+
+def _item(file: IncomingFile) -> _Item:
+    data, error = (b"", file.data) if isinstance(file.data, ImageError) else (file.data, None)
+    return _Item(
+        data, display_name(file.name), hashlib.sha256(data).hexdigest(), size_of(file.data), file.file, error=error
+    )
 
 
 def _prepare(data: bytes, embedder: Embedder) -> _Prepared:

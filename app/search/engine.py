@@ -31,15 +31,16 @@ class SearchEngine:
 
     def search(
         self,
-        query: Expression | str | None = None,
-        options: SearchOptions | None = None,
-        image: bytes | None = None,
+        query: Expression | str | None,
+        options: SearchOptions | None,
+        image: bytes | None,
+        place: Place,
     ) -> SearchResult:
         """Find what is nearest to an expression, to an image (its bytes), or to the sum of both.
 
         Images and sentences that the query names are left out unless `options.include_query_items`.
         QueryError, ImageError, TextError, DegenerateQueryError, RecordNotFound, InvalidCursor, InvalidFilter; Problem
-        invalid_request, calibration_missing; Overloaded.
+        invalid_request, calibration_missing.
         """
         options = options or SearchOptions()
         expression = parse(query) if isinstance(query, str) else query
@@ -52,12 +53,11 @@ class SearchEngine:
                 "or search for images.",
             )
         search = _Search(self._library, options, _excluded(expression, options))
-        with self._embedder.admit("search") as place:
-            question = self.question(expression, image, place)
-            if options.all:
-                hits, next_cursor, best = self._fitting_all(question, search, place)
-            else:
-                hits, next_cursor, best = self._nearest(question, search)
+        question = self.question(expression, image, place)
+        if options.all:
+            hits, next_cursor, best = self._fitting_all(question, search, place)
+        else:
+            hits, next_cursor, best = self._nearest(question, search)
         return SearchResult(
             expression=None if expression is None else str(expression),
             target=options.target,

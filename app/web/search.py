@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.http.authentication import may
-from app.http.dependencies import SEARCH, ServiceDep
+from app.http.dependencies import SearchPlace, ServiceDep
 from app.http.problem_responses import as_problem
 from app.http.uploads import Form, only_file, read_form
 from app.problems import Problem
@@ -97,11 +97,17 @@ async def _picture_form(request: Request) -> AsyncIterator[Form]:
         yield form
 
 
-@router.post("/pictures", dependencies=[SEARCH])
-def hold_picture(request: Request, form: Annotated[Form, Depends(_picture_form)], service: ServiceDep) -> Response:
+@router.post("/pictures")
+def hold_picture(
+    request: Request,
+    place: SearchPlace,
+    form: Annotated[Form, Depends(_picture_form, scope="function")],
+    service: ServiceDep,
+) -> Response:
     """Keep a photograph in memory to search with it; it is not stored in the library."""
-    data = only_file(form, "image").read(service.limits)
-    token = _held(request).hold(service.jpeg(data, SIDE))
+    upload = only_file(form, "image")
+    with service.reading(upload.size, place):
+        token = _held(request).hold(service.jpeg(upload.read(service.limits), SIDE, place))
     return JSONResponse({"picture": token}, 201)
 
 

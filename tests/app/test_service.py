@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.concepts import CONCEPTS
-from app.embedding.batcher import BatcherClosed
+from app.embedding.fairness import ShuttingDown
 from app.problems import Problem
 from app.results import CaptionOptions
 from app.search.results import SearchOptions
@@ -72,7 +72,7 @@ def test_closing_is_final_and_can_be_repeated(space: JointSpace, tmp_path: Path)
     service = Service.open(Settings(library=tmp_path / "library"), space=space)
     service.close()
     service.close()
-    with pytest.raises(BatcherClosed):
+    with pytest.raises(ShuttingDown):
         service.search("a dog")
     with pytest.raises(LibraryClosed):
         service.list_images()

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from app.http import responses
-from app.http.dependencies import BULK, ServiceDep
+from app.http.dependencies import BulkPlace, ServiceDep
 from app.http.problem_responses import invalid_field
 from app.http.schemas.captions import CaptionAnswer, CaptionBody, CaptionParameters
 from app.http.uploads import (
@@ -50,7 +50,6 @@ async def _caption_request(request: Request) -> AsyncIterator[_CaptionRequest]:
 @router.post(
     "",
     summary="Describe an image",
-    dependencies=[BULK],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -61,14 +60,23 @@ async def _caption_request(request: Request) -> AsyncIterator[_CaptionRequest]:
         }
     },
 )
-def caption(asked: Annotated[_CaptionRequest, Depends(_caption_request)], service: ServiceDep) -> CaptionAnswer:
+def caption(
+    place: BulkPlace,
+    asked: Annotated[_CaptionRequest, Depends(_caption_request, scope="function")],
+    service: ServiceDep,
+) -> CaptionAnswer:
     """Describe an uploaded image (multipart), a stored one (JSON with `image_id`), or one at an address (`url`).
 
     `retrieve` finds the nearest sentences of the library: the list is empty when it has none. `generate`
     needs a bundle with a captioner, and is the problem `captioner_missing` (501) otherwise.
     """
-    image = None if asked.upload is None else asked.upload.read(service.limits)
-    if asked.url is not None:
-        image = service.fetch(asked.url).read()
-    result = service.captions(asked.parameters.options(), image=image, image_id=asked.image_id)
+    options = asked.parameters.options()
+    if asked.url is None and asked.upload is None:
+        return responses.caption_answer(service.captions(options, image_id=asked.image_id, place=place))
+    with service.reading(service.limits.max_bytes if asked.upload is None else asked.upload.size, place):
+        if asked.upload is not None:
+            image = asked.upload.read(service.limits)
+        else:
+            image = service.fetch(asked.url or "").read()
+        result = service.captions(options, image=image, image_id=asked.image_id, place=place)
     return responses.caption_answer(result)

@@ -8,8 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
+from app.embedding.batcher import Place
 from app.http import responses
-from app.http.dependencies import BULK, ServiceDep
+from app.http.dependencies import BulkPlace, ServiceDep
 from app.http.problem_responses import invalid_field
 from app.http.schemas.embeddings import EmbeddingAnswer, EmbeddingBody, EmbeddingItem
 from app.http.uploads import (
@@ -38,7 +39,6 @@ async def _embedding_request(request: Request) -> AsyncIterator[Form | Embedding
 @router.post(
     "",
     summary="Embed texts or images",
-    dependencies=[BULK],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -52,13 +52,17 @@ async def _embedding_request(request: Request) -> AsyncIterator[Form | Embedding
         }
     },
 )
-def embed(asked: Annotated[Form | EmbeddingBody, Depends(_embedding_request)], service: ServiceDep) -> EmbeddingAnswer:
+def embed(
+    place: BulkPlace,
+    asked: Annotated[Form | EmbeddingBody, Depends(_embedding_request, scope="function")],
+    service: ServiceDep,
+) -> EmbeddingAnswer:
     """Embed texts (JSON) or image files (multipart) into the joint space; nothing is stored.
 
     Each item has a unit vector, or the code and reason why there is none. When no item has one, the answer is
     the problem `texts_rejected` or `images_rejected` (422).
     """
-    items = _texts(asked, service) if isinstance(asked, EmbeddingBody) else _files(asked, service)
+    items = _texts(asked, service, place) if isinstance(asked, EmbeddingBody) else _files(asked, service, place)
     if all(item.vector is None for item in items):
         code = "texts_rejected" if isinstance(asked, EmbeddingBody) else "images_rejected"
         first = items[0]
@@ -68,19 +72,19 @@ def embed(asked: Annotated[Form | EmbeddingBody, Depends(_embedding_request)], s
     return EmbeddingAnswer(space=model.name, space_id=model.id, dimension=model.dimension, items=items)
 
 
-def _texts(body: EmbeddingBody, service: Service) -> list[EmbeddingItem]:
+def _texts(body: EmbeddingBody, service: Service, place: Place) -> list[EmbeddingItem]:
     if len(body.texts) > service.settings.max_texts:
         raise invalid_field("texts", f"a request takes at most {service.settings.max_texts} texts")
-    embedded = service.embed_texts(body.texts)
+    embedded = service.embed_texts(body.texts, place=place)
     return [responses.embedding_item(one, text=text) for text, one in zip(body.texts, embedded, strict=True)]
 
 
-def _files(form: Form, service: Service) -> list[EmbeddingItem]:
+def _files(form: Form, service: Service, place: Place) -> list[EmbeddingItem]:
     if form.fields:
         raise invalid_field(next(iter(form.fields)), "there is no such field")
     if not form.files:
         raise invalid_field("files", "is required: send at least one file")
-    embedded = service.embed_images(upload.try_read(service.limits) for upload in form.files)
+    embedded = service.embed_images((upload.try_read(service.limits) for upload in form.files), place=place)
     return [
         responses.embedding_item(one, filename=upload.name) for upload, one in zip(form.files, embedded, strict=True)
     ]

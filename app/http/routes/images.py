@@ -16,8 +16,8 @@ from app.fetching import MAX_URL_LENGTH
 from app.http import responses
 from app.http.content_response import immutable_file
 from app.http.dependencies import (
-    BULK,
     FILTER_PARAMETER,
+    BulkPlace,
     CursorQuery,
     FiltersDep,
     LimitQuery,
@@ -120,7 +120,6 @@ async def _upload(request: Request) -> AsyncIterator[Form | ImageByAddress]:
 @router.post(
     "",
     summary="Store images",
-    dependencies=[BULK],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -128,7 +127,11 @@ async def _upload(request: Request) -> AsyncIterator[Form | ImageByAddress]:
         }
     },
 )
-def add_images(asked: Annotated[Form | ImageByAddress, Depends(_upload)], service: ServiceDep) -> ImagesAdded:
+def add_images(
+    place: BulkPlace,
+    asked: Annotated[Form | ImageByAddress, Depends(_upload, scope="function")],
+    service: ServiceDep,
+) -> ImagesAdded:
     """Store one or many images: those of a form, or the one at an address (JSON).
 
     The answer is 200 with a status for each file, in order.
@@ -142,7 +145,7 @@ def add_images(asked: Annotated[Form | ImageByAddress, Depends(_upload)], servic
     try:
         if isinstance(asked, ImageByAddress):
             captions, metadata = asked.captions, check_metadata(asked.metadata)
-            incoming = [service.fetch(asked.url)]
+            incoming = map(service.fetch, [asked.url])  # when there is room for it
         else:
             if not asked.files:
                 raise invalid_field("files", "is required: send at least one file")
@@ -151,7 +154,9 @@ def add_images(asked: Annotated[Form | ImageByAddress, Depends(_upload)], servic
             incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in asked.files)
     except ValueError as error:
         raise invalid_field("metadata", str(error)) from None
-    results = [responses.image_status(result) for result in service.ingest(incoming, metadata, captions=captions)]
+    results = [
+        responses.image_status(result) for result in service.ingest(incoming, metadata, captions=captions, place=place)
+    ]
     rejected = [result for result in results if result.status == "rejected"]
     if len(rejected) == len(results):
         first = rejected[0]

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 
 from app.http import responses
-from app.http.dependencies import FILTER_PARAMETER, FILTER_PREFIX, SEARCH, FiltersDep, ServiceDep, read_filters
+from app.http.dependencies import FILTER_PARAMETER, FILTER_PREFIX, FiltersDep, SearchPlace, ServiceDep, read_filters
 from app.http.schemas.search import ImageSearchForm, SearchAnswer, SearchBody, SearchQuery
 from app.http.uploads import Form, file_schema, form_body, only_file, read_form, validate
 from app.search.expression import parse
@@ -24,28 +24,29 @@ async def _image_form(request: Request) -> AsyncIterator[Form]:
 
 
 @router.get("", summary="Search by an expression", openapi_extra={"parameters": [FILTER_PARAMETER]})
-def search(parameters: Annotated[SearchQuery, Query()], service: ServiceDep, filters: FiltersDep) -> SearchAnswer:
+def search(
+    place: SearchPlace, parameters: Annotated[SearchQuery, Query()], service: ServiceDep, filters: FiltersDep
+) -> SearchAnswer:
     """Find images (or sentences) by a sentence, or by arithmetic such as `image:ID - blue + red`.
 
     A sentence without operators is embedded as a whole, and word order counts. Operands of arithmetic are
     embedded one by one, weighted and summed. Images and sentences which the query names are left out of the
     hits unless `include_query_items=true`. A page goes on where the cursor says.
     """
-    result = service.search(parse(parameters.q), parameters.options(filters))
+    result = service.search(parse(parameters.q), parameters.options(filters), place=place)
     return responses.search_answer(result)
 
 
 @router.post("", summary="Search by a weighted sum")
-def search_terms(body: SearchBody, service: ServiceDep) -> SearchAnswer:
+def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> SearchAnswer:
     """Find images (or sentences) by terms: the same as an expression, without its syntax."""
     filters = {key: value if isinstance(value, str) else json.dumps(value) for key, value in body.filters.items()}
-    return responses.search_answer(service.search(body.expression(), body.options(filters)))
+    return responses.search_answer(service.search(body.expression(), body.options(filters), place=place))
 
 
 @router.post(
     "/image",
     summary="Search by an uploaded image",
-    dependencies=[SEARCH],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -53,7 +54,9 @@ def search_terms(body: SearchBody, service: ServiceDep) -> SearchAnswer:
         }
     },
 )
-def search_image(form: Annotated[Form, Depends(_image_form)], service: ServiceDep) -> SearchAnswer:
+def search_image(
+    place: SearchPlace, form: Annotated[Form, Depends(_image_form, scope="function")], service: ServiceDep
+) -> SearchAnswer:
     """Find what is near to an uploaded image, alone or changed by an expression such as `- blue + red`.
 
     Filters are fields `metadata.KEY`. If the library has the same image, it is found as well.
@@ -63,5 +66,7 @@ def search_image(form: Annotated[Form, Depends(_image_form)], service: ServiceDe
     fields = {name: value for name, value in form.fields.items() if not name.startswith(FILTER_PREFIX)}
     parameters = validate(ImageSearchForm, fields)
     expression = None if parameters.q is None else parse(parameters.q)
-    result = service.search(expression, parameters.options(filters), image=upload.read(service.limits))
+    with service.reading(upload.size, place):
+        image = upload.read(service.limits)
+        result = service.search(expression, parameters.options(filters), image=image, place=place)
     return responses.search_answer(result)

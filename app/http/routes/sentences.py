@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from app.http import responses
-from app.http.dependencies import FILTER_PARAMETER, CursorQuery, FiltersDep, LimitQuery, ServiceDep
+from app.http.dependencies import FILTER_PARAMETER, BulkPlace, CursorQuery, FiltersDep, LimitQuery, ServiceDep
 from app.http.problem_responses import invalid_field
 from app.http.schemas.base import EXAMPLE_ID
 from app.http.schemas.changes import NewSentences, SentencesAdded
@@ -21,7 +21,7 @@ SentenceId = Annotated[str, Path(description="Id of the sentence.", examples=[EX
 
 
 @router.post("", summary="Store sentences")
-def add_sentences(body: NewSentences, service: ServiceDep) -> SentencesAdded:
+def add_sentences(place: BulkPlace, body: NewSentences, service: ServiceDep) -> SentencesAdded:
     """Store one sentence (`text`) or several (`texts`). The answer is 200 with a status for each, in order.
 
     White space is normalised. A sentence of which the model knows no word is `rejected`; when all are,
@@ -30,7 +30,7 @@ def add_sentences(body: NewSentences, service: ServiceDep) -> SentencesAdded:
     texts = body.all_texts
     if len(texts) > service.settings.max_texts:
         raise invalid_field("texts", f"a request takes at most {service.settings.max_texts} sentences")
-    results = [responses.sentence_status(result) for result in service.add_sentences(texts, body.metadata)]
+    results = [responses.sentence_status(result) for result in service.add_sentences(texts, body.metadata, place=place)]
     statuses = [result.status for result in results]
     if statuses.count("rejected") == len(results):
         errors = [{"text": one.text, "code": one.code, "reason": one.reason} for one in results]

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.embedding.batcher import Batcher, BatcherClosed, Lane, Overloaded, batched
+from app.embedding.batcher import Batcher, Lane, Overloaded, batched
+from app.embedding.fairness import ShuttingDown
 
 PLACES: Mapping[Lane, int] = {"search": 2, "bulk": 2}
 
@@ -150,13 +151,13 @@ def test_closing_finishes_what_runs_and_refuses_what_waits() -> None:
     (waiting,) = batcher.submit("bulk", "numbers", [2])
     closer = threading.Thread(target=batcher.close)
     closer.start()
-    with pytest.raises(BatcherClosed):
+    with pytest.raises(ShuttingDown):
         waiting.result(10)
     double.gate.set()
     closer.join(10)
     assert running.result(10) == 2
     assert not {"closing-test-search", "closing-test-bulk"} & {thread.name for thread in threading.enumerate()}
-    with pytest.raises(BatcherClosed):
+    with pytest.raises(ShuttingDown):
         batcher.submit("bulk", "numbers", [3])
     batcher.close()
 
@@ -186,8 +187,8 @@ def test_who_comes_when_all_places_are_taken_is_refused_at_once() -> None:
         started = time.monotonic()
         with pytest.raises(Overloaded) as caught, batcher.admit("bulk"):
             pass
-        with pytest.raises(Overloaded):
-            batcher.check_room("bulk")
+        with batcher.admit("bulk", "another client"), pytest.raises(Overloaded), batcher.admit("bulk", "another one"):
+            pass  # there is a place more for one who has none
         assert time.monotonic() - started < 1
         assert caught.value.retry_after >= 1
         with batcher.admit("search") as place:
@@ -238,7 +239,7 @@ def test_closing_wakes_who_waits_for_its_own_items() -> None:
         try:
             with batcher.admit("bulk") as place:
                 place.submit("numbers", range(10))
-        except BatcherClosed as error:
+        except ShuttingDown as error:
             raised.append(error)
 
     asking = threading.Thread(target=ask)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from app.embedding.batcher import BatcherClosed, Place
+from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
+from app.embedding.fairness import ShuttingDown
 from app.settings import Settings
 from model.errors import ImageError, NoKnownWordsError
 from model.space import JointSpace
@@ -81,5 +82,5 @@ def test_a_check_embeds_for_real(embedder: Embedder) -> None:
         assert np.linalg.norm(embedder.check()) == pytest.approx(1, abs=1e-5)
     assert batches == ["texts", "texts"]
     embedder.close()
-    with pytest.raises(BatcherClosed):
+    with pytest.raises(ShuttingDown):
         embedder.check()

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from app.http.connections import MAX_HEAD_BYTES, client_name
+from app.http.clients import client_name
+from app.http.connections import MAX_HEAD_BYTES
 from tests.app.helpers import picture
 from tests.app.listening import Listening, answer, closing_all
 

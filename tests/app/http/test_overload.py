@@ -30,7 +30,7 @@ def hold(client: TestClient, stack: ExitStack, lane: Any, places: int) -> None:
     """Take all places of a lane for as long as the stack lasts."""
     service: Service = client.app.state.service  # type: ignore[attr-defined]
     for _ in range(places):
-        stack.enter_context(service._embedder.admit(lane))
+        stack.enter_context(service._embedder.admit(lane, "testclient"))
 
 
 def together(function: Callable[[int], object]) -> tuple[ThreadPoolExecutor, Sequence[Future[object]]]:

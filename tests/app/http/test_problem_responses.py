@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.exceptions import HTTPException
 
-from app.embedding.batcher import BatcherClosed
+from app.embedding.fairness import ShuttingDown
 from app.http.problem_responses import ProblemResponse, as_problem, from_status, invalid_fields
 from app.problems import Problem
 from app.search.expression import QueryError
@@ -33,7 +33,7 @@ from model.errors import BundleError, DegenerateQueryError, ImageError, ModelErr
         (RecordNotFound("image", "abc"), "record_not_found", 404, {"kind": "image", "id": "abc"}),
         (InvalidCursor(), "invalid_cursor", 422, {}),
         (LibraryClosed(), "library_closed", 503, {}),
-        (BatcherClosed(), "shutting_down", 503, {}),
+        (ShuttingDown(), "shutting_down", 503, {}),
         (HTTPException(404), "not_found", 404, {}),
         (HTTPException(400), "malformed_body", 400, {}),
         (HTTPException(418), "http_error", 418, {}),

@@ -121,7 +121,9 @@ def test_what_is_deleted_during_a_search_is_left_out(
     assert {hit.record.id for hit in service.search("dog + cat", options).hits} == set(ids[:left])
 
 
-def test_the_vocabulary_is_asked_once_for_each_text(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vocabulary_is_asked_once_for_each_text(
+    engine: SearchEngine, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     resolve = Vocabulary.resolve
 
@@ -130,7 +132,8 @@ def test_the_vocabulary_is_asked_once_for_each_text(engine: SearchEngine, monkey
         return resolve(self, text)
 
     monkeypatch.setattr(Vocabulary, "resolve", counted)
-    assert engine.search("a dog and zyzzyvas").unknown_words == ("zyzzyvas",)
+    with embedder.admit("search") as place:
+        assert engine.search("a dog and zyzzyvas", None, None, place).unknown_words == ("zyzzyvas",)
     assert asked == ["a dog and zyzzyvas"] * 2, "once to tell what is unknown, and once by the encoder"
 
 

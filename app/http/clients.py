@@ -1,0 +1,37 @@
+"""Who counts as one client, for everything that is shared among clients."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from starlette.types import Scope
+
+from app.settings import Network
+
+
+def client_name(address: str) -> str:
+    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one subscriber has."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # a Unix socket, or a test client
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
+def client_of(scope: Scope) -> str:
+    """The client of a request: behind a trusted proxy, the one that the proxy names."""
+    address, _ = scope.get("client") or ("", 0)
+    return client_name(address)
+
+
+def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
+    """Whether an address is that of a trusted proxy."""
+    try:
+        return any(ipaddress.ip_address(address) in network for network in proxies)
+    except ValueError:
+        return False
