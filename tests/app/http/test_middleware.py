@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.embedding.fairness import ByteBudget
 from app.http.authentication import Authentication, Guesses
 from app.http.metrics import Metrics
-from app.http.middleware import BodyLimit, HeadRequests, RequestContext
+from app.http.middleware import BodyKind, BodyLimit, HeadRequests, RequestContext
 from app.http.problem_responses import MEDIA_TYPE
 from app.keys import KeyRing
 from app.logs import ACCESS_LOGGER
@@ -56,7 +57,7 @@ def chunks(size: int, count: int) -> Iterator[bytes]:
 
 
 def limited(app: ASGIApp, limit: int = 100) -> TestClient:
-    return client(BodyLimit(app, limit=lambda content_type: limit))
+    return client(BodyLimit(app, lambda content_type: BodyKind(limit, ByteBudget(10_000))))
 
 
 @pytest.mark.parametrize("app", [echo_length, swallow_errors])
@@ -95,7 +96,8 @@ def test_a_lie_about_the_length_does_not_help() -> None:
 
 
 def test_the_limit_depends_on_the_content_type() -> None:
-    app = BodyLimit(echo_length, limit=lambda content_type: 1000 if "multipart" in content_type else 10)
+    budget = ByteBudget(10_000)
+    app = BodyLimit(echo_length, lambda content_type: BodyKind(1000 if "multipart" in content_type else 10, budget))
     assert client(app).post("/", content=b"x" * 11).status_code == 413
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     assert client(app).post("/", content=b"x" * 11, headers=headers).status_code == 200
