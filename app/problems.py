@@ -33,7 +33,7 @@ _KINDS = (
     ProblemKind("unauthorized", 401, "Unauthorized", "The API key is missing or wrong. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."),
     ProblemKind("forbidden", 403, "Forbidden", "The API key may not do this; `needed` names the scope that may."),
     ProblemKind("too_many_attempts", 429, "Too many attempts", "There were too many wrong API keys from this address. Try again after as many seconds as Retry-After says."),
-    ProblemKind("cross_site_request", 403, "Cross-site request", "A page of another site tried to change something. Allow its origin with VISEM_ALLOWED_ORIGINS if it may."),
+    ProblemKind("cross_site_request", 403, "Cross-site request", "A page of another site tried to change something, or asked for something costly. Allow its origin with VISEM_ALLOWED_ORIGINS if it may."),
     ProblemKind("misdirected_request", 421, "Misdirected request", "A service without an API key, which listens to this machine only, was addressed by another machine's name. Set VISEM_API_KEY, or allow the origin with VISEM_ALLOWED_ORIGINS."),
     ProblemKind("not_found", 404, "Not found", "There is no such path."),
     ProblemKind("method_not_allowed", 405, "Method not allowed", "The path exists, but not with this method; `Allow` lists those it has."),

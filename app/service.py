@@ -19,7 +19,8 @@ from app.fetching import Fetcher
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
-from app.maps.projection import Map, draw_map
+from app.maps.maps import Maps
+from app.maps.projection import Map
 from app.metadata import merge_patch
 from app.problems import PROBLEMS, Problem
 from app.results import (
@@ -74,6 +75,7 @@ class Service:
         self._embedder = Embedder(space, settings)
         self.limits = self._embedder.limits
         self._fetcher = Fetcher(self.limits.max_bytes)
+        self._maps = Maps(space, library)
         self._engine = SearchEngine(space, library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
         self.sources = SourceFollower(library, self.ingest, settings)
@@ -269,13 +271,13 @@ class Service:
         with self._in("search", place) as taken:
             return self._engine.search(query, options, image, taken)
 
-    def map(self, words: Sequence[str], limit: int) -> Map:
+    def map(self, words: Sequence[str], limit: int, *, place: Place | None = None) -> Map:
         """Images of the library (a sample of them beyond `limit`) and words in a plane.
 
         TextError for a word; Overloaded.
         """
-        with self._embedder.admit("bulk"):
-            return draw_map(self.space, self.library, words, limit)
+        with self._in("bulk", place):
+            return self._maps.draw(words, limit)
 
     # Captions
 

@@ -338,6 +338,12 @@ class Library:
         with self._gate.enter():
             return self._collection(target).count({})
 
+    def images_state(self) -> tuple[int, ...]:
+        """Return numbers that are others when images were added, deleted, hidden, shown again or embedded anew."""
+        with self._gate.enter():
+            head = self._catalog.images.head()
+            return head.generation, head.key, head.deletion, self._catalog.images.count({})
+
     def stats(self) -> LibraryStats:
         """Return what the library holds; this loads the vector indexes."""
         with self._gate.enter():

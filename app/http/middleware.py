@@ -3,7 +3,7 @@
 RequestContext     request id, access log, metrics, security headers, the last resort for exceptions
 HeadRequests       HEAD is GET without the body
 LocalHosts         421 for a service on this machine that is addressed by another machine's name
-SameSite           403 for changes that a page of another site asks a browser for
+SameSite           403 for changes, and costly reads, that a page of another site asks a browser for
 Authentication     401 without a key or a session, 403 without its scope, before anything of the body is read
                    (authentication.py)
 BodyLimit          413 for a body that is too large, announced or not, while it streams in; 503 without room for it
@@ -42,6 +42,7 @@ CLIENT_CLOSED_REQUEST = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(?P<name>[^:/@\[\]]+|\[[^/@\[\]]+\])(:[0-9]*)?")
 _ERROR_TYPES = (MEDIA_TYPE, "text/html; charset=utf-8")
+_COSTLY = frozenset({"/", "/results", "/v1/map", "/v1/search"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -222,9 +223,10 @@ def _host_name(host: str) -> str:
 
 
 class SameSite:
-    """Refuses changes which a page of another site asks a browser for; programs send no such headers.
+    """Refuses changes, and costly reads, that a page of another site asks a browser for; programs send no such headers.
 
-    Without it any web page could write to a service on the reader's own machine, which has no key.
+    Without it any web page could write to a service on the reader's own machine, which has no key, or keep it busy.
+    A link from another site to a page or an answer is followed.
     """
 
     def __init__(self, app: ASGIApp, allowed_origins: Sequence[str] = ()) -> None:
@@ -234,13 +236,25 @@ class SameSite:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] == "http" and scope["method"] not in _SAFE_METHODS and not self._admits(Headers(scope=scope)):
-            problem = Problem(
-                "cross_site_request",
-                "A page of another site asked for this change. If it may, add its origin to VISEM_ALLOWED_ORIGINS.",
-            )
-            await _send_problem(scope, receive, send, problem)
+            await self._refuse(scope, receive, send, "this change")
+            return
+        if scope["type"] == "http" and scope["path"] in _COSTLY and not self._admits_reading(Headers(scope=scope)):
+            await self._refuse(scope, receive, send, "this, which takes the service a while")
             return
         await self._app(scope, receive, send)
+
+    @staticmethod
+    async def _refuse(scope: Scope, receive: Receive, send: Send, what: str) -> None:
+        problem = Problem(
+            "cross_site_request",
+            f"A page of another site asked for {what}. If it may, add its origin to VISEM_ALLOWED_ORIGINS.",
+        )
+        await _send_problem(scope, receive, send, problem)
+
+    def _admits_reading(self, headers: Headers) -> bool:
+        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        other = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        return followed or not other or self._admits(headers)
 
     def _admits(self, headers: Headers) -> bool:
         origin = headers.get("origin", "")

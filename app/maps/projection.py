@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from index import ImageRecord, Library, RecordNotFound
 from model.space import JointSpace
 
 _SEED = 0
+_CHUNK = 512  # vectors in double precision at a time
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,25 @@ class Map:
     unknown_words: tuple[str, ...]
 
 
-def draw_map(space: JointSpace, library: Library, words: Sequence[str], limit: int) -> Map:
-    """A principal component analysis of up to `limit` images and of words: the same for the same library.
+@dataclass(frozen=True)
+class Sample:
+    """Images of a library with their vectors (n, D), float32, and how many images the library has in all."""
+
+    records: list[ImageRecord]
+    vectors: Vector
+    total: int
+
+
+def draw_map(space: JointSpace, sample: Sample, words: Sequence[str]) -> Map:
+    """A principal component analysis of images and of words: the same for the same library.
 
     Images and words lie in different parts of the space, so the mean of each kind is taken off first, as the paper's
     figure is about what they share. EmptyTextError, NoKnownWordsError. Source: Kiros et al. 2014, figure of
     multimodal regularities.
     """
-    records, total = _sample(library, limit)
+    records, total = sample.records, sample.total
     named = space.embed_operands(list(words)) if words else np.empty((0, space.dimension), dtype=np.float32)
-    images = _vectors(library, records)
-    places, explained = _principal_plane(_centred(named), _centred(images))
+    places, explained = _principal_plane([_Centred(named), _Centred(sample.vectors)])
     points = [Point("word", x, y, word=word) for word, (x, y) in zip(words, places[: len(words)].tolist(), strict=True)]
     points += [
         Point("image", x, y, record=record)
@@ -61,57 +70,76 @@ def draw_map(space: JointSpace, library: Library, words: Sequence[str], limit: i
     return Map(points, explained, total, tuple(unknown))
 
 
-def _sample(library: Library, limit: int) -> tuple[list[ImageRecord], int]:
-    """Up to `limit` images, spread evenly over the library from the newest on, and how many there are."""
+def take_sample(library: Library, limit: int) -> Sample:
+    """Up to `limit` images, spread evenly over the library from the newest on."""
     total = library.count("images")
     if total <= limit:
         wanted = np.arange(total)
     else:
         wanted = np.sort(np.random.default_rng(_SEED).choice(total, size=limit, replace=False))
-    return library.images_at(wanted.tolist()), total
+    records = library.images_at(wanted.tolist())
+    parts = [_with_vectors(library, records[start : start + _CHUNK]) for start in range(0, len(records), _CHUNK)]
+    kept = [record for part, _ in parts for record in part]
+    dimension = library.space.dimension
+    vectors = np.concatenate([vectors for _, vectors in parts] or [np.empty((0, dimension), dtype=np.float32)])
+    return Sample(kept, vectors, total)
 
 
-def _vectors(library: Library, records: list[ImageRecord]) -> Vector:
-    """Their vectors (n, D); records that have just been deleted are taken out of the list."""
+def _with_vectors(library: Library, records: list[ImageRecord]) -> tuple[list[ImageRecord], Vector]:
+    """Records and their vectors (n, D), without those that have just been deleted."""
     while True:
         try:
-            return library.image_vectors([record.id for record in records])
+            return records, library.image_vectors([record.id for record in records])
         except RecordNotFound as error:
-            records[:] = [record for record in records if record.id != error.id]
+            records = [record for record in records if record.id != error.id]
 
 
-def _centred(vectors: Vector) -> NDArray[np.float64]:
-    exact = vectors.astype(np.float64)
-    # The mean of one or two words is mostly those words themselves.
-    return exact - exact.mean(axis=0) if len(exact) > 2 else exact
+class _Centred:
+    """Vectors (n, D) of one kind around their mean, in double precision a chunk at a time, each kind of weight 1."""
+
+    def __init__(self, vectors: Vector) -> None:
+        self._vectors = vectors
+        # The mean of one or two words is mostly those words themselves.
+        self._mean = vectors.mean(axis=0, dtype=np.float64) if len(vectors) > 2 else np.zeros(vectors.shape[1])
+        self.dimension = vectors.shape[1]
+        self.weight = 1 / np.sqrt(max(len(vectors), 1))
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def chunks(self) -> Iterator[NDArray[np.float64]]:
+        for start in range(0, len(self._vectors), _CHUNK):
+            yield self._vectors[start : start + _CHUNK].astype(np.float64) - self._mean
 
 
-def _principal_plane(
-    words: NDArray[np.float64], images: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], tuple[float, float]]:
+def _principal_plane(kinds: Sequence[_Centred]) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """Words and images (n, D) to places (n, 2); each kind counts the same, however many there are of it."""
-    rows = np.concatenate([words, images])
-    if not len(rows):
+    if not any(map(len, kinds)):
         return np.zeros((0, 2)), (0.0, 0.0)
-    balance = np.concatenate([np.full(len(kind), 1 / np.sqrt(max(len(kind), 1))) for kind in (words, images)])
-    weighted = rows * balance[:, np.newaxis]
-    axes, lengths = _principal_axes(weighted)
+    few = sum(map(len, kinds)) < kinds[0].dimension
+    axes, lengths = _principal_axes((chunk * kind.weight for kind in kinds for chunk in kind.chunks()), few)
     # The sign of an axis is arbitrary: the component that is largest points upwards.
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, np.newaxis]
-    places = np.zeros((len(rows), 2))
-    places[:, : len(axes)] = rows @ axes.T
+    places = np.zeros((sum(map(len, kinds)), 2))
+    places[:, : len(axes)] = np.concatenate([chunk @ axes.T for kind in kinds for chunk in kind.chunks()])
     shares = [float(length / max(lengths.sum(), 1e-12)) for length in lengths[:2]]
     return places, (shares[0], shares[1] if len(shares) > 1 else 0.0)
 
 
-def _principal_axes(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _principal_axes(
+    chunks: Iterable[NDArray[np.float64]], few: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The first two principal axes of rows (n, D), unit vectors, and the lengths of all axes, squared, longest first.
 
     From the smaller one of the two products of the rows with themselves: that takes a quarter of the time of their
-    singular values, which is seconds for two thousand photographs.
+    singular values, which is seconds for two thousand photographs. `few`: there are less than D rows.
     """
-    few = len(rows) < rows.shape[1]
-    lengths, vectors = np.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
+    if few:
+        rows = np.concatenate(list(chunks))
+        product = rows @ rows.T
+    else:
+        product = sum((chunk.T @ chunk for chunk in chunks), start=np.zeros(()))
+    lengths, vectors = np.linalg.eigh(product)
     lengths, vectors = lengths[::-1].clip(min=0.0), vectors.T[::-1][:2]
     if few:
         vectors = vectors @ rows

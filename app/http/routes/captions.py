@@ -74,9 +74,7 @@ def caption(
     if asked.url is None and asked.upload is None:
         return responses.caption_answer(service.captions(options, image_id=asked.image_id, place=place))
     with service.reading(service.limits.max_bytes if asked.upload is None else asked.upload.size, place):
-        if asked.upload is not None:
-            image = asked.upload.read(service.limits)
-        else:
-            image = service.fetch(asked.url or "").read()
+        upload, url = asked.upload, asked.url or ""
+        image = service.fetch(url).read() if upload is None else upload.read(service.limits)
         result = service.captions(options, image=image, image_id=asked.image_id, place=place)
     return responses.caption_answer(result)

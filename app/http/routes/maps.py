@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.http import responses
-from app.http.dependencies import ServiceDep
+from app.http.dependencies import BulkPlace, ServiceDep
 from app.http.problem_responses import invalid_field
 from app.http.schemas.base import MAX_TEXT_LENGTH
 from app.http.schemas.maps import MapAnswer
@@ -30,7 +30,7 @@ LimitQuery = Annotated[
 
 
 @router.get("", summary="A map of images and words")
-def get_map(service: ServiceDep, words: WordsQuery = "", limit: LimitQuery = 500) -> MapAnswer:
+def get_map(place: BulkPlace, service: ServiceDep, words: WordsQuery = "", limit: LimitQuery = 500) -> MapAnswer:
     """Images and words in the plane in which they differ most, by a principal component analysis.
 
     The same library gives the same map. Words and images are centred each by their own mean.
@@ -38,4 +38,4 @@ def get_map(service: ServiceDep, words: WordsQuery = "", limit: LimitQuery = 500
     texts = [text.strip() for text in words.split(",") if text.strip()]
     if len(texts) > service.settings.max_texts:
         raise invalid_field("words", f"a request takes at most {service.settings.max_texts} words")
-    return responses.map_answer(service.map(texts, limit))
+    return responses.map_answer(service.map(texts, limit, place=place))

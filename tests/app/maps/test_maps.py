@@ -1,0 +1,112 @@
+"""Maps for many who ask: drawn one at a time, and once for the same library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.embedding.batcher import Overloaded
+from app.maps import maps
+from app.maps.maps import MAX_WAITING
+from app.service import Service
+from model.errors import TextError
+from model.space import JointSpace
+from tests.app.helpers import add_picture, assert_problem
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The words of each map that was really drawn; never two at a time."""
+    done: list[tuple[str, ...]] = []
+    draw = maps.draw_map
+    alone = threading.Lock()
+
+    def counted(space: JointSpace, sample: Any, words: Any) -> Any:
+        assert alone.acquire(blocking=False), "two maps are drawn at a time"
+        try:
+            done.append(tuple(words))
+            return draw(space, sample, words)
+        finally:
+            alone.release()
+
+    monkeypatch.setattr(maps, "draw_map", counted)
+    return done
+
+
+@pytest.fixture
+def stocked_service(open_service: Callable[..., Service], silent_space: JointSpace) -> Service:
+    service = open_service(space=silent_space)
+    for seed in range(6):
+        add_picture(service, seed)
+    return service
+
+
+def test_equal_maps_are_drawn_once_until_the_library_changes(
+    stocked_service: Service, drawn: list[tuple[str, ...]]
+) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        made = list(pool.map(lambda _: stocked_service.map(["dog"], 5000), range(20)))
+    assert drawn == [("dog",)]
+    assert all(one is made[0] for one in made)
+    add_picture(stocked_service, 6)
+    assert stocked_service.map(["dog"], 5000).total == 7
+    stocked_service.delete_image(stocked_service.list_images().items[0].id)
+    assert stocked_service.map(["dog"], 5000).total == 6
+    assert len(drawn) == 3
+
+
+def test_a_map_in_chunks_is_that_of_all_at_once(stocked_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = stocked_service.map(["dog", "cat"], 6)
+    monkeypatch.setattr("app.maps.projection._CHUNK", 2)
+    parts = stocked_service.map(["dog", "cat"], 7)  # another limit, the same images
+    assert [point.record for point in parts.points] == [point.record for point in whole.points]
+    for one, other in zip(parts.points, whole.points, strict=True):
+        assert (one.x, one.y) == pytest.approx((other.x, other.y), abs=1e-6)
+
+
+def test_different_maps_wait_a_few_at_a_time(
+    stocked_service: Service, monkeypatch: pytest.MonkeyPatch, drawn: list[tuple[str, ...]]
+) -> None:
+    go_on = threading.Event()
+    take = maps.take_sample
+
+    def slowly(library: Any, limit: int) -> Any:
+        go_on.wait(30)
+        return take(library, limit)
+
+    monkeypatch.setattr(maps, "take_sample", slowly)
+
+    def ask(limit: int) -> str:
+        try:
+            return f"{len(stocked_service.map([], limit).points)} points"
+        except Overloaded:
+            go_on.set()  # the others may go on as soon as one was refused
+            return "overloaded"
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(10, 30)))
+    assert answers.count("overloaded") >= 20 - MAX_WAITING - 1 - len(drawn)
+    assert answers.count("6 points") == len(drawn) >= 1
+    with pytest.raises(TextError):
+        stocked_service.map(["!!"], 5)
+    with pytest.raises(TextError):  # what failed is not remembered as at work
+        stocked_service.map(["!!"], 5)
+
+
+@pytest.mark.parametrize("path", ["/v1/map", "/v1/search?q=dog", "/", "/results?q=dog"])
+def test_pages_of_other_sites_cannot_keep_the_service_busy(
+    connect: Callable[..., TestClient], silent_space: JointSpace, path: str
+) -> None:
+    client = connect(space=silent_space, allowed_origins=("https://good.example",))
+    embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    assert_problem(client.get(path, headers=embedded), 403, "cross_site_request")
+    frame = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+    assert client.get(path, headers=frame).status_code == 403
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for headers in (link, {**embedded, "Origin": "https://good.example"}, {"Sec-Fetch-Site": "same-origin"}, {}):
+        assert client.get(path, headers=headers, follow_redirects=False).status_code in (200, 303, 422)
