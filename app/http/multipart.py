@@ -82,7 +82,7 @@ class _Parser(MultiPartParser):
     ) -> None:
         super().__init__(headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
         self.complete = False
-        self._spool = Spool()
+        self._spool: Spool | None = None  # from the first file on
 
     def on_headers_finished(self) -> None:
         part = self._current_part
@@ -96,6 +96,7 @@ class _Parser(MultiPartParser):
         if part.file is not None:
             name = extended if extended is not None else plain_name(part.file.filename or "")
             self._files_to_close_on_error.pop().close()  # Starlette's, one for each part
+            self._spool = self._spool or Spool()
             part.file = SpooledUpload(self._spool, filename=name, headers=part.file.headers)
 
     def on_end(self) -> None:
@@ -103,4 +104,5 @@ class _Parser(MultiPartParser):
 
     def close(self) -> None:
         """Close all files, those of parts that never ended too."""
-        self._spool.close()
+        if self._spool is not None:
+            self._spool.close()
