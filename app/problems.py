@@ -79,6 +79,7 @@ _KINDS = (
     ProblemKind("invalid_vector", 500, "Invalid vector", "The model made a vector which the library cannot use."),
     ProblemKind("reindex_conflict", 503, "Re-indexing", "The library is being embedded anew with another bundle."),
     ProblemKind("library_not_found", 500, "Library not found", "There is no library where the settings say."),
+    ProblemKind("library_replaced", 503, "Library replaced", "The folder of the library was moved, replaced or removed under the service. Nothing was acknowledged: put it back, or restart the service."),
     ProblemKind("library_busy", 503, "Library busy", "Another process is writing to the library. Nothing was changed: try again."),
     ProblemKind("content_missing", 500, "Content missing", "The file of an image is gone from the disk of the service."),
     ProblemKind("storage_failed", 507, "Storage failed", "The disk is full or failed. What was not acknowledged was not stored."),

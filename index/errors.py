@@ -172,6 +172,19 @@ class StorageFailed(LibraryError):
         self.path = path
 
 
+class LibraryReplaced(LibraryError):
+    """The folder of the library, or a part of it, was moved, replaced or removed while it was open."""
+
+    code = "library_replaced"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is not what it was when the library was opened: it was moved, replaced or removed. What was not "
+            "acknowledged was not stored. Put it back, or open the library again."
+        )
+        self.path = path
+
+
 class CatalogCorrupted(LibraryError):
     """The catalog is damaged, or is not a catalog at all."""
 

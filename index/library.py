@@ -71,16 +71,27 @@ class Library:
     """A library that is open. Thread-safe, and several processes may have the same library open.
 
     Every method sees what was committed, by whatever process, before it was called; after `close` all raise
-    LibraryClosed. Besides what each names, all may raise LibraryBusy, StorageFailed and CatalogCorrupted.
+    LibraryClosed. Besides what each names, all may raise LibraryBusy, StorageFailed, CatalogCorrupted and
+    LibraryReplaced.
     """
 
-    def __init__(self, catalog: Catalog, content: ContentStore, indexes: Mapping[Target, VectorIndex]) -> None:
-        """Put a library together from its parts, which it closes; `open_library` is the usual way to get one."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        content: ContentStore,
+        indexes: Mapping[Target, VectorIndex],
+        verify: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Put a library together from its parts, which it closes; `open_library` is the usual way to get one.
+
+        `verify` raises LibraryReplaced when the parts are not where they were: before whatever is done, and after it,
+        so that nothing is acknowledged which is nowhere.
+        """
         self._catalog = catalog
         self._content = content
         self._indexes = indexes
         self._state = catalog.state()
-        self._gate = Gate()
+        self._gate = Gate(verify)
         self.sources = LibrarySources(catalog, content, self._gate)
         self.captions = LibraryCaptions(catalog, self._gate, lambda: self._state.space)
         self.deletions = LibraryDeletions(catalog, content, self._gate)

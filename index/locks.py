@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from index.errors import LibraryClosed
@@ -53,7 +53,9 @@ class ReadWriteLock:
 class Gate:
     """Counts who is inside; once closed nobody comes in, and closing waits until everybody has left."""
 
-    def __init__(self) -> None:
+    def __init__(self, verify: Callable[[], None] = lambda: None) -> None:
+        """`verify` raises if nobody may come in, or leave with a result."""
+        self._verify = verify
         self._condition = threading.Condition()
         self._inside = 0
         self._closed = False
@@ -66,7 +68,9 @@ class Gate:
                 raise LibraryClosed
             self._inside += 1
         try:
+            self._verify()
             yield
+            self._verify()
         finally:
             with self._condition:
                 self._inside -= 1

@@ -27,6 +27,7 @@ from index.content.referenced import ReferencedContentStore
 from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, VectorIndex
 from index.library import Library
+from index.presence import Presence
 from index.types import Space, Target
 from index.vectors import EXACT_UP_TO, SEAL_AT
 from index.vectors.deferred import DeferredVectorIndex
@@ -74,7 +75,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
         maintenance.sweep(catalog, content)
         maintenance.adopt_pending_deletions(config.folder, catalog)
         maintenance.remove_snapshots(config.folder)
-        library = Library(catalog, content, _indexes(config, catalog, space))
+        library = Library(catalog, content, _indexes(config, catalog, space), _presence(config).verify)
         opened.pop_all()
         return library
 
@@ -114,6 +115,11 @@ def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Ma
         collection.target: DeferredVectorIndex(collection, partial(open_faiss, collection), config.exact_up_to)
         for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
     }
+
+
+def _presence(config: LibraryConfig) -> Presence:
+    own = [config.folder / CATALOG_FILE] if config.catalog is None else []
+    return Presence([config.folder, config.folder / "content", *own])
 
 
 def _require_engines(config: LibraryConfig) -> None:

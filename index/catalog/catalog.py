@@ -112,7 +112,9 @@ class SqlCatalog:
         def create(connection: Connection) -> None:
             if schema.table_names(connection):  # another process was faster
                 return
-            if space is None or not may_create():
+            if space is None:
+                raise CatalogCorrupted(database.path, "it is empty")
+            if not may_create():
                 raise CatalogCorrupted(
                     database.path, "it is empty or was missing, but there are content files beside it"
                 )
