@@ -48,7 +48,7 @@ from model.training.captioner.texts import draw_texts, prepare_texts, read_texts
 from model.training.captioner.wide import train_wide
 from model.training.captioner.widening import find_sources, widen
 from model.training.card import model_card
-from model.training.fitting.concepts import fit_concepts, looks_of_kinds
+from model.training.fitting.concepts import fit_concepts, looks_of_kinds, tellable_words
 from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.run import save_tensors
@@ -114,7 +114,9 @@ def train_captioner(
     frequencies = document_frequencies(train_set.of_images())
     tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies)
-    detectors = None if space.config.text.names is None else fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
+    detectors = None
+    if space.config.text.names is not None and tellable_words(train_set):  # few photographs tell no words
+        detectors = fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
     section = CaptionerConfig(
         network=model.config,
         images=len(train.items),

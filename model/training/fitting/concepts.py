@@ -6,6 +6,7 @@ those of new ones keep: the curves that turn scores into probabilities are fitte
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,11 +60,11 @@ _UNTELLING = frozenset(_UNTELLING_WORDS.split())
 
 
 def fit_concepts(train: CaptionSet, dev: CaptionSet, looks: Vectors) -> tuple[ConceptsConfig, dict[str, Vectors]]:
-    """The detectors' configuration and tensors.
+    """The detectors' configuration and tensors; there have to be `tellable_words`.
 
     `looks` (K, D): what photographs of each kind look like, by the space.
     """
-    words = _tellable_words(train)
+    words = tellable_words(train)
     centre = train.images.mean(axis=0)
     contents, said = _unit(train.images - centre), said_of_images(train, words)
     shares = said.mean(axis=0)
@@ -103,11 +104,14 @@ def fit_concepts(train: CaptionSet, dev: CaptionSet, looks: Vectors) -> tuple[Co
     deviations = detector.deviations(dev.images)
     likeliest = deviations.argmax(axis=1)
     mentioned = _mentioned(dev, [(names[kind], *broader[kind]) for kind in likeliest.tolist()])
-    sure = LogisticRegression(C=10).fit(deviations.max(axis=1, keepdims=True), mentioned)
+    said_kinds = (0.0, math.log((mentioned.sum() + 0.5) / (len(mentioned) - mentioned.sum() + 0.5)))
+    if mentioned.any() and not mentioned.all():
+        sure = LogisticRegression(C=10).fit(deviations.max(axis=1, keepdims=True), mentioned)
+        said_kinds = float(sure.coef_[0, 0]), float(sure.intercept_[0])
     return config.model_copy(
         update={
             "calibration": (*curve.coef_[0].tolist(), float(curve.intercept_[0])),
-            "said": (float(sure.coef_[0, 0]), float(sure.intercept_[0])),
+            "said": said_kinds,
         }
     ), tensors
 
@@ -123,7 +127,7 @@ def said_of_images(captions: CaptionSet, words: Sequence[str]) -> Said:
     return said
 
 
-def _tellable_words(captions: CaptionSet) -> tuple[str, ...]:
+def tellable_words(captions: CaptionSet) -> tuple[str, ...]:
     """Nouns, adjectives and -ing forms that captions of enough photographs say, most frequent first."""
     tags: dict[str, Counter[str]] = {}
     images: dict[str, set[int]] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -13,7 +15,7 @@ from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
 from model.training.captioner.data import CaptionSet
 from model.training.captioner.naming import RARELY, with_names
-from model.training.fitting.concepts import fit_concepts, said_of_images
+from model.training.fitting.concepts import fit_concepts, said_of_images, tellable_words
 from model.training.fitting.kind_names import names_of_kinds
 
 SENTENCES = {"dog": "the dogs are running", "boat": "a red boat"}
@@ -40,6 +42,18 @@ def test_detectors_name_what_new_images_show() -> None:
     probabilities = ConceptDetector(config, **tensors).word_probabilities(new.images)
     said = said_of_images(new, config.words)
     assert probabilities[said].min() > 0.5 > probabilities[~said].max()
+
+
+def test_few_photographs_tell_no_words_and_kinds_that_nobody_mentions_are_unlikely() -> None:
+    captions = _captions(0)
+    few = replace(captions, tokens=captions.tokens[:10], tags=captions.tags[:10], owner=captions.owner[:10])
+    assert tellable_words(few) == ()
+    looks = np.random.default_rng(3).normal(size=(1000, 6)).astype(np.float32)
+    unnamed = replace(captions, tokens=[["red"]] * 20 + [["running"]] * 20)  # no dog, no boat
+    config, _ = fit_concepts(captions, unnamed, looks)
+    slope, constant = config.said
+    assert slope == 0
+    assert constant < -3
 
 
 def test_a_plural_counts_as_its_noun() -> None:
