@@ -6,6 +6,7 @@
     value      = "image:" ID | "sentence:" ID | text
     text       = { word | phrase }                        joined by single spaces
     phrase     = '"' anything, with \\" for a quote and \\\\ for a backslash '"'
+               | “ ”, „ “, ” ”, « » or » « around anything but such quotes
 
 So *t-shirt* has no operator in it, and `"black - white photo"` is one text. A first sign is allowed, because
 `- blue + red` may be added to an uploaded image. `str(expression)` is canonical: it parses back to the same
@@ -34,7 +35,15 @@ _TIMES = "*"
 _REFERENCE = re.compile(r"(image|sentence):(.*)", re.DOTALL)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
-_PHRASE = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+# Telephones and word processors write these by themselves. Which of them closes a phrase depends on the language.
+_TYPOGRAPHIC = (
+    "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}\N{DOUBLE LOW-9 QUOTATION MARK}",
+    "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}",
+)
+_PHRASES = {
+    '"': re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL),
+    **{quote: re.compile(f"{quote}([^{family}]*+)[{family}]") for family in _TYPOGRAPHIC for quote in family},
+}
 _WORD = re.compile(r"\S+")
 _SPACE = re.compile(r"\s*")
 _ESCAPE = re.compile(r'\\(["\\])')
@@ -194,11 +203,13 @@ def _tokens(source: str) -> list[_Token]:
     position = _skip_space(source, 0)
     while position < len(source):
         column = position + 1
-        if source[position] == '"':
-            phrase = _PHRASE.match(source, position)
+        quote = source[position]
+        if quote in _PHRASES:
+            phrase = _PHRASES[quote].match(source, position)
             if phrase is None:
                 raise QueryError('The quote that opens here is never closed. Add a ", or remove this one.', column)
-            tokens.append(_Token("phrase", _ESCAPE.sub(r"\1", phrase[1]), column))
+            text = _ESCAPE.sub(r"\1", phrase[1]) if quote == '"' else phrase[1]
+            tokens.append(_Token("phrase", text, column))
             position = phrase.end()
             if position < len(source) and not source[position].isspace():
                 raise QueryError(
@@ -285,4 +296,4 @@ def _missing_operand(tokens: list[_Token], position: int) -> QueryError:
 
 
 def _needs_quotes(word: str) -> bool:
-    return word in _SIGNS or word == _TIMES or word.startswith('"') or _REFERENCE.fullmatch(word) is not None
+    return word in _SIGNS or word == _TIMES or word[0] in _PHRASES or _REFERENCE.fullmatch(word) is not None

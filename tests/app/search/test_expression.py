@@ -49,6 +49,17 @@ def terms(source: str) -> list[tuple[float, str]]:
         ('a 6" nail', [(1, 'a 6" nail')]),
         (r'"say \"hi\" - now"', [(1, r'"say \"hi\" - now"')]),
         (r'"back\\slash \n"', [(1, r"back\slash \n")]),
+        ("“black - white photo” - blue", [(1, '"black - white photo"'), (-1, "blue")]),
+        ("„black - white photo“", [(1, '"black - white photo"')]),
+        ("„black - white photo”", [(1, '"black - white photo"')]),
+        ("”black - white photo”", [(1, '"black - white photo"')]),
+        ("« black - white photo »", [(1, '"black - white photo"')]),
+        ("»black - white photo«", [(1, '"black - white photo"')]),
+        ("“a « b” + «c “ d»", [(1, '"a « b"'), (1, '"c “ d"')]),
+        (r"“a 6\" nail \” + red", [(1, 'a 6\\" nail \\'), (1, "red")]),
+        ("a 6” nail", [(1, "a 6” nail")]),
+        ("the cat’s ‘toy’", [(1, "the cat’s ‘toy’")]),
+        ('"“odd” one"', [(1, '"“odd” one"')]),
         ("image:abc_1-2 - blue", [(1, "image:abc_1-2"), (-1, "blue")]),
         ("2 * sentence:xyz", [(2, "sentence:xyz")]),
         ('"image:abc"', [(1, '"image:abc"')]),
@@ -72,6 +83,11 @@ def test_reads(source: str, expected: list[tuple[float, str]]) -> None:
         ('car - "blue', 7, "never closed"),
         ('car - "blue\\"', 7, "never closed"),
         ('"blue"car', 7, "space"),
+        ("car - “blue", 7, "never closed"),
+        ("car - “blue»", 7, "never closed"),
+        ('car - “blue"', 7, "never closed"),
+        ("“blue”car", 7, "space"),
+        ("car + “ ”", 7, "empty"),
         ('car + ""', 7, "empty"),
         ('car + " "', 7, "empty"),
         ("red * 2", 1, "decimal number"),
@@ -174,7 +190,9 @@ def test_prints_in_canonical_form(source: str, printed: str) -> None:
 
 
 WORDS = st.one_of(
-    st.sampled_from(["+", "-", "−", "–", "*", '"', "\\", '\\"', "2", "image:x", "sentence:", "t-shirt", '6"']),
+    st.sampled_from(
+        ["+", "-", "−", "–", "*", '"', "\\", '\\"', "2", "image:x", "sentence:", "t-shirt", '6"', "“", "”a", "«"]
+    ),
     st.text(min_size=1, max_size=8).filter(lambda text: bool(text.split())),
 )
 TEXTS = st.lists(WORDS, min_size=1, max_size=5).map(lambda words: Text(" ".join(words)))
@@ -196,7 +214,7 @@ def test_every_printed_expression_reads_back_to_itself(expression: Expression) -
 SOURCES = st.one_of(
     st.text(max_size=200),
     st.lists(WORDS, max_size=30).map(" ".join),
-    st.text(alphabet='+-−–*"\\ 2.image:sentence', max_size=100),
+    st.text(alphabet='+-−–*"“”„«»\\ 2.image:sentence', max_size=100),
 )
 
 
@@ -225,6 +243,8 @@ def test_hostile_inputs_take_no_time() -> None:
         '"a" ' * 250,
         " " * 1000,
         "1" * 1000,
+        "“a” " * 250,
+        "«" * 1000,
     ]:
         try:
             parse(source)
