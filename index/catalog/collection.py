@@ -25,7 +25,7 @@ from index.catalog.database import Database
 from index.catalog.facts import conditions
 from index.catalog.feed import SqlChangeFeed
 from index.catalog.ordering import stretch_by_key, stretches_by_time
-from index.catalog.rows import insert_record, name_column, replace_metadata, select_in
+from index.catalog.rows import insert_records, name_column, replace_metadata, select_in
 from index.catalog.staging import require_staging
 from index.errors import CatalogCorrupted, InvalidVector, RecordNotFound
 from index.interfaces import Draft, GenerationChanged, Position, Spot
@@ -98,16 +98,18 @@ class SqlCollection(Generic[R]):
                     first.setdefault(name, at)
             before_insert(list(first))
             changed: set[str] = set()
+            plain: list[Draft] = []
             for name, at in first.items():
                 old = self._replaceable(connection, drafts[at])
                 if old is None:
-                    row = insert_record(connection, self._target, drafts[at])
-                    if drafts[at].file is not None:
-                        files.keep_in_place(connection, row["key"])
+                    plain.append(drafts[at])
                 else:
-                    row = relations.replace_image(connection, old, drafts[at])
+                    known[name] = self.record(relations.replace_image(connection, old, drafts[at]))
                     changed.add(name)
-                known[name] = self.record(row)
+            for draft, row in zip(plain, insert_records(connection, self._target, plain), strict=True):
+                known[draft.name] = self.record(row)
+                if draft.file is not None:
+                    files.keep_in_place(connection, row["key"])
             if self._target == "images":
                 self._note_files(connection, drafts)
             return [

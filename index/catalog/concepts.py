@@ -30,10 +30,11 @@ def decode_concepts(text: str) -> Concepts:
     return tuple(Concept(word, score) for word, score in cast(list[tuple[str, float]], json.loads(text)))
 
 
-def insert_concepts(connection: Connection, key: int, concepts: Concepts) -> None:
-    """Let filters find the image by its concepts."""
-    if concepts:
-        connection.execute(insert(schema.concepts), [{"word": concept.word, "key": key} for concept in concepts])
+def insert_concepts(connection: Connection, images: Sequence[tuple[int, Concepts]]) -> None:
+    """Let filters find images by their concepts: pairs of key and concepts."""
+    rows = [{"word": concept.word, "key": key} for key, concepts in images for concept in concepts]
+    if rows:
+        connection.execute(insert(schema.concepts), rows)
 
 
 def remove_concepts(connection: Connection, key: int, concepts: Concepts) -> None:
@@ -72,7 +73,7 @@ def fill_missing(database: Database, space: Space, name: NameConcepts) -> int:
             if not concepts:
                 raise ValueError("an image has at least one concept")
             connection.execute(update(table).where(table.c.key == row.key).values(concepts=encode_concepts(concepts)))
-            insert_concepts(connection, row.key, concepts)
+            insert_concepts(connection, [(row.key, concepts)])
         return len(rows)
 
     with database.read() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, and_, delete, insert, select, update
 
@@ -51,31 +51,46 @@ def insert_record(
 
     It keeps id, time and metadata of the row that it comes `instead_of`, which must have been removed.
     """
+    kept = {} if instead_of is None else {name: instead_of[name] for name in ("id", "created_at", "metadata")}
+    return insert_records(connection, target, [draft], kept)[0]
+
+
+def insert_records(
+    connection: Connection, target: Target, drafts: Sequence[Draft], kept: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Insert records, with the values that are `kept` of another; return their rows, without the vectors, in order."""
+    if not drafts:
+        return []
     table = schema.records[target]
-    kept: dict[str, Any] = {"id": secrets.token_hex(10), "created_at": now(), "metadata": draft.metadata}
-    if instead_of is not None:
-        kept = {name: instead_of[name] for name in kept}
-    values = {**draft.columns, _NAMES[target]: draft.name, **kept}
-    if target == "images":
-        values["concepts"] = encode_concepts(draft.concepts)
-        values |= encode_facts(draft.facts)
-    (vector,) = pack(draft.vector[None])
-    result = connection.execute(insert(table).values(**values, vector=vector))
-    (key,) = cast(tuple[int], result.inserted_primary_key)
-    _insert_labels(connection, target, key, values["metadata"])
-    insert_concepts(connection, key, draft.concepts)
-    if draft.captions:
-        connection.execute(
-            insert(schema.captions_owed).values(image=key, count=draft.captions, claimed_until=0),
-        )
-    return {"key": key, **values}
+    rows: list[dict[str, Any]] = []
+    for draft in drafts:
+        made = {"id": secrets.token_hex(10), "created_at": now(), "metadata": draft.metadata, **(kept or {})}
+        if target == "images":
+            made["concepts"] = encode_concepts(draft.concepts)
+            made |= encode_facts(draft.facts)
+        rows.append({**draft.columns, _NAMES[target]: draft.name, **made})
+    vectors = [pack(draft.vector[None])[0] for draft in drafts]
+    inserted = connection.execute(
+        insert(table).returning(table.c.id, table.c.key, sort_by_parameter_order=True),
+        [{**row, "vector": vector} for row, vector in zip(rows, vectors, strict=True)],
+    )
+    keys = {row.id: row.key for row in inserted}
+    for row in rows:
+        row["key"] = keys[row["id"]]
+    _insert_labels(connection, target, [(row["key"], row["metadata"]) for row in rows])
+    described = [(row["key"], draft) for row, draft in zip(rows, drafts, strict=True)]
+    insert_concepts(connection, [(key, draft.concepts) for key, draft in described])
+    owed = [{"image": key, "count": draft.captions, "claimed_until": 0} for key, draft in described if draft.captions]
+    if owed:
+        connection.execute(insert(schema.captions_owed), owed)
+    return rows
 
 
 def replace_metadata(connection: Connection, target: Target, key: int, old: str, new: str) -> None:
     """Replace the metadata of a record: JSON text by JSON text."""
     table = schema.records[target]
     _remove_labels(connection, target, key, old)
-    _insert_labels(connection, target, key, new)
+    _insert_labels(connection, target, [(key, new)])
     connection.execute(update(table).where(table.c.key == key).values(metadata=new))
 
 
@@ -94,8 +109,13 @@ def remove_records(connection: Connection, target: Target, keys: Sequence[int]) 
         connection.execute(insert(schema.deletions).values(target=target, key=key, id=row["id"]))
 
 
-def _insert_labels(connection: Connection, target: Target, key: int, metadata: str) -> None:
-    rows = [{"name": name, "value": value, "key": key} for name, value in labels(decode_metadata(metadata)).items()]
+def _insert_labels(connection: Connection, target: Target, records: Sequence[tuple[int, str]]) -> None:
+    """Let filters find records by their metadata: pairs of key and JSON text."""
+    rows = [
+        {"name": name, "value": value, "key": key}
+        for key, metadata in records
+        for name, value in labels(decode_metadata(metadata)).items()
+    ]
     if rows:
         connection.execute(insert(schema.labels[target]), rows)
 

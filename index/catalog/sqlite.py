@@ -54,6 +54,10 @@ CATALOG_FILE = "catalog.sqlite"
 
 # Readers look at the pages of the system, which all processes share.
 _READING = ("PRAGMA query_only = ON", f"PRAGMA mmap_size = {1 << 40}")
+_PAGE = 8192  # bytes; three records with a vector of 1,024 components fit, of which 4,096 bytes hold but one
+# New ids and names belong anywhere in their indexes: whoever writes keeps these at hand, and lets changes gather before
+# they go from the log into the file.
+_WRITING = ("PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536", "PRAGMA wal_autocheckpoint = 4096")
 _BUSY_TIMEOUT = 30.0  # seconds; a reindex swaps a large library within this
 _CHECKED_QUICKLY = 16 * 2**20  # bytes; the structure of a larger file is checked only where that may take long
 
@@ -70,7 +74,7 @@ class SqliteDatabase:
         """Open or create the file; CatalogCorrupted if it is something else than a database."""
         self.path = path
         self._busy_timeout = busy_timeout
-        self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", ("PRAGMA synchronous = FULL",))
+        self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", _WRITING)
         self._readers = self._engine(QueuePool, "BEGIN", _READING, pool_size=8, max_overflow=-1)
         with self.named_errors():
             self._writer = self._open_writer()
@@ -225,6 +229,7 @@ class SqliteDatabase:
             try:
                 driver = connection.connection.driver_connection
                 assert isinstance(driver, sqlite3.Connection)  # noqa: S101 (narrows the type)
+                driver.execute(f"PRAGMA page_size = {_PAGE}")  # of a new file; others keep theirs
                 driver.execute("PRAGMA journal_mode = WAL")  # outside any transaction
             except BaseException as error:
                 connection.close()
