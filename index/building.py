@@ -27,7 +27,7 @@ from index.vectors.faiss.files import IndexFolder
 _IDLE = 10.0  # seconds without work after which the process ends
 _PAUSE = 0.25  # seconds between two looks for work
 _NICE = 5  # below whoever answers or adds, yet never starved by them
-_START_EVERY = 5.0  # seconds between two starts: a process that fails is not to be started all the time
+_START_EVERY = 15.0  # seconds between two starts: a process that fails is not to be started all the time
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def work(request: BuildRequest, idle: float = _IDLE) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not through `sys.stdin`, on which the interpreter would wait when it ends
+        pass
     os._exit(0)
 
 
@@ -130,7 +131,12 @@ def main() -> None:
     """Do what standard input asks for."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     os.nice(_NICE)
-    request = BuildRequest.decode(sys.stdin.buffer.readline())
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(0, 1) or b"\n"
+    if not line.strip():  # whoever started it is gone
+        return
+    request = BuildRequest.decode(line)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work(request)
 

@@ -75,6 +75,7 @@ class SqlCollection(Generic[R]):
             vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer))
         )
         self._columns = [column for column in self._table.c if column.name != "vector"]
+        self._with_keys = database.prepare(select(*self._columns).where(database.among(key, "keys")))
 
     @property
     def target(self) -> Target:
@@ -242,8 +243,9 @@ class SqlCollection(Generic[R]):
 
     def records(self, keys: Keys) -> dict[int, R]:
         """Return the records with these keys; keys of deleted records are left out."""
-        with self._database.read() as connection:
-            return self.by_keys(connection, keys.tolist())
+        names = [column.name for column in self._columns]
+        rows = [dict(zip(names, row, strict=True)) for row in self._with_keys(keys=self._database.many(keys.tolist()))]
+        return {row["key"]: self.record(row) for row in rows}
 
     def vectors(self, ids: Sequence[str], space: Space) -> Vectors:
         """Return the vectors of these records, (n, D), in this order; RecordNotFound, SpaceMismatch."""

@@ -165,6 +165,23 @@ def test_the_index_of_a_catalog_that_went_its_own_way_is_not_used(
     assert library.check() == []
 
 
+def test_the_index_of_vectors_before_a_reindex_is_not_used(
+    sealed: Path, root: Path, space: Space, open_it: Callable[[], Library], sentence: Sentence
+) -> None:
+    before = root / "before"
+    shutil.copytree(sealed, before)
+    library = open_it()
+    turned = {f"sentence {n}": -sentence(n).vector for n in range(300)}
+    library.reindex(space, lambda contents: np.empty((0, 32)), lambda texts: np.stack([turned[text] for text in texts]))
+    assert texts(library, -sentence(3).vector, 1) == ["sentence 3"]
+    library.close()
+    shutil.rmtree(sealed)
+    shutil.copytree(before, sealed)
+    library = open_it()
+    assert texts(library, -sentence(3).vector, 1) == ["sentence 3"]
+    assert library.check() == []
+
+
 def test_a_library_that_grows_is_built_by_a_process_of_its_own(
     root: Path, space: Space, sentence: Sentence, open_it: Callable[[], Library]
 ) -> None:
