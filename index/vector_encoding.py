@@ -76,14 +76,14 @@ def singles(halves: Halves) -> Vectors:
     return values
 
 
-def stored_rows(blobs: Sequence[bytes], dimension: int) -> Halves:
-    """Return packed rows as they are stored, (n, D); InvalidVector if one is no vector of this dimension."""
+def stored_rows(packed: bytes, count: int, dimension: int) -> Halves:
+    """Return so many packed rows as they are stored, (n, D); InvalidVector if they are no vectors of this dimension."""
     import numpy as np
 
     width = dimension * _HALF_BYTES
-    if any(len(blob) != width for blob in blobs):
+    if len(packed) != count * width:
         raise InvalidVector(f"A stored vector does not have {width} bytes.")
-    rows: Halves = np.frombuffer(b"".join(blobs), dtype=_HALF).reshape(len(blobs), dimension)
+    rows: Halves = np.frombuffer(packed, dtype=_HALF).reshape(count, dimension)
     bits = rows.view(np.uint16)
     if ((bits & _EXPONENT) == _EXPONENT).any():
         raise InvalidVector("A stored vector has components that are not finite numbers.")
@@ -94,4 +94,6 @@ def stored_rows(blobs: Sequence[bytes], dimension: int) -> Halves:
 
 def unpack(blobs: Sequence[bytes], dimension: int) -> Vectors:
     """Return packed rows as float32 (n, D), at unit length again in spite of the rounding; InvalidVector."""
-    return unit_rows(stored_rows(blobs, dimension), dimension)
+    if len({len(blob) for blob in blobs}) > 1:
+        raise InvalidVector("Stored vectors have different lengths.")
+    return unit_rows(stored_rows(b"".join(blobs), len(blobs), dimension), dimension)

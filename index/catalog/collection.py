@@ -65,15 +65,16 @@ class SqlCollection(Generic[R]):
         self._name = name_column(target)
         self._to_record = to_record
         key, vector = self._table.c.key, self._table.c.vector
+        vectors = select(key, vector).order_by(key)
+        self._stored = database.gather(vectors.where(database.among(key, "keys")), "vector")
+        self._stored_after = database.gather(
+            vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer)), "vector"
+        )
         meta = [
             select(schema.meta.c.value).where(schema.meta.c.name == name).scalar_subquery()
             for name in ("generation", "space_dimension")
         ]
-        vectors = select(key, vector, *meta).order_by(key)
-        self._stored = database.prepare(vectors.where(database.among(key, "keys")))
-        self._stored_after = database.prepare(
-            vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer))
-        )
+        self._version = database.prepare(select(*meta))
         self._columns = [column for column in self._table.c if column.name != "vector"]
         self._with_keys = database.prepare(select(*self._columns).where(database.among(key, "keys")))
 
@@ -221,7 +222,7 @@ class SqlCollection(Generic[R]):
         import numpy as np
 
         query, _ = self.matching(filters, words, photo)
-        rows = self._database.prepare(query)()
+        rows = self._database.gather(query)()
         return np.sort(np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows)))
 
     def hidden(self) -> Keys:
@@ -339,16 +340,17 @@ class SqlCollection(Generic[R]):
             reason = f"the metadata of the {_NOUNS[self._target]} {row['id']} is damaged ({error})"
             raise CatalogCorrupted(self._database.path, reason) from error
 
-    def _halves(self, rows: Sequence[Any], generation: int) -> tuple[Keys, Halves]:
+    def _halves(self, found: Sequence[Any], generation: int) -> tuple[Keys, Halves]:
         import numpy as np
 
-        if not rows:
-            return np.empty(0, dtype=np.int64), np.empty((0, 0), dtype=np.float16)
-        keys, blobs, generations, dimensions = zip(*rows, strict=True)
-        if int(generations[0]) != generation:
+        # Read after the vectors: if they were replaced meanwhile, this tells.
+        ((current, dimension),) = self._version()
+        if int(current) != generation:
             raise GenerationChanged
+        names, packed = found[0]
+        keys = np.array(names.split(","), dtype=np.int64) if names else np.empty(0, dtype=np.int64)
         try:
-            return np.array(keys, dtype=np.int64), stored_rows(blobs, int(dimensions[0]))
+            return keys, stored_rows(packed or b"", len(keys), int(dimension))
         except InvalidVector as error:
             reason = f"{self._target} with keys from {keys[0]} to {keys[-1]} have invalid vectors ({error})"
             raise CatalogCorrupted(self._database.path, reason) from error

@@ -51,6 +51,13 @@ class Database(Protocol):
         Each call is a transaction of its own, and values come as the driver gives them.
         """
 
+    def gather(self, query: Select[Any], blobs: str | None = None) -> PreparedQuery:
+        """As `prepare`, but all rows are read at once: for many that are small, in many threads.
+
+        Their values are numbers and texts. With the name of a column of `blobs`, there is one row: the values of the
+        first column, numbers, as text with commas between, and all blobs joined; None both if there are none.
+        """
+
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the condition that `column` has one of the values bound to `name`: what `many` makes of them."""
 
