@@ -7,6 +7,7 @@ from index.content.below import open_below
 from index.content.referenced import signature_of
 from index.cursors import RankedCursor, fingerprint
 from index.errors import (
+    BackupDamaged,
     CatalogCorrupted,
     CatalogUnsupported,
     ContentMissing,
@@ -83,6 +84,7 @@ __all__ = [
     "MAX_METADATA_KEYS",
     "NEWEST_FIRST",
     "Added",
+    "BackupDamaged",
     "CaptionOrigin",
     "CaptionRecord",
     "CatalogCorrupted",

@@ -14,6 +14,7 @@
      ├─ LibraryBusy           library_busy          another process kept the write lock for too long
      ├─ ContentMissing        content_missing       a record's file is gone
      ├─ SourceNotFound        source_not_found      no source has this id
+     ├─ LibraryReplaced       library_replaced      its folder is gone, or another one is in its place
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
      ├─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database

@@ -26,6 +26,9 @@ CODES = {
     "CatalogCorrupted": "catalog_corrupted",
     "CatalogUnsupported": "catalog_unsupported",
     "EngineUnsupported": "engine_unsupported",
+    "LibraryReplaced": "library_replaced",
+    "SourceNotFound": "source_not_found",
+    "BackupDamaged": "backup_damaged",
 }
 
 

@@ -197,6 +197,25 @@ def test_a_library_that_grows_is_built_by_a_process_of_its_own(
     assert library.check() == []
 
 
+def test_segments_of_vectors_before_a_reindex_are_void(
+    sealed: Path, tmp_path: Path, open_it: Callable[[], Library], space: Space, sentence: Sentence
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(sealed, old)
+    turned = {sentence(n).text: sentence(n).vector[::-1] for n in range(300)}
+    library = open_it()
+    library.reindex(
+        space, lambda contents: np.empty((0, space.dimension)), lambda texts: np.stack([turned[text] for text in texts])
+    )
+    library.close()
+    shutil.copytree(old, sealed, dirs_exist_ok=True)
+    again = open_it()
+    seventh = sentence(7)
+    assert texts(again, turned[seventh.text], 1) == [seventh.text]
+    assert again.search(turned[seventh.text], 1, "sentences").items[0].score > 0.99
+    assert again.check() == []
+
+
 def test_one_that_shrinks_is_exact_again(sealed: Path, root: Path, open_it: Callable[[], Library]) -> None:
     library = open_it()
     library.delete_sentences([record.id for record in library.list_sentences(limit=200).items])

@@ -84,9 +84,9 @@ def test_filters_of_lists_and_searches(photos: TestClient, query: dict[str, str]
     ],
 )
 def test_filters_that_cannot_be_read(photos: TestClient, field: str, value: str) -> None:
-    assert refused_fields(photos.get("/v1/images", params={field: value})) == {field}
-    assert refused_fields(photos.get("/v1/search", params={"q": "cat", field: value})) == {field}
-    assert refused_fields(photos.post("/v1/search", json={"terms": [{"text": "cat"}], field: value})) == {field}
+    assert refused_fields(photos.get("/v1/images", params={field: value})) == [field]
+    assert refused_fields(photos.get("/v1/search", params={"q": "cat", field: value})) == [field]
+    assert refused_fields(photos.post("/v1/search", json={"terms": [{"text": "cat"}], field: value})) == [field]
 
 
 def test_sentences_were_not_taken(photos: TestClient) -> None:
@@ -114,7 +114,7 @@ def test_the_order_of_taking_over_pages(photos: TestClient, order: str, expected
             break
     assert found == expected
     assert names(photos.get("/v1/images", params={"order": "asc"}).json()) == list(FILES)
-    assert refused_fields(photos.get("/v1/images", params={"sort": "size"})) == {"sort"}
+    assert refused_fields(photos.get("/v1/images", params={"sort": "size"})) == ["sort"]
 
 
 def test_numbers_and_text_are_found_however_they_are_written(client: TestClient) -> None:
