@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, MalformedRangeHeader, Response
 from starlette.types import Receive, Scope, Send
 
 from index import Content, ImageFile
@@ -46,6 +46,14 @@ class ContentResponse(FileResponse):
             await super().__call__({**scope, "extensions": extensions}, receive, send)
         finally:
             self._content.close()
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        """The ranges. None, so that all is sent, for other units and for what is no range: RFC 9110, 14.2."""
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []
 
     @asynccontextmanager
     async def _open_file(self) -> AsyncIterator[Any]:  # instead of anyio.open_file(self.path)

@@ -11,6 +11,7 @@ BodyLimit          413 for a body that is too large, announced or not, while it 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -29,7 +30,7 @@ from app.http.clients import client_of
 from app.http.metrics import Metrics
 from app.http.problem_responses import MEDIA_TYPE, ProblemResponse, as_problem, from_status
 from app.logs import ACCESS_LOGGER
-from app.problems import Problem
+from app.problems import PROBLEMS, Problem
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger(ACCESS_LOGGER)
@@ -103,6 +104,13 @@ class RequestContext:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = status or CLIENT_CLOSED_REQUEST
+        except asyncio.CancelledError:  # the server stops, and has waited for as long as it may
+            logger.warning("request %s was given up: the service is stopping", request_id)
+            if status:
+                raise
+            problem = Problem("shutting_down", PROBLEMS["shutting_down"].meaning, headers={"Connection": "close"})
+            status = problem.status
+            await _send_problem(scope, receive, send_finished, problem)
         except Exception as error:
             logger.exception("request %s failed", request_id)
             if status:  # too late for another answer: the server closes the connection

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
 
 from app.service import library_space
 from index import (
@@ -17,6 +24,8 @@ from index import (
     open_library,
 )
 from model.space import JointSpace
+from tests.app.helpers import picture
+from tests.app.listening import answer
 
 PROGRAM = """
 from app.main import serve
@@ -29,11 +38,12 @@ print("closed")
 """
 
 
-def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    library = tmp_path / "library"
-    settings = {"LIBRARY": str(library), "BUNDLE": str(space.bundle.path), "PORT": "0", "DEVICE": "cpu"}
-    environment = {**os.environ, **{f"VISEM_{name}": value for name, value in settings.items()}}
+@contextmanager
+def serving(space: JointSpace, folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server process and its address; its log is FOLDER/log, its library FOLDER/library."""
+    log = folder / "log"
+    settings = {"LIBRARY": str(folder / "library"), "BUNDLE": str(space.bundle.path), "PORT": "0", **settings}
+    environment = {**os.environ, "VISEM_DEVICE": "cpu", **{f"VISEM_{name}": value for name, value in settings.items()}}
     command = [sys.executable, "-c", PROGRAM]
     with (
         log.open("w") as stderr,
@@ -42,19 +52,62 @@ def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
         ) as process,
     ):
         try:
-            address = _wait_for_address(log, process)
-            with urllib.request.urlopen(f"{address}/readyz", timeout=30) as response:  # noqa: S310  # our own
-                assert json.load(response) == {"status": "ok"}
-            process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=30)
+            yield process, _wait_for_address(log, process)
         finally:
             process.kill()
+
+
+def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
+    with serving(space, tmp_path) as (process, address):
+        with urllib.request.urlopen(f"{address}/readyz", timeout=30) as response:  # noqa: S310  # our own
+            assert json.load(response) == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert output == "closed\n"
-    entries = [json.loads(line) for line in log.read_text().splitlines()]
-    assert any(entry.get("route") == "/readyz" for entry in entries)
-    with open_library(LibraryConfig(library), library_space(space)) as reopened:
+    assert any(entry.get("route") == "/readyz" for entry in _entries(tmp_path))
+    _assert_in_order(space, tmp_path, images=0)
+
+
+@pytest.mark.parametrize("missing", ["half of the file", "the end", "the whole body"])
+def test_an_upload_that_does_not_end_is_given_up_when_the_time_to_stop_is_over(
+    space: JointSpace, tmp_path: Path, missing: str
+) -> None:
+    part = b'--X\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + picture(1)
+    whole = part + b"\r\n--X--\r\n"
+    sent = {"half of the file": part[: len(part) // 2], "the end": part, "the whole body": b""}[missing]
+    head = (
+        "POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=X\r\n"
+        f"Content-Length: {len(whole)}\r\n\r\n"
+    )
+    with serving(space, tmp_path, SHUTDOWN_TIMEOUT="1") as (process, address):
+        target = urlsplit(address)
+        with socket.create_connection((target.hostname or "", target.port or 0), timeout=30) as connection:
+            connection.sendall(head.encode() + sent)
+            time.sleep(0.5)  # until it has been read
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            status, _, body = answer(connection).partition(b"\r\n\r\n")
+            output, _ = process.communicate(timeout=30)
+        assert time.monotonic() - started < 15
+    assert status.startswith(b"HTTP/1.1 503 ")
+    assert b"content-type: application/problem+json" in status.lower()
+    assert json.loads(body)["code"] == "shutting_down"
+    assert (process.returncode, output) == (0, "closed\n")
+    entries = _entries(tmp_path)
+    assert not [entry for entry in entries if "exception" in entry or "Traceback" in str(entry)]
+    assert [entry["status"] for entry in entries if entry.get("path") == "/v1/images"] == [503]
+    _assert_in_order(space, tmp_path, images=0)
+
+
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log").read_text().splitlines()]
+
+
+def _assert_in_order(space: JointSpace, folder: Path, images: int) -> None:
+    with open_library(LibraryConfig(folder / "library"), library_space(space)) as reopened:
         assert reopened.check() == []
+        assert reopened.stats().images == images
 
 
 def _wait_for_address(log: Path, process: subprocess.Popen[str]) -> str:

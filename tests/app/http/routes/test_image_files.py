@@ -7,6 +7,7 @@ import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -51,8 +52,17 @@ def test_content_supports_conditions_and_ranges(client: TestClient) -> None:
     problem = client.get(url, headers={"Range": "bytes=999999-"})
     assert_problem(problem, 416, "range_not_satisfiable")
     assert problem.headers["content-range"].endswith(str(len(data)))
-    malformed = client.get(url, headers={"Range": "lines=1-2"})
-    assert malformed.status_code in {200, 400}
+
+
+@pytest.mark.parametrize("value", ["items=0-1", "lines=1-2", "bytes", "0-1", "", "bytes=items", "bytes=5-2"])
+def test_what_is_no_range_of_bytes_is_ignored(client: TestClient, value: str) -> None:
+    data = picture(1)
+    url = f"/v1/images/{store(client, 'a.jpg', data)}/content"
+    response = client.get(url, headers={"Range": value})
+    assert response.status_code == 200
+    assert response.content == data
+    assert "content-range" not in response.headers
+    assert client.get(url, headers={"Range": "Bytes=0-1"}).content == data[:2]
 
 
 def test_several_ranges_and_ranges_of_another_version(client: TestClient) -> None:
