@@ -154,8 +154,8 @@ def _document_key(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing) -> None:
     """Innermost first: each addition wraps what is there."""
 
-    forms = BodyKind(settings.max_upload_bytes, ByteBudget(settings.upload_budget))
-    others = BodyKind(settings.max_json_bytes, ByteBudget(settings.memory_budget // 8))
+    forms = BodyKind(settings.max_upload_bytes, "VISEM_MAX_UPLOAD_BYTES", ByteBudget(settings.upload_budget))
+    others = BodyKind(settings.max_json_bytes, "VISEM_MAX_JSON_BYTES", ByteBudget(settings.memory_budget // 8))
 
     def body_kind(content_type: str) -> BodyKind:
         return forms if content_type.strip().lower().startswith("multipart/form-data") else others

@@ -279,9 +279,10 @@ class SameSite:
 
 @dataclass(frozen=True)
 class BodyKind:
-    """What bodies of a kind may have: bytes of one, and bytes of all that are received at a time (`budget`)."""
+    """What bodies of a kind may have: bytes of one, by a `setting`, and of all received at a time (`budget`)."""
 
     limit: int
+    setting: str
     budget: ByteBudget
 
 
@@ -300,16 +301,15 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         kind = self._kind(headers.get("content-type", ""))
-        limit = kind.limit
         announced = headers.get("content-length", "")
-        if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
-            await _send_problem(scope, receive, send, _too_large(limit))
+        if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > kind.limit):
+            await _send_problem(scope, receive, send, _too_large(kind))
             return
         with _Room(kind.budget, client_of(scope)) as room:
-            await self._receive(scope, receive, send, limit, room, int(announced) if announced.isdigit() else 0)
+            await self._receive(scope, receive, send, kind, room, int(announced) if announced.isdigit() else 0)
 
     async def _receive(
-        self, scope: Scope, receive: Receive, send: Send, limit: int, room: _Room, announced: int
+        self, scope: Scope, receive: Receive, send: Send, kind: BodyKind, room: _Room, announced: int
     ) -> None:
         if not room.grow_to(announced):
             await _send_problem(scope, receive, send, _no_room())
@@ -323,8 +323,8 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > limit:
-                    refusal = _too_large(limit)
+                if received > kind.limit:
+                    refusal = _too_large(kind)
                 elif not room.grow_to(received):
                     refusal = _no_room()
                 if refusal is not None:
@@ -377,12 +377,13 @@ class _Room:
         self.close()
 
 
-def _too_large(limit: int) -> Problem:
+def _too_large(kind: BodyKind) -> Problem:
     return Problem(
         "request_too_large",
-        f"The body is larger than {limit:,} bytes. Send less at once, or raise the limit in the settings.",
+        f"The body is larger than {kind.limit:,} bytes. Send less at once, or raise {kind.setting}.",
         headers={"Connection": "close"},
-        limit=limit,
+        limit=kind.limit,
+        setting=kind.setting,
     )
 
 

@@ -41,7 +41,8 @@ class Upload:
         if self.size > limits.max_bytes:
             raise ImageError(
                 "image_too_large",
-                f"The file has {self.size:,} bytes; the limit is {limits.max_bytes:,}. Send a smaller file.",
+                f"The file has {self.size:,} bytes; the limit is {limits.max_bytes:,} (VISEM_MAX_IMAGE_BYTES). "
+                "Send a smaller one, or raise the limit.",
             )
         self.file.seek(0)
         return self.file.read()

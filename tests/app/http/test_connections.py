@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import time
@@ -163,6 +164,20 @@ def test_whoever_is_refused_while_sending_gets_the_answer(listen: Callable[..., 
             time.sleep(0.2)
             send_all(connection, picture(1)[:1000].ljust(2**20, b"x"), 8)
             assert answer(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_a_client_that_sends_all_of_a_body_before_it_reads_sees_that_it_is_too_large(
+    listen: Callable[..., Listening],
+) -> None:
+    server = listen(max_upload_bytes=2**20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with contextlib.closing(connection):
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        connection.request("POST", "/v1/images", b"x" * (40 * 2**20), headers)
+        response = connection.getresponse()
+        problem = json.loads(response.read())
+    assert (response.status, problem["code"], problem["limit"]) == (413, "request_too_large", 2**20)
+    assert problem["setting"] == "VISEM_MAX_UPLOAD_BYTES"
 
 
 @pytest.mark.parametrize(

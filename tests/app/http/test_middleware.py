@@ -57,7 +57,7 @@ def chunks(size: int, count: int) -> Iterator[bytes]:
 
 
 def limited(app: ASGIApp, limit: int = 100) -> TestClient:
-    return client(BodyLimit(app, lambda content_type: BodyKind(limit, ByteBudget(10_000))))
+    return client(BodyLimit(app, lambda content_type: BodyKind(limit, "VISEM_LIMIT", ByteBudget(10_000))))
 
 
 @pytest.mark.parametrize("app", [echo_length, swallow_errors])
@@ -68,7 +68,9 @@ def test_a_body_beyond_the_limit_is_413(app: ASGIApp, announced: bool) -> None:
     assert response.status_code == 413
     assert response.headers["content-type"] == MEDIA_TYPE
     assert response.json()["code"] == "request_too_large"
-    assert response.json()["limit"] == 100
+    assert (response.json()["limit"], response.json()["setting"]) == (100, "VISEM_LIMIT")
+    assert "larger than 100 bytes" in response.json()["detail"]
+    assert "VISEM_LIMIT" in response.json()["detail"]
 
 
 def test_a_body_at_the_limit_passes() -> None:
@@ -97,7 +99,9 @@ def test_a_lie_about_the_length_does_not_help() -> None:
 
 def test_the_limit_depends_on_the_content_type() -> None:
     budget = ByteBudget(10_000)
-    app = BodyLimit(echo_length, lambda content_type: BodyKind(1000 if "multipart" in content_type else 10, budget))
+    app = BodyLimit(
+        echo_length, lambda content_type: BodyKind(1000 if "multipart" in content_type else 10, "VISEM_LIMIT", budget)
+    )
     assert client(app).post("/", content=b"x" * 11).status_code == 413
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     assert client(app).post("/", content=b"x" * 11, headers=headers).status_code == 200

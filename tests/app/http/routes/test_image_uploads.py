@@ -85,7 +85,7 @@ def test_a_request_beyond_the_limit_is_413(connect: Callable[..., TestClient], s
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
     content = body() if streamed else b"".join(body())
     problem = assert_problem(client.post("/v1/images", content=content, headers=headers), 413, "request_too_large")
-    assert problem["limit"] == 10_000
+    assert (problem["limit"], problem["setting"]) == (10_000, "VISEM_MAX_UPLOAD_BYTES")
     assert image_count(client) == 0
 
 
