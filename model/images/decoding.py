@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageFile
 
 from model.errors import ImageError
-from model.images import headers, jpeg, png, raw, tiff
+from model.images import headers, jpeg, png, raw, tiff, tones
 from model.images.endings import ends_early
 from model.images.facts import PhotoFacts
 from model.images.formats import READABLE, Container, identify
@@ -95,7 +95,10 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, hint_side
     if container.name == "JPEG":
         jpeg.check_scans(data, width * height, limits)
     try:
+        deep = tones.has_deep_colours(image)
         image = _load(image, opened, container, hint_side)
+        if deep:
+            tones.restore_depth(image, lambda: container.open(io.BytesIO(opened)))
         orientation = _orientation(image)
         picture = first_shown(image, limits)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data.

@@ -1,18 +1,24 @@
-"""Greys of more than 8 bits, to 8 bits."""
+"""Greys and colours of more than 8 bits, to 8 bits."""
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from model.images.tiff import whole_numbers
 
 _WHITE_IS_ZERO = 0
 _MAX_SAMPLE_VALUE = 281
 _SIGNED = 2
+_DEEP = re.compile(r"(?:RGB|RGBX|RGBA);16([BLN])")
+"""What Pillow calls colours of 16 bits a sample, of which it keeps the upper 8: big-endian, little-endian, native."""
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _DIM = 1 / 16
 """Floats whose largest is below this part of white are nearly black: what they call white, they do not say."""
 
@@ -42,6 +48,53 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     return picture
 
 
+def has_deep_colours(image: ImageFile.ImageFile) -> bool:
+    """Whether a picture whose pixels are not loaded yet has colours of 16 bits a sample."""
+    return bool(image.tile) and all(_DEEP.fullmatch(_raw_mode(tile)) for tile in image.tile)
+
+
+def restore_depth(image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile]) -> None:
+    """Brighten loaded colours of 16 bits a sample that use the lower 10 or 12 only, or what their tags say.
+
+    Pillow has thrown away their lower bits. `reopen` gives the picture anew: read with its bytes swapped it has them.
+    """
+    bands = len(image.getbands())
+    white = 0
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        white = max(whole_numbers(image, _MAX_SAMPLE_VALUE), default=0)
+    if not white:
+        brightest = max(int(image.getchannel(band).getextrema()[1]) for band in range(3))  # type: ignore[arg-type]
+        white = _white_of(brightest << 8, 16)
+    if not 0 < white < 2**16 - 1:
+        return
+    other = reopen()
+    other.tile = [tile._replace(args=_swapped(tile)) for tile in other.tile]
+    other.load()
+    scaled = np.rint(np.minimum(np.arange(2**16), white) * (255.0 / white)).astype(np.uint8)
+    restored = []
+    for band in range(bands):
+        values = np.asarray(image.getchannel(band)).astype(np.uint16) << 8
+        values |= np.asarray(other.getchannel(band))
+        restored.append(Image.fromarray(scaled[values]))
+    image.paste(Image.merge(image.mode, restored))
+
+
+def _raw_mode(tile: ImageFile._Tile) -> str:
+    return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
+
+
+def _swapped(tile: ImageFile._Tile) -> Any:
+    raw_mode = _raw_mode(tile)
+    other = raw_mode[:-1] + _SWAPPED[raw_mode[-1]]
+    return (other, *tile.args[1:]) if isinstance(tile.args, tuple) else other
+
+
+def _white_of(largest: int, bits: int) -> int:
+    """The white of whole numbers of `bits`, of which some say no more than by their largest how many they use."""
+    used = largest.bit_length()
+    return 2 ** ({9: 10, 10: 10, 11: 12, 12: 12}.get(used, bits) if bits == 16 else bits) - 1
+
+
 def _whole_numbers_to_eight_bits(values: NDArray[Any], bits: int, white: int, inverted: bool) -> NDArray[np.uint8]:
     """Whole numbers of up to 16 bits (height, width) to uint8.
 
@@ -54,9 +107,8 @@ def _whole_numbers_to_eight_bits(values: NDArray[Any], bits: int, white: int, in
     if 0 < white < largest:
         scaled: NDArray[np.uint8] = np.rint(np.minimum(values, white) * (255.0 / white)).astype(np.uint8)
         return scaled
-    if bits == 16 and not white:
-        used = int(values.max()).bit_length()
-        bits = {9: 10, 10: 10, 11: 12, 12: 12}.get(used, bits)
+    if not white:
+        bits = _white_of(int(values.max()), bits).bit_length()
     shifted: NDArray[np.uint8] = (values >> (bits - 8)).astype(np.uint8)
     return shifted
 

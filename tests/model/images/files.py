@@ -50,6 +50,23 @@ def tiff(pixels: np.ndarray, *, tags: dict[int, int] | None = None) -> bytes:
     return struct.pack("<2sHI", b"II", 42, 8 + len(raw)) + raw + struct.pack("<H", len(entries)) + directory + bytes(4)
 
 
+def colour_tiff(pixels: np.ndarray, *, deflated: bool = False, tags: dict[int, int] | None = None) -> bytes:
+    """A TIFF of colours of 16 bits in little-endian order (height, width, 3 or 4 samples: the fourth is alpha)."""
+    height, width, samples = pixels.shape
+    raw = pixels.astype("<u2").tobytes()
+    raw = zlib.compress(raw) if deflated else raw
+    entries: list[tuple[int, int, tuple[int, ...] | bytes]] = [
+        *((256, 4, (width,)), (257, 4, (height,)), (258, 3, (16,) * samples), (259, 3, (8 if deflated else 1,))),
+        *((262, 3, (2,)), (273, 4, (8,)), (277, 3, (samples,)), (278, 4, (height,)), (279, 4, (len(raw),))),
+        *((tag, 3, (value,) * samples) for tag, value in (tags or {}).items()),
+    ]
+    if samples == 4:
+        entries.append((338, 3, (2,)))
+    padding = bytes(len(raw) % 2)
+    at = 8 + len(raw) + len(padding)
+    return struct.pack("<2sHI", b"II", 42, at) + raw + padding + _directory(entries, at)
+
+
 def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
     """A grey progressive JPEG whose first scan is repeated."""
     data = encode(Image.new("L", (width, height), 128), "JPEG", progressive=True)

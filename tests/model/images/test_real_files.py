@@ -7,6 +7,7 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pillow_heif
@@ -15,7 +16,17 @@ from PIL import Image, ImageCms
 
 from model.errors import ImageError
 from model.images import decode_image
-from tests.model.images.files import bmp_with_alpha, chunk, dng, encode, photograph, png_with, tiff
+from tests.model.images.files import (
+    bmp_with_alpha,
+    chunk,
+    colour_tiff,
+    dng,
+    encode,
+    photograph,
+    png_with,
+    raw_png,
+    tiff,
+)
 
 PNG = encode(photograph(), "PNG")
 GREY = np.asarray(photograph().convert("L"))
@@ -114,6 +125,45 @@ def test_depth_is_taken_from_the_tags_where_they_say_it() -> None:
     np.testing.assert_allclose(pixels(tiff(few, tags={281: 2**16 - 1})), pixels(tiff(GREY)) // 16, atol=1)
     signed = GREY.astype(np.int16) << 7
     np.testing.assert_allclose(pixels(tiff(signed)), pixels(tiff(GREY)), atol=1)
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG of colours of 16 bits (height, width, 3 or 4 samples)."""
+    height, width, samples = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return raw_png(width, height, 16, {3: 2, 4: 6}[samples], rows)
+
+
+def in_bits(bits: int) -> np.ndarray:
+    """The photograph's colours (height, width, 3) as whole numbers of so many bits."""
+    return np.rint(np.asarray(photograph()) / 255 * (2**bits - 1)).astype(np.uint16)
+
+
+DEEP: dict[str, Callable[[np.ndarray], bytes]] = {
+    "png": deep_png,
+    "tiff": colour_tiff,
+    "deflated tiff": lambda values: colour_tiff(values, deflated=True),
+}
+
+
+@pytest.mark.parametrize("write", DEEP.values(), ids=DEEP.keys())
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_the_depth_of_colours_is_taken_from_the_data_where_nothing_says_it(
+    write: Callable[[np.ndarray], bytes], bits: int
+) -> None:
+    expected = np.asarray(photograph()).astype(int)
+    np.testing.assert_allclose(pixels(write(in_bits(bits))), expected, atol=1)
+    opaque = np.full((*expected.shape[:2], 1), 2**bits - 1, np.uint16)
+    np.testing.assert_allclose(pixels(write(np.concatenate([in_bits(bits), opaque], axis=2))), expected, atol=1)
+    dark = in_bits(16) // 8  # 13 bits: a dark photograph, which stays as it is
+    np.testing.assert_allclose(pixels(write(dark)), expected // 8, atol=1)
+
+
+def test_the_depth_of_colours_is_taken_from_the_tags_where_they_say_it() -> None:
+    expected = np.asarray(photograph()).astype(int)
+    np.testing.assert_allclose(pixels(colour_tiff(in_bits(14), tags={281: 2**14 - 1})), expected, atol=1)
+    few = colour_tiff(in_bits(12), tags={281: 2**16 - 1})
+    np.testing.assert_allclose(pixels(few), expected // 16, atol=1)
 
 
 def test_floats_that_are_all_nearly_black_are_brightened() -> None:
