@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-_IMAGES = (
-    "apng avif avifs bmp dib gif heic heics heif heifs hif jfi jfif jpe jpeg jpg jxl mpo png tif tiff webp "
-    # camera raw
-    "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
-)
-PICTURE_ENDINGS = frozenset(f".{ending}" for ending in _IMAGES.split())
+from model.images.formats import READABLE_FORMATS, FormatName
+
+_COMMON = "apng avif avifs bmp dib gif heic heics heif heifs hif jfi jfif jpe jpeg jpg mpo png tif tiff webp"
+_OF_EXTRAS: dict[FormatName, str] = {
+    "JPEG XL": "jxl",
+    "camera raw": "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f",
+}
+PICTURE_ENDINGS = frozenset(f".{ending}" for endings in (_COMMON, *_OF_EXTRAS.values()) for ending in endings.split())
 """Endings of the files that are taken out of folders, in lower case. What a file is, its content decides."""
 
 _NO_PHOTOGRAPHS = {
@@ -29,6 +31,12 @@ _PREVIEWS = (".lrdata", "previews of Lightroom")
 
 _PEEK = 64
 """Bytes that mark a file without an ending as a picture."""
+
+
+def readable_endings() -> list[str]:
+    """Those of `PICTURE_ENDINGS` that this installation reads, in order."""
+    unread = {f".{one}" for name in _OF_EXTRAS if name not in READABLE_FORMATS for one in _OF_EXTRAS[name].split()}
+    return sorted(PICTURE_ENDINGS - unread)
 
 
 class Folders:

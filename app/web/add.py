@@ -9,6 +9,7 @@ from starlette.responses import Response
 from app.http.authentication import forbidden, may
 from app.http.dependencies import ServiceDep
 from app.web.rendering import render
+from model.images.formats import READABLE
 
 router = APIRouter()
 
@@ -18,11 +19,15 @@ def add_page(request: Request, service: ServiceDep) -> Response:
     """Where to drop files, and what became of them; Problem forbidden for a key that may not add any."""
     if not may(request, "write"):
         raise forbidden(request.state.key, "write")
+    settings = service.settings
+    by_form = settings.max_upload_bytes < settings.max_image_bytes
     return render(
         request,
         "add.html",
         images=service.list_images(limit=1).total,
         sentences=service.list_sentences(limit=1).total,
-        max_image_bytes=service.settings.max_image_bytes,
-        max_texts=service.settings.max_texts,
+        max_bytes=min(settings.max_upload_bytes, settings.max_image_bytes),
+        limit="VISEM_MAX_UPLOAD_BYTES" if by_form else "VISEM_MAX_IMAGE_BYTES",
+        formats=READABLE,
+        max_texts=settings.max_texts,
     )

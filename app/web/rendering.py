@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.http.authentication import may
+from app.ingest.folders import readable_endings
 from app.problems import Problem
 from app.web.assets import Assets, accepts_gzip
 
@@ -57,7 +58,7 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,  # assets are read once, too, and both have to fit
         )
-        self._environment.globals["asset"] = assets.url
+        self._environment.globals |= {"asset": assets.url, "accept": ",".join(("image/*", *readable_endings()))}
         self._environment.filters |= {
             "thousands": _thousands,
             "bytes": _bytes,

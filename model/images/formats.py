@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -23,7 +24,15 @@ from model.images.tiff import is_camera_raw
 
 FormatName = Literal["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "JPEG XL", "camera raw"]
 
-READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+_EXTRAS: Mapping[FormatName, str] = {"JPEG XL": "pillow_jxl", "camera raw": "rawpy"}  # and their modules
+READABLE_FORMATS: tuple[FormatName, ...] = (
+    *("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"),
+    *(name for name, module in _EXTRAS.items() if importlib.util.find_spec(module) is not None),
+)
+"""Formats that this installation reads."""
+
+READABLE = f"{', '.join(READABLE_FORMATS[:-1])} or {READABLE_FORMATS[-1]}"
+"""The same for people."""
 
 _RAW_TYPE = "image/x-dcraw"
 _MAGIC: tuple[tuple[bytes, FormatName, str], ...] = (

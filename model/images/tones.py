@@ -92,7 +92,9 @@ def _swapped(tile: ImageFile._Tile) -> Any:
 def _white_of(largest: int, bits: int) -> int:
     """The white of whole numbers of `bits`, of which some say no more than by their largest how many they use."""
     used = largest.bit_length()
-    return 2 ** ({9: 10, 10: 10, 11: 12, 12: 12}.get(used, bits) if bits == 16 else bits) - 1
+    if bits == 16:
+        bits = {9: 10, 10: 10, 11: 12, 12: 12}.get(used, bits)
+    return (1 << bits) - 1
 
 
 def _whole_numbers_to_eight_bits(values: NDArray[Any], bits: int, white: int, inverted: bool) -> NDArray[np.uint8]:

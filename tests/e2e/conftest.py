@@ -19,6 +19,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.app.helpers import picture
+
 PHOTOS = Path(__file__).parents[1] / "fixtures" / "photos"
 TIMEOUT = 30_000.0
 """Milliseconds: the machine may be busy, and that alone is no failure."""
@@ -194,6 +196,40 @@ def paste(page: Page, data: bytes, name: str, media_type: str = "image/jpeg") ->
 def drag(page: Page, event: str) -> None:
     """Drag a file over a page ("dragover"), or out of it ("dragleave")."""
     _transfer(page, event, b"", "dragged.jpg", "image/jpeg")
+
+
+def drop_many(page: Page, count: int, seed: int) -> None:
+    """Drop so many different pictures at once."""
+    files = [[f"{number}.jpg", base64.b64encode(picture(seed=seed + number)).decode()] for number in range(count)]
+    page.evaluate(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const [name, encoded] of files) {
+                const bytes = Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+            }
+            const options = { bubbles: true, cancelable: true, dataTransfer: transfer };
+            document.dispatchEvent(new DragEvent("drop", options));
+        }""",
+        files,
+    )
+
+
+def paste_text_and_picture(page: Page, selector: str, text: str | None, data: bytes) -> bool:
+    """Paste a picture, and its text if there is any, into an element; whether the browser is left to insert it."""
+    return bool(
+        page.evaluate(
+            """([selector, text, encoded]) => {
+                const bytes = Uint8Array.from(atob(encoded), (one) => one.charCodeAt(0));
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([bytes], "image.png", { type: "image/png" }));
+                if (text !== null) transfer.setData("text/plain", text);
+                const options = { bubbles: true, cancelable: true, clipboardData: transfer };
+                return document.querySelector(selector).dispatchEvent(new ClipboardEvent("paste", options));
+            }""",
+            [selector, text, base64.b64encode(data).decode()],
+        )
+    )
 
 
 def _transfer(page: Page, event: str, data: bytes, name: str, media_type: str) -> None:

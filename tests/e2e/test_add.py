@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+import os
+import re
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
 
 from tests.app.helpers import picture
-from tests.e2e.conftest import PHOTOS, Added, Watched, drag, drop, paste
+from tests.e2e.conftest import PHOTOS, TIMEOUT, Added, Watched, drag, drop, drop_many, paste, paste_text_and_picture
 
 REFUSED = "status of 422"
 """What Chromium's console says of a file that the service refuses."""
@@ -78,3 +85,91 @@ def test_leaving_in_the_middle_and_coming_back_goes_on(page: Page, watched: Watc
     page.goto("/model")
     page.goto("/add")
     expect(page.locator("#summary")).to_contain_text("Done: 6")
+
+
+@pytest.mark.parametrize(("path", "selector"), [("/add", "#texts"), ("/", "#box")])
+def test_text_that_comes_with_a_picture_is_pasted_as_text(page: Page, path: str, selector: str) -> None:
+    page.goto(path)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    assert paste_text_and_picture(page, selector, "A1\tB1", picture(seed=83)), "the browser inserts the text"
+    page.wait_for_timeout(300)
+    assert "POST" not in asked
+    assert not paste_text_and_picture(page, "h1", "A1\tB1", picture(seed=83)), "nowhere to type: it is the picture"
+    if path == "/add":
+        expect(page.locator("#summary")).to_contain_text("1 new")
+    else:
+        expect(page).to_have_url(re.compile("picture="))
+
+
+def test_forty_files_at_once_are_all_added_though_the_service_is_busy(page: Page, watched: Watched) -> None:
+    watched.expect("status of 503")
+    refusals = 6
+    attempts: list[float] = []
+
+    def busy(route: Route) -> None:
+        attempts.append(time.monotonic())
+        if len(attempts) <= refusals:
+            problem = {"code": "overloaded", "detail": "Busy.", "status": 503}
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json=problem)
+        else:
+            route.continue_()
+
+    page.route("**/v1/images", busy)
+    page.goto("/add")
+    drop_many(page, 40, seed=2000)
+    expect(page.locator("#summary")).to_contain_text("of 40")
+    expect(page.locator("#total")).to_have_attribute("max", "40")
+    expect(page.locator(".toast")).to_have_text("The service is busy. Trying again until everything is sent.")
+    expect(page.locator("#summary")).to_contain_text("Done: 40 new.", timeout=4 * TIMEOUT)
+    assert len(attempts) == 40 + refusals
+    assert max(after - before for before, after in pairwise(attempts)) > 0.9, "Retry-After was not heeded"
+
+
+def test_files_that_were_deleted_or_changed_since_they_were_chosen_are_refused_alone(
+    page: Page, watched: Watched, tmp_path: Path
+) -> None:
+    for part in ("ERR_INTERNET_DISCONNECTED", "ERR_UPLOAD_FILE_CHANGED", "ERR_FILE_NOT_FOUND", "ERR_ACCESS_DENIED"):
+        watched.expect(part)
+    paths = [tmp_path / f"{number}.jpg" for number in range(40)]
+    for number, path in enumerate(paths):
+        path.write_bytes(picture(seed=3000 + number))
+    page.goto("/add")
+    page.context.set_offline(True)
+    page.set_input_files("#pick-files", paths)
+    expect(page.locator("#summary")).to_contain_text("of 40")
+    paths[7].unlink()
+    paths[30].write_bytes(picture(seed=4000) + b"changed")
+    os.utime(paths[30], (time.time() + 10,) * 2)  # Chromium looks at the seconds
+    page.context.set_offline(False)
+    expect(page.locator("#summary")).to_contain_text("Done: 38 new, 2 refused.", timeout=4 * TIMEOUT)
+    for number in (7, 30):
+        reason = page.locator("#problems li", has_text=f"{number}.jpg").locator(".reason")
+        expect(reason).to_have_text("It was changed or deleted after it was chosen. Choose it again.")
+
+
+def test_a_file_that_is_too_large_is_refused_with_the_limit_and_its_setting(page: Page, watched: Watched) -> None:
+    page.goto("/add")
+    page.evaluate("document.getElementById('drop').dataset.maxBytes = 1000000")
+    files = [{"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"x" * 2_000_000}]
+    page.set_input_files("#pick-files", files)
+    reason = page.locator("#problems li", has_text="large.jpg").locator(".reason")
+    expect(reason).to_have_text("It has 2 MB; the limit is 1 MB (VISEM_MAX_IMAGE_BYTES).")
+
+
+@pytest.mark.parametrize("from_the_service", [True, False])
+def test_a_413_is_shown(page: Page, watched: Watched, from_the_service: bool) -> None:
+    watched.expect("status of 413")
+    detail = "The body is larger than 1,000 bytes. Send less at once, or raise VISEM_MAX_UPLOAD_BYTES."
+
+    def refuse(route: Route) -> None:
+        if from_the_service:
+            route.fulfill(status=413, json={"code": "request_too_large", "detail": detail})
+        else:
+            route.fulfill(status=413, body="<h1>Request Entity Too Large</h1>")
+
+    page.route("**/v1/images", refuse)
+    page.goto("/add")
+    page.set_input_files("#pick-files", [{"name": "a.jpg", "mimeType": "image/jpeg", "buffer": picture(seed=84)}])
+    shown = detail if from_the_service else "It is larger than a proxy before the service allows."
+    expect(page.locator("#problems li .reason")).to_have_text(shown)

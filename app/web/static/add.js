@@ -6,7 +6,17 @@ import { forget, keep, kept, settle } from "./queue.js";
 
 const AT_ONCE = 4;
 const SHOWN = 200; // lines of a list; the rest is counted
-const RETRY = 3000; // milliseconds
+const RETRY = 3; // seconds, where the service does not say how many
+const LONGEST_RETRY = 60;
+const LATER = {
+  0: "The service does not answer.",
+  408: "The connection is slow.",
+  429: "The service wants a pause.",
+  502: "The service does not answer.",
+  503: "The service is busy.",
+  504: "The service does not answer.",
+  507: "The disk of the service is full.",
+};
 
 const drop = document.getElementById("drop");
 const progress = document.getElementById("progress");
@@ -59,7 +69,7 @@ async function dropped(transfer) {
 /** Why a file is not even sent; undefined when it is. */
 function refusal(file) {
   if (file.size > Number(drop.dataset.maxBytes)) {
-    return `It has ${Math.round(file.size / 1e6)} MB; the limit is ${Math.round(drop.dataset.maxBytes / 1e6)} MB.`;
+    return `It has ${Math.round(file.size / 1e6)} MB; the limit is ${Math.round(drop.dataset.maxBytes / 1e6)} MB (${drop.dataset.limit}).`;
   }
   if (/^(video|audio|text)\//.test(file.type)) return "It is no photograph.";
   return undefined;
@@ -111,15 +121,18 @@ function send(item) {
     if (event.lengthComputable && event.loaded < event.total) meter.value = event.loaded / event.total;
     else meter.removeAttribute("value"); // sent; now it is being looked at
   };
-  request.onloadend = () => {
+  request.onloadend = async () => {
+    const changed = request.status === 0 && !upload.stopped && !(await isReadable(item.file));
     running.delete(upload);
     row.remove();
     if (upload.stopped) return;
     if (request.status === 401) {
       location.reload();
-    } else if (request.status === 0 || [502, 503, 504, 507].includes(request.status)) {
+    } else if (changed) {
+      finished(item, { status: "rejected", reason: "It was changed or deleted after it was chosen. Choose it again." });
+    } else if (request.status in LATER) {
       waiting.unshift(item);
-      pause(request.status === 507 ? "The disk of the service is full." : "The service does not answer.");
+      pause(LATER[request.status], Number(request.getResponseHeader("Retry-After")) || RETRY);
     } else {
       finished(item, outcome(request));
     }
@@ -131,11 +144,22 @@ function send(item) {
   request.send(body);
 }
 
+/** Whether a file still is what was chosen: the browser reads none that was changed or deleted since. */
+async function isReadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function outcome(request) {
   let answer;
   try {
     answer = JSON.parse(request.responseText);
   } catch {
+    if (request.status === 413) return { status: "rejected", reason: "It is larger than a proxy before the service allows." };
     return { status: "rejected", reason: `The service answered with an error (${request.status}).` };
   }
   if (request.status !== 200) return { status: "rejected", reason: answer.errors?.[0]?.reason ?? answer.detail };
@@ -143,14 +167,14 @@ function outcome(request) {
   return { status: result.status, reason: result.reason, id: result.image?.id };
 }
 
-function pause(why) {
+function pause(why, seconds) {
   if (offline) return;
   offline = true;
-  notify(`${why} Trying again until it does.`);
+  notify(`${why} Trying again until everything is sent.`);
   setTimeout(() => {
     offline = false;
     advance();
-  }, RETRY);
+  }, 1000 * Math.min(seconds, LONGEST_RETRY));
 }
 
 function finished(item, result) {

@@ -29,7 +29,8 @@ function layOut(root) {
   }
 }
 
-function isTyping(target) {
+/** Whether an element is one that text is typed into. */
+export function isTyping(target) {
   return target.matches("input:not([type=range], [type=file], [type=checkbox]), textarea, select, [contenteditable]");
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import html
+import importlib.util
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -200,3 +201,13 @@ def test_scrolling_goes_through_everything(connect: Callable[..., TestClient], m
             following = None if further is None else html.unescape(further[1])
         assert len(seen) == 8
         assert set(seen) == ids
+
+
+@pytest.mark.parametrize("path", ["/", "/add"])
+def test_the_file_picker_offers_every_kind_of_file_that_is_read(stocked: TestClient, path: str) -> None:
+    found = re.search(r'type="file"[^>]* accept="([^"]+)"', stocked.get(path).text)
+    assert found is not None
+    accepted = found[1].split(",")
+    assert {"image/*", ".jpg", ".heic", ".heif", ".hif", ".avif", ".mpo", ".tif"} <= set(accepted)
+    assert (".jxl" in accepted) == (importlib.util.find_spec("pillow_jxl") is not None)
+    assert (".dng" in accepted) == (".cr3" in accepted) == (importlib.util.find_spec("rawpy") is not None)
