@@ -11,6 +11,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+LIGHT := $(VENV)/light
 CONSTRAINTS := constraints.txt
 TORCH_INDEX ?=
 DEVICE ?=
@@ -30,12 +31,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The constraints pin the build backend, too, so the build may use the environment's own.
 INSTALL_VISEM := $(PIP_INSTALL) --no-build-isolation --editable
 
-.PHONY: help serve test torture lint train bench clean
+.PHONY: help serve test test-light torture lint train bench clean
 
 help:
 	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000; DEVICE=cuda for a GPU'
 	@echo 'make test    lint, types, architecture and all tests'
 	@echo 'make torture the attacks on storage, network and files, at full length: up to 20 minutes'
+	@echo 'make test-light   after that: a part of the tests in an environment without torch'
 	@echo 'make lint    ruff, mypy and import-linter'
 	@echo 'make train   train a bundle:        make train ARGS="--data DIR --out BUNDLE"'
 	@echo 'make bench   measure this machine:  make bench ARGS="..."'
@@ -64,6 +66,11 @@ torture: $(VENV)/.dev
 	TORTURE=1 timeout 20m $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/torture \
 	  tests/index/test_durability.py tests/index/test_backup.py tests/app/test_two_services.py tests/app/test_fetching.py \
 	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py tests/model/images $(ARGS)
+
+# Searching, adding and captions, as a user has them: with the base install. The tiny bundle of these tests is the one
+# that `make test` trained.
+test-light: $(LIGHT)/.test
+	$(LIGHT)/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/index tests/app/http/routes tests/app/search
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -106,7 +113,15 @@ $(VENV)/.train: $(VENV)/.gpu
 	@$(INSTALL_VISEM) '.[train]'
 	@touch $@
 
+$(LIGHT)/.test: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
+	@echo 'Installing what the tests without torch need'
+	@'$(PYTHON)' -m venv --clear $(LIGHT)
+	@$(LIGHT_INSTALL) --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) setuptools
+	@$(LIGHT_INSTALL) --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
+	  --no-build-isolation --editable '.[test]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.train
 	@echo 'Installing what the tests need'
-	@$(INSTALL_VISEM) '.[jxl,raw,train,dev]'
+	@$(INSTALL_VISEM) '.[jxl,raw,train,test,dev]'
 	@touch $@

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import importlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,7 @@ TESTS = Path(__file__).parent
 MODEL = TESTS.parent / "model"
 PHOTOS = TESTS / "fixtures" / "photos"
 
-
-def pytest_configure() -> None:
-    """One thread each for torch, in workers and in processes that tests start: workers are enough for all cores."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+KeptBundle = Callable[..., Path]
 
 
 class Together(LoadFileScheduling):
@@ -60,20 +58,39 @@ def photos() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def captioner_bundle(request: pytest.FixtureRequest) -> Path:
-    """A tiny bundle with a captioner, trained in seconds. For tests that do not change it.
+def kept_bundle(request: pytest.FixtureRequest) -> KeptBundle:
+    """Returns a tiny bundle: `kept_bundle(name, "module:function", arguments)`.
 
-    It is kept until the code that made it changes, so that most runs neither train nor import torch.
+    The function is called with a folder and the arguments, and writes the bundle into it. The bundle is kept until code
+    that could change it does, so that most runs neither train nor import torch.
     """
     state = hashlib.sha256()
     for path in sorted([*MODEL.rglob("*.py"), *TESTS.glob("*.py")]):
         state.update(path.read_bytes())
-    folder = request.config.cache.mkdir("bundles")  # type: ignore[union-attr]  # None only with `-p no:cacheprovider`
-    bundle = folder / state.hexdigest()[:16]
-    with FileLock(folder / "lock"):  # one training for all workers: the first trains, the others wait
-        if not bundle.exists():
-            from tests.captioning import write_captioner  # slow to import
+    cache = request.config.cache
+    assert cache is not None
+    folder = cache.mkdir(f"bundles-{state.hexdigest()[:16]}")
 
-            with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-                write_captioner(Path(unfinished) / "bundle").rename(bundle)
-    return bundle
+    def keep(name: str, call: str, *arguments: Any) -> Path:
+        bundle: Path = folder / name
+        with FileLock(folder / "lock"):  # one training for all workers: the first trains, the others wait
+            if not bundle.exists():
+                module, function = call.split(":")
+                write = getattr(importlib.import_module(module), function)
+                with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+                    write(Path(unfinished) / "bundle", *arguments).rename(bundle)
+        return bundle
+
+    return keep
+
+
+@pytest.fixture(scope="session")
+def captioner_bundle(kept_bundle: KeptBundle) -> Path:
+    """A tiny bundle with a captioner, trained in seconds. For tests that do not change it."""
+    return kept_bundle("captioner", "tests.captioning:write_captioner")
+
+
+@pytest.fixture(scope="session")
+def plain_bundle(kept_bundle: KeptBundle) -> Path:
+    """A tiny bundle without a captioner. For tests that do not change it."""
+    return kept_bundle("plain", "tests.tiny:write_bundle")

@@ -22,13 +22,11 @@ from model.towers.config import (
 )
 from model.training.graphs import write_graphs
 from model.words import Vocabulary, tokenise
+from tests.words import WORDS
 
 SIDE = 32
 CELLS = 8
 DIMENSION = 48
-WORDS = (
-    "a the on in of and with man woman dog cat car beach snow grass red blue black brown white flower runs jumps plays"
-)
 
 
 def write_bundle(folder: Path, captions: str = "", seed: int = 0) -> Path:

@@ -19,7 +19,6 @@ from model.images.processes import Decoders
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS
 from tests.app.listening import Listening
-from tests.tiny import write_bundle
 
 # Machines under load are slow: that alone is no failure.
 settings.register_profile("visem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -63,9 +62,9 @@ def open_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
 
 
 @pytest.fixture(scope="session")
-def silent_space(tmp_path_factory: pytest.TempPathFactory) -> JointSpace:
+def silent_space(plain_bundle: Path) -> JointSpace:
     """A tiny joint space whose bundle has no captioner."""
-    return JointSpace.load(write_bundle(tmp_path_factory.mktemp("silent") / "bundle"), device="cpu")
+    return JointSpace.load(plain_bundle, device="cpu")
 
 
 @pytest.fixture

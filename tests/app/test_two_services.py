@@ -17,7 +17,7 @@ from index import NewCaption, RecordNotFound
 from model.space import JointSpace
 from tests.app.helpers import picture
 from tests.repository import ROOT
-from tests.tiny import WORDS
+from tests.words import WORDS
 
 _PATCHES = """
 import sys

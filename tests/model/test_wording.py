@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from model.captioner import as_sentence
+from model.captioner.wording import as_sentence
 
 
 @pytest.mark.parametrize(

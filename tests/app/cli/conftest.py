@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from app.cli import application
 from tests.app.helpers import picture
-from tests.tiny import write_bundle
+from tests.conftest import KeptBundle
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 
@@ -39,11 +39,10 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def bundles(kept_bundle: KeptBundle) -> list[Path]:
     """Two bundles that make different vectors."""
-    folder = tmp_path_factory.mktemp("bundles")
     captions = (CAPTIONS / "Flickr8k.token.txt").read_text()
-    return [write_bundle(folder / f"bundle-{seed}", captions, seed) for seed in range(2)]
+    return [kept_bundle(f"words-{seed}", "tests.tiny:write_bundle", captions, seed) for seed in range(2)]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from app.service import Service
 from index import NewCaption
 from model.space import JointSpace
 from tests.app.helpers import assert_problem, picture, refused_fields, store
-from tests.tiny import WORDS
+from tests.words import WORDS
 
 
 @pytest.fixture
