@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from model.captioner.wording import as_sentence
+
+from model.wording import as_sentence
 
 
 @pytest.mark.parametrize(

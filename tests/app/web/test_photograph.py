@@ -95,7 +95,7 @@ def test_pages_decode_on_the_pool_that_bounds_the_memory(client: TestClient, mon
     monkeypatch.setattr(Decoders, "decode", watched)
     assert client.get(f"/photos/{image_id}/view").status_code == 200
     assert client.post("/pictures", files={"image": ("x.jpg", picture(1))}).status_code == 201
-    assert [name.rpartition("_")[0] for name in threads] == ["visem-decode"] * 2
+    assert [name.rpartition("-")[0] for name in threads] == ["visem-decode-search"] * 2
 
 
 def test_metadata_is_saved_in_place_and_without_scripts(client: TestClient) -> None:
