@@ -306,7 +306,7 @@ class SourceStore(Protocol):
         """Have nobody work on a source, or let them again."""
 
     def note(self, id: str, state: SourceState, reason: str | None, mounts: Sequence[str] | None) -> None:
-        """Write down how a pass ended, and with `mounts` that it was complete."""
+        """Write down how a pass ended, where `ready` is complete, and with `mounts` on which folders one is mounted."""
 
     def known(self, id: str) -> dict[str, KnownFile]:
         """Return what is remembered of all files of a source, by path."""
@@ -343,8 +343,12 @@ class SourceStore(Protocol):
         that made none, are forgotten.
         """
 
-    def prune(self, id: str | None, before: datetime) -> list[ImageRecord]:
-        """Delete the images that have been missing since before then, of one source or of all; return them."""
+    def prune(self, id: str | None, before: datetime, spare: Sequence[str] = ()) -> list[ImageRecord]:
+        """Delete the images that have been missing since before then, of one source or of all; return them.
+
+        An image stays while one of its files is there, though it can no longer be used, and while one was below the
+        folders `spare`.
+        """
 
     def forget(self, id: str) -> list[ImageRecord]:
         """Delete a source, and the images that were in no other and have no copy; return those."""

@@ -14,6 +14,7 @@ from index.types import (
     FileState,
     ImageRecord,
     KnownFile,
+    Location,
     RefusedFile,
     Signature,
     Source,
@@ -55,7 +56,7 @@ class LibrarySources:
             return self._catalog.sources.pause(id, paused)
 
     def note(self, id: str, state: SourceState, reason: str | None = None, mounts: Sequence[str] | None = None) -> None:
-        """Write down how a pass ended, and with `mounts` that it was complete."""
+        """Write down how a pass ended, where `ready` is complete, and with `mounts` on which folders one is mounted."""
         with self._gate.enter():
             self._catalog.sources.note(id, state, reason, mounts)
 
@@ -79,6 +80,11 @@ class LibrarySources:
         with self._gate.enter():
             return self._catalog.sources.of(image_ids)
 
+    def locate(self, sha256: str) -> list[Location]:
+        """Return where files with this content were last seen."""
+        with self._gate.enter():
+            return self._catalog.sources.locate(sha256)
+
     def attach(self, found: Sequence[tuple[FileInPlace, str]]) -> list[ImageRecord | Literal["unknown", "deleted"]]:
         """Note files by the SHA-256 of their content, where there are images of it; see `SourceStore.attach`."""
         with self._gate.enter():
@@ -99,10 +105,10 @@ class LibrarySources:
         with self._gate.enter():
             return self._catalog.sources.settle(id, gone)
 
-    def prune(self, id: str | None, before: datetime) -> int:
-        """Delete the images that have been missing since before then, of one source or of all; return how many."""
+    def prune(self, id: str | None, before: datetime, spare: Sequence[str] = ()) -> int:
+        """Delete the images that have been missing since before then; return how many. See `SourceStore.prune`."""
         with self._gate.enter():
-            return self._remove_thumbnails(self._catalog.sources.prune(id, before))
+            return self._remove_thumbnails(self._catalog.sources.prune(id, before, spare))
 
     def forget(self, id: str) -> int:
         """Delete a source, and the images that were in no other and have no copy; return how many. No file goes."""

@@ -15,7 +15,7 @@ from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter
 
 if TYPE_CHECKING:
-    from app.ingest.sources.passes import FileOutcome, PassProgress
+    from app.ingest.sources.progress import FileOutcome, PassProgress
     from app.service import Service
     from index import Source
 
@@ -65,7 +65,8 @@ class InPlaceAddition:
 
     def run(self, metadata: dict[str, Any], *, prune: bool) -> None:
         """Go over every source. The first Ctrl-C or SIGTERM ends it, and leaves the library whole."""
-        from app.ingest.sources.passes import PassOptions, SourcePass
+        from app.ingest.sources.passes import SourcePass
+        from app.ingest.sources.progress import PassOptions
 
         started = time.monotonic()
         failure: Exception | None = None

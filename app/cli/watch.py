@@ -18,7 +18,7 @@ from app.cli.output import say, shown
 from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
-    from app.ingest.sources.passes import FileOutcome, PassProgress
+    from app.ingest.sources.progress import FileOutcome, PassProgress
     from index import Source
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from index.catalog import files, relations, schema
 from index.catalog.collection import SqlCollection
@@ -95,10 +95,12 @@ class SqlSources:
         return self._database.write(transaction)
 
     def note(self, id: str, state: SourceState, reason: str | None, mounts: Sequence[str] | None) -> None:
-        """Write down how a pass ended, and with `mounts` that it was complete."""
+        """Write down how a pass ended: that it was complete with the state `ready`."""
         values: dict[str, Any] = {"state": state, "reason": reason}
         if mounts is not None:
-            values |= {"finished_at": now(), "mounts": json.dumps(list(mounts))}
+            values["mounts"] = json.dumps(list(mounts))
+        if state == "ready":
+            values["finished_at"] = now()
 
         def transaction(connection: Connection) -> None:
             key = files.source_key(connection, id)
@@ -224,16 +226,22 @@ class SqlSources:
 
         return self._database.write(transaction)
 
-    def prune(self, id: str | None, before: datetime) -> list[ImageRecord]:
+    def prune(self, id: str | None, before: datetime, spare: Sequence[str] = ()) -> list[ImageRecord]:
         """Delete the images that have been missing since before then, of one source or of all; return them."""
         due = (before - _EPOCH) // _MICROSECOND
 
         def transaction(connection: Connection) -> list[ImageRecord]:
-            query = select(_in_place.c.image).where(_in_place.c.missing_since <= due)
+            spoilt = exists().where(_files.c.image == _in_place.c.image, _files.c.state != "missing")
+            query = select(_in_place.c.image).where(_in_place.c.missing_since <= due, ~spoilt)
             if id is not None:
                 key = files.source_key(connection, id)
                 query = query.where(_in_place.c.image.in_(select(_files.c.image).where(_files.c.source == key)))
-            return self._remove(connection, connection.execute(query).scalars().all())
+            keys = connection.execute(query).scalars().all()
+            if spare:
+                places = select_in(connection, [_files.c.image, _files.c.path], _files.c.image, keys)
+                spared = {row["image"] for row in places if _is_below(os.fsdecode(row["path"]), spare)}
+                keys = [key for key in keys if key not in spared]
+            return self._remove(connection, keys)
 
         return self._database.write(transaction)
 
@@ -274,6 +282,10 @@ class SqlSources:
             connection.execute(delete(_files).where(_files.c.image == key))
         relations.remove_images(connection, list(records))
         return list(records.values())
+
+
+def _is_below(path: str, folders: Sequence[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
 def _get(connection: Connection, id: str) -> Source:

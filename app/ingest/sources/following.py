@@ -13,7 +13,8 @@ from pathlib import Path
 
 from watchfiles import watch
 
-from app.ingest.sources.passes import FileOutcome, Ingest, PassOptions, PassProgress, SourcePass
+from app.ingest.sources.passes import Ingest, SourcePass
+from app.ingest.sources.progress import FileOutcome, PassOptions, PassProgress
 from app.ingest.sources.registering import SourceRefused, register_source
 from app.settings import Settings
 from index import FileState, Library, LibraryClosed, Source, SourceNotFound

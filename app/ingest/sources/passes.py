@@ -11,93 +11,34 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
-from typing import Literal
 
 from app.embedding.batcher import batched
 from app.ingest.folders import begins_as_picture
 from app.ingest.pipeline import IncomingFile, IngestResult
-from app.ingest.sources.walking import TOP, Walk, beneath
+from app.ingest.sources.presence import cover, in_their_place, mounts_away, reason_away
+from app.ingest.sources.progress import Became, FileOutcome, PassOptions, PassProgress
+from app.ingest.sources.walking import Walk, beneath
 from app.settings import Settings
-from index import FileInPlace, ImageRecord, KnownFile, Library, RefusedFile, Signature, Source, open_below, signature_of
+from index import FileInPlace, KnownFile, Library, RefusedFile, Signature, Source, open_below, signature_of
 
 UNREADABLE = "file_unreadable"
 """The code of files that could not be read, perhaps since the disk was asleep: the next pass tries them again."""
 FOLDER_UNREADABLE = "folder_unreadable"
 
+_PASSING = frozenset({UNREADABLE, FOLDER_UNREADABLE})
+"""They say nothing about the content of a file: its image remains what it is."""
+
 _RECOGNISED_AT_ONCE = 16
 _REFUSED_AT_ONCE = 64
+_TOLD = 10
+_AS_USUAL = PassOptions()
 
 Ingest = Callable[[Iterable[IncomingFile]], Iterator[IngestResult]]
-Became = Literal["created", "changed", "recognised", "refused"]
-
-
-@dataclass(frozen=True)
-class FileOutcome:
-    """What a pass made of one file that it read. `recognised`: the library had an image with this content."""
-
-    path: str
-    status: Became
-    record: ImageRecord | None = None
-    code: str | None = None
-    reason: str | None = None
-
-
-@dataclass
-class PassProgress:
-    """How far a pass is, and what it found; it is read while it changes.
-
-    `unchanged`, `skipped`, `created`, `changed`, `recognised`, `refused`, `ignored` and `deferred` count the files
-    that are there, each once; `returned` are those among `unchanged` that had been missing. `ignored` are files whose
-    image somebody deleted, `deferred` those that are still being written. `missing` and `pruned` count images. `away`
-    says why nothing could be done. `kept` says, by folder, why files in it that are not to be seen count as there.
-    """
-
-    started: float = field(default_factory=time.monotonic)
-    phase: Literal["looking", "adding", "done", "stopped"] = "looking"
-    done: int = 0
-    total: int = 0
-    seconds: float = 0.0
-    seen: int = 0
-    unchanged: int = 0
-    returned: int = 0
-    created: int = 0
-    changed: int = 0
-    recognised: int = 0
-    refused: int = 0
-    ignored: int = 0
-    skipped: int = 0
-    deferred: int = 0
-    missing: int = 0
-    pruned: int = 0
-    links: int = 0
-    away: str | None = None
-    kept: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def rate(self) -> float:
-        """Files read a second."""
-        elapsed = (self.seconds or time.monotonic() - self.started) if self.phase != "looking" else 0.0
-        return self.done / elapsed if elapsed > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long it will still take at this rate; None while nobody knows."""
-        return (self.total - self.done) / self.rate if self.phase == "adding" and self.done else None
-
-
-@dataclass(frozen=True)
-class PassOptions:
-    """How to go over a source. `retry`: try refused files again though they are unchanged; `prune`: delete what is
-    missing at once; `settle_seconds`: leave files alone that were changed so recently."""
-
-    retry: bool = False
-    prune: bool = False
-    settle_seconds: float = 0.0
 
 
 class SourcePass:
@@ -109,7 +50,7 @@ class SourcePass:
         ingest: Ingest,
         settings: Settings,
         source: Source,
-        options: PassOptions = PassOptions(),
+        options: PassOptions = _AS_USUAL,
         stop: Callable[[], bool] = lambda: False,
         tell: Callable[[FileOutcome], None] = lambda outcome: None,
     ) -> None:
@@ -143,51 +84,51 @@ class SourcePass:
         progress = self.progress
         self._known = self._sources.known(self._source.id)
         walk = Walk(self._source.root, self._settings.library, self._stop)
-        there: set[str] = set()
-        returned: list[tuple[str, Signature]] = []
-        fresh: list[tuple[str, Signature]] = []
-        altered: list[tuple[str, Signature]] = []
+        found: dict[str, Signature] = {}
+        work = _Work()
         try:
             for path, signature, by_ending in walk.files():
-                there.add(path)
+                found[path] = signature
                 progress.seen += 1
-                self._sort(path, signature, by_ending, returned, fresh, altered)
+                self._sort(path, signature, by_ending, work)
         except OSError as error:
             self._away(f"The folder cannot be opened: {error.strerror}.")
             return
         progress.links = walk.links
-        if self._stop():
+        if not walk.complete or self._stop():
             return
-        if (reason := self._reason_away(walk, there)) is not None:
+        if not walk.is_still_there():
+            self._away("The folder was exchanged or taken away while it was gone through.")
+            return
+        if (reason := reason_away(self._source, self._known, walk, found, self._has_content)) is not None:
             self._away(reason)
             return
-        if returned:
-            self._sources.seen(self._source.id, returned)
-            progress.returned = len(returned)
-        self._note_unreadable(walk, there)
-        progress.phase, progress.total, progress.started = "adding", len(fresh) + len(altered), time.monotonic()
+        progress.kept |= mounts_away(self._source, self._known, walk, found, self._has_content)
+        progress.seen -= work.leave_out(progress.kept)
+        if walk.mounts - set(self._source.mounts):  # before there are files that depend on it
+            mounts = sorted(walk.mounts | set(self._source.mounts))
+            self._sources.note(self._source.id, "new", self._source.reason, mounts)
+        if work.returned:
+            self._sources.seen(self._source.id, work.returned)
+            progress.returned = len(work.returned)
+        self._note_unreadable(walk, found)
+        self._look_into(work)
+        progress.phase, progress.started = "adding", time.monotonic()
+        progress.total = len(work.fresh) + len(work.altered)
         if any(known.state == "deleted" for known in self._known.values()):
-            fresh = self._recognise(fresh)
-        self._add(fresh)
-        self._add(self._recognise(altered))
+            work.fresh = self._recognise(work.fresh)
+        self._add(work.fresh)
+        self._add(self._recognise(work.altered))
         self._flush()
         if not self._stop():
-            self._settle(walk, there)
+            self._settle(walk, found)
 
-    def _sort(
-        self,
-        path: str,
-        signature: Signature,
-        by_ending: bool,
-        returned: list[tuple[str, Signature]],
-        fresh: list[tuple[str, Signature]],
-        altered: list[tuple[str, Signature]],
-    ) -> None:
+    def _sort(self, path: str, signature: Signature, by_ending: bool, work: _Work) -> None:
         """Decide, from what a file looks like, whether it has to be read."""
         progress, known = self.progress, self._known.get(path)
         if known is not None and known.signature == signature and not self._is_to_be_tried_again(known):
             if known.state == "missing":
-                returned.append((path, signature))
+                work.returned.append((path, signature))
             if known.state == "deleted":
                 progress.ignored += 1
             elif known.state == "skipped":
@@ -196,10 +137,22 @@ class SourcePass:
                 progress.unchanged += 1
         elif self._options.settle_seconds and _age(signature) < self._options.settle_seconds:
             progress.deferred += 1
-        elif not by_ending and not self._begins_as_picture(path, signature):
-            progress.skipped += 1
+        elif by_ending:
+            self._is_to_be_read(path, signature, work)
         else:
-            (fresh if known is None or known.state == "deleted" else altered).append((path, signature))
+            work.unnamed.append((path, signature))
+
+    def _is_to_be_read(self, path: str, signature: Signature, work: _Work) -> None:
+        known = self._known.get(path)
+        (work.fresh if known is None or known.state == "deleted" else work.altered).append((path, signature))
+
+    def _look_into(self, work: _Work) -> None:
+        """Find out which of the files without an ending are pictures."""
+        for path, signature in work.unnamed:
+            if self._begins_as_picture(path, signature):
+                self._is_to_be_read(path, signature, work)
+            else:
+                self.progress.skipped += 1
 
     def _is_to_be_tried_again(self, known: KnownFile) -> bool:
         return known.state == "refused" and (self._options.retry or known.code == UNREADABLE)
@@ -215,30 +168,30 @@ class SourcePass:
         self._refuse(RefusedFile(path, signature, None, None, skipped=True))
         return False
 
-    def _reason_away(self, walk: Walk, there: set[str]) -> str | None:
-        """Say why the folder seems not to be there; None if it does."""
-        present = sum(known.state == "present" for known in self._known.values())
-        if not present:
-            return None
-        if TOP in self._source.mounts and TOP not in walk.mounts:
-            return "Nothing is mounted on the folder any more."
-        if not there and not walk.unreadable:
-            return f"The folder is empty, where {present:,} photographs were. Is something to be mounted on it?"
-        return None
+    def _has_content(self, path: str, folder: str) -> bool:
+        """Tell whether a file has the content of one that was below a folder."""
+        try:
+            data, _ = self._read(path)
+        except (OSError, FileTooLarge):
+            return False
+        places = self._sources.locate(hashlib.sha256(data).hexdigest())
+        return any(place.root == self._source.root and beneath(place.path, folder) for place in places)
 
     def _away(self, reason: str) -> None:
-        self.progress.away = reason
+        """Note that nothing can be done; what was found instead does not count."""
+        progress = self.progress
+        progress.away = reason
+        progress.seen = progress.unchanged = progress.skipped = progress.ignored = progress.deferred = 0
         self._sources.note(self._source.id, "away", reason)
 
-    def _note_unreadable(self, walk: Walk, there: set[str]) -> None:
-        for folder, reason in walk.unreadable.items():
-            there.add(folder)
-            self.progress.kept[folder] = f"cannot be read: {reason}"
-            text = f"The folder cannot be read: {reason}."
-            self._refuse(RefusedFile(folder, Signature(0, 0, 0), FOLDER_UNREADABLE, text))
+    def _note_unreadable(self, walk: Walk, found: dict[str, Signature]) -> None:
+        for path, reason in walk.unreadable.items():
+            self.progress.kept[path] = f"cannot be read: {reason}"
+            text = f"It cannot be read: {reason}."
+            found[path] = Signature(0, 0, 0)
             self.progress.seen += 1
-            self.progress.refused += 1
-            self.tell(FileOutcome(folder, "refused", None, FOLDER_UNREADABLE, text))
+            self._reject(path, found[path], FOLDER_UNREADABLE, text)
+            self.progress.done -= 1  # it is none of those that are counted in `total`
 
     def _recognise(self, files: Sequence[tuple[str, Signature]]) -> list[tuple[str, Signature]]:
         """Note the files whose content the library has; return the others, which are to be embedded."""
@@ -307,7 +260,9 @@ class SourcePass:
         return data, before
 
     def _reject(self, path: str, signature: Signature, code: str, reason: str) -> None:
-        self._refuse(RefusedFile(path, signature, code, reason))
+        known = self._known.get(path)
+        if code not in _PASSING or known is None or known.state not in ("present", "missing"):
+            self._refuse(RefusedFile(path, signature, code, reason))  # else what is remembered of it still holds
         self._count(FileOutcome(path, "refused", None, code, reason))
 
     def _refuse(self, file: RefusedFile) -> None:
@@ -326,27 +281,39 @@ class SourcePass:
         setattr(progress, outcome.status, getattr(progress, outcome.status) + 1)
         self.tell(outcome)
 
-    def _settle(self, walk: Walk, there: set[str]) -> None:
+    def _settle(self, walk: Walk, found: dict[str, Signature]) -> None:
         """Note what is gone, and delete what has been missing for long enough."""
         progress = self.progress
-        for mount in self._source.mounts:
-            if mount not in walk.mounts and not any(beneath(path, mount) for path in there):
-                progress.kept[mount] = "nothing is mounted on it any more"
-        gone = [
-            path
-            for path, known in self._known.items()
-            if path not in there
-            and known.state != "missing"
-            and not any(beneath(path, folder) for folder in progress.kept)
-        ]
+        absent = [path for path in self._known if path not in found and cover(path, progress.kept) is None]
+        progress.kept |= in_their_place(self._source.root, absent)
+        if not walk.is_still_there():  # else what was not to be seen just now may only be out of sight
+            self._away("The folder was exchanged or taken away while it was gone through.")
+            return
+        gone = [path for path in absent if self._known[path].state != "missing" and cover(path, progress.kept) is None]
         if gone:
             progress.missing = self._sources.settle(self._source.id, gone)
         days = timedelta() if self._options.prune else timedelta(days=self._settings.missing_days)
-        progress.pruned = self._sources.prune(self._source.id, datetime.now(UTC) - days)
+        progress.pruned = self._sources.prune(self._source.id, datetime.now(UTC) - days, list(progress.kept))
         mounts = walk.mounts | (set(self._source.mounts) & progress.kept.keys())
-        reason = "; ".join(f"{folder}: {why}" for folder, why in sorted(progress.kept.items())) or None
-        self._sources.note(self._source.id, "ready", reason, sorted(mounts))
+        self._sources.note(self._source.id, "ready", _told(progress.kept), sorted(mounts))
         self._finished = True
+
+
+@dataclass
+class _Work:
+    """Files by what is to be done with them: `unnamed` have no ending, `fresh` and `altered` are to be read."""
+
+    returned: list[tuple[str, Signature]] = field(default_factory=list)
+    unnamed: list[tuple[str, Signature]] = field(default_factory=list)
+    fresh: list[tuple[str, Signature]] = field(default_factory=list)
+    altered: list[tuple[str, Signature]] = field(default_factory=list)
+
+    def leave_out(self, folders: Collection[str]) -> int:
+        """Leave files below these folders alone; return how many would have been read."""
+        before = len(self.unnamed) + len(self.fresh) + len(self.altered)
+        for name in ("returned", "unnamed", "fresh", "altered"):
+            setattr(self, name, [one for one in getattr(self, name) if cover(one[0], folders) is None])
+        return before - len(self.unnamed) - len(self.fresh) - len(self.altered)
 
 
 class FileTooLarge(Exception):  # noqa: N818  # it is the file that is
@@ -363,3 +330,10 @@ def _age(signature: Signature) -> float:
     """How many seconds ago a file was changed; one of the future counts as old."""
     age = time.time() - signature.mtime_ns / 1e9
     return age if age >= 0 else float("inf")
+
+
+def _told(kept: Mapping[str, str]) -> str | None:
+    """Say in which folders files count as there, and why."""
+    parts = [f"{folder}: {why}" for folder, why in sorted(kept.items())]
+    more = [f"and {len(parts) - _TOLD:,} more"] if len(parts) > _TOLD else []
+    return "; ".join(parts[:_TOLD] + more) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ class Walk:
 
     The rules are those of `visem add FOLDER`, but for links: none is followed, so that nothing outside the root is
     seen. `skipped` counts files that are no pictures by their ending, `links` what is a link. `mounts` are the folders
-    on another device than the one above them, `unreadable` those that could not be listed, and why.
+    on which something is mounted, `unreadable` is what could not be listed, and why. `complete`: it came to its end.
     """
 
     root: str
@@ -34,6 +35,8 @@ class Walk:
     left_out: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     links: int = 0
+    complete: bool = False
+    _devices: dict[str, tuple[int, int]] = field(default_factory=dict)  # and inodes, of the root and of mounts
 
     def files(self) -> Iterator[tuple[str, Signature, bool]]:
         """Yield files that may be pictures: path below the root, signature, and whether their ending says so.
@@ -43,7 +46,9 @@ class Walk:
         top = Path(self.root).lstat()
         if not stat.S_ISDIR(top.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "It is no folder (any more)", self.root)
-        if top.st_dev != Path(self.root).parent.stat().st_dev:
+        mounted = _mounted_below(self.root)
+        self._devices[TOP] = (top.st_dev, top.st_ino)
+        if TOP in mounted or top.st_dev != Path(self.root).parent.stat().st_dev:
             self.mounts.add(TOP)
         library = self.without.stat() if self.without.exists() else None
         waiting = [("", top.st_dev)]
@@ -63,30 +68,43 @@ class Walk:
             folders: list[tuple[str, int]] = []
             for entry in listed:
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_symlink():
-                    self.links += 1
-                    continue
                 try:
+                    if entry.is_symlink():
+                        self.links += 1
+                        continue
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # gone since
                     continue
                 except OSError as error:
                     self.unreadable[path] = error.strerror or str(error)
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if stat.S_ISDIR(status.st_mode):
                     if (reason := reason_to_leave_out(entry.name)) is not None:
                         self.left_out[path] = reason
                     elif library is None or not os.path.samestat(status, library):
                         folders.append((path, status.st_dev))
-                        if status.st_dev != device:
+                        if status.st_dev != device or path in mounted:
                             self.mounts.add(path)
-                elif entry.is_file(follow_symlinks=False):
+                            self._devices[path] = (status.st_dev, status.st_ino)
+                elif stat.S_ISREG(status.st_mode):
                     ending = PurePath(entry.name).suffix.lower()
                     if ending in PICTURE_ENDINGS or not ending:
                         yield path, signature_of(status), bool(ending)
                     else:
                         self.skipped[ending] += 1
             waiting += reversed(folders)
+        self.complete = not waiting
+
+    def is_still_there(self) -> bool:
+        """Tell whether the root, and all that is mounted in it, are the folders that were gone through."""
+        for folder, identity in self._devices.items():
+            try:
+                status = Path(self.root, folder).lstat()
+            except OSError:
+                return False
+            if (status.st_dev, status.st_ino) != identity:
+                return False
+        return True
 
 
 def beneath(path: str, folder: str) -> bool:
@@ -96,3 +114,18 @@ def beneath(path: str, folder: str) -> bool:
 
 def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
+
+
+def _mounted_below(root: str) -> set[str]:
+    """Return the folders of a root on which something is mounted, perhaps from the same device; none if unknown."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return set()
+    points = (re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), line.split()[4]) for line in lines)
+    top = os.fsencode(root)
+    return {
+        TOP if point == top else os.fsdecode(point[len(top) + 1 :])
+        for point in points
+        if point == top or point.startswith(top + b"/")
+    }

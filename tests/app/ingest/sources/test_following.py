@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.ingest.sources.following import SourceFollower
-from app.ingest.sources.passes import PassProgress
+from app.ingest.sources.progress import PassProgress
 from app.ingest.sources.registering import register_source
 from app.service import Service
 from index import Source, SourceNotFound

@@ -10,59 +10,15 @@ from pathlib import Path
 import pytest
 
 from app.ingest.sources import passes
-from app.ingest.sources.passes import FileOutcome, PassOptions, PassProgress, SourcePass
+from app.ingest.sources.passes import SourcePass
+from app.ingest.sources.progress import FileOutcome, PassProgress
 from app.ingest.sources.registering import SourceRefused, register_source
 from app.service import Service
 from index import ContentMissing, RecordNotFound, Source
 from tests.app.helpers import picture
+from tests.app.ingest.sources.helpers import did, ids
 
 Go = Callable[..., PassProgress]
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    for number in range(6):
-        path = folder / ("2023" if number < 3 else "2024") / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(number))
-    return folder
-
-
-@pytest.fixture
-def source(service: Service, photos: Path) -> Source:
-    return register_source(service.library, photos, service.settings.library)
-
-
-@pytest.fixture
-def go(service: Service, source: Source) -> Go:
-    """Goes over the source, checks that the numbers add up and that the library is whole, and says what was found."""
-
-    def one(**options: object) -> PassProgress:
-        now = service.library.sources.get(source.id)
-        this = SourcePass(service.library, service.ingest, service.settings, now, PassOptions(**options))  # type: ignore[arg-type]
-        progress = this.run()
-        assert progress.seen == (
-            progress.unchanged + progress.created + progress.changed + progress.recognised + progress.refused
-            + progress.ignored + progress.skipped + progress.deferred
-        )  # fmt: skip
-        assert progress.phase == "done"
-        if not progress.away and not progress.kept:
-            assert service.library.check() == []
-        return progress
-
-    return one
-
-
-def ids(service: Service) -> dict[str, str]:
-    """The ids of all images that are found, by file name."""
-    return {str(record.filename): record.id for record in service.list_images(limit=100).items}
-
-
-def did(progress: PassProgress) -> dict[str, int]:
-    """What a pass counted, without what it did not find."""
-    names = ("unchanged", "created", "changed", "recognised", "refused", "ignored", "skipped", "returned", "missing")
-    return {name: number for name in (*names, "pruned", "deferred") if (number := getattr(progress, name))}
 
 
 def test_nothing_is_copied_and_an_unchanged_file_is_not_opened(
@@ -162,71 +118,6 @@ def test_what_is_missing_goes_when_it_is_told_to_or_in_time(service: Service, ph
     assert len(list((service.settings.library / "thumbnails").rglob("*.jpg"))) == 4
 
 
-@pytest.mark.parametrize("how", ["gone", "empty", "something else", "a link"])
-def test_a_folder_that_is_not_mounted_loses_nothing(service: Service, photos: Path, go: Go, how: str) -> None:
-    go()
-    before = ids(service)
-    elsewhere = photos.rename(photos.parent / "unmounted")
-    if how == "a link":
-        photos.symlink_to(elsewhere)
-    elif how != "gone":
-        photos.mkdir()
-    if how == "something else":
-        (photos / "README").write_text("not mounted")
-        (photos / "lost+found").mkdir()
-    progress = go(prune=True)
-    assert progress.away
-    assert (progress.missing, progress.pruned) == (0, 0)
-    now = service.sources.get(service.library.sources.all()[0].id)
-    assert (now.source.state, now.source.reason) == ("away", progress.away)
-    assert ids(service) == before
-    with service.image_thumbnail(before["0.jpg"]) as file:
-        assert file.content.read()
-    if how == "a link":
-        photos.unlink()
-    elif how != "gone":
-        shutil.rmtree(photos)
-    elsewhere.rename(photos)
-    assert did(go()) == {"unchanged": 6}
-    assert service.library.sources.all()[0].state == "ready"
-    assert ids(service) == before
-
-
-def test_a_folder_in_it_that_is_not_mounted_loses_nothing(
-    service: Service, photos: Path, source: Source, go: Go
-) -> None:
-    go()
-    service.library.sources.note(source.id, "ready", None, ["2024"])  # as if something had been mounted there
-    before = ids(service)
-    (photos / "2024").rename(photos.parent / "2024")
-    for _ in range(2):
-        progress = go()
-        assert (progress.missing, progress.kept) == (0, {"2024": "nothing is mounted on it any more"})
-        (photos / "2024").mkdir(exist_ok=True)
-    assert ids(service) == before
-    assert "2024" in str(service.library.sources.get(source.id).reason)
-
-
-def test_a_folder_that_cannot_be_read_loses_nothing(
-    service: Service, photos: Path, go: Go, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go()
-    before = ids(service)
-    scandir = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).endswith("2024"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert did(go()) == {"unchanged": 3, "refused": 1}
-    assert ids(service) == before
-    monkeypatch.setattr(os, "scandir", scandir)
-    assert did(go()) == {"unchanged": 6}
-    assert service.library.sources.counts(service.library.sources.all()[0].id) == {"present": 6}
-
-
 def test_files_that_cannot_be_used_are_told_and_tried_again_when_they_change(
     service: Service, photos: Path, source: Source, go: Go
 ) -> None:
@@ -242,24 +133,6 @@ def test_files_that_cannot_be_used_are_told_and_tried_again_when_they_change(
     (photos / "empty.png").unlink()
     assert did(go()) == {"unchanged": 6, "created": 1, "skipped": 1}
     assert service.library.sources.files(source.id, "refused") == []
-
-
-def test_a_sleeping_disk(service: Service, photos: Path, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
-    go()
-    before = ids(service)
-    (photos / "2023" / "0.jpg").write_bytes(picture(100))
-    (photos / "2023" / "9.jpg").write_bytes(picture(9))
-    real = passes.open_below
-
-    def fail(root: str, path: str) -> int:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(passes, "open_below", fail)
-    assert did(go()) == {"unchanged": 5, "refused": 2}
-    assert set(ids(service)) == {f"{number}.jpg" for number in range(1, 6)}
-    monkeypatch.setattr(passes, "open_below", real)
-    assert did(go()) == {"unchanged": 5, "created": 1, "changed": 1}  # without anybody asking for it
-    assert ids(service)["0.jpg"] == before["0.jpg"]
 
 
 def test_what_is_deleted_in_visem_stays_deleted(service: Service, photos: Path, go: Go) -> None:
