@@ -82,6 +82,7 @@ _KINDS = (
     ProblemKind("library_replaced", 503, "Library replaced", "The folder of the library was moved, replaced or removed under the service. Nothing was acknowledged: put it back, or restart the service."),
     ProblemKind("library_busy", 503, "Library busy", "Another process is writing to the library. Nothing was changed: try again."),
     ProblemKind("content_missing", 500, "Content missing", "The file of an image is gone from the disk of the service."),
+    ProblemKind("source_away", 503, "Source away", "The folder in which the file of this image lies is not there at the moment: a drive that is not connected or mounted, for example. Nothing is lost: try again when it is back."),
     ProblemKind("storage_failed", 507, "Storage failed", "The disk is full or failed. What was not acknowledged was not stored."),
     ProblemKind("catalog_unsupported", 500, "Catalog unsupported", "The library has a schema which this version does not know."),
     ProblemKind("engine_unsupported", 500, "Engine unsupported", "The settings put a part of the library on an engine which this version does not have."),

@@ -13,6 +13,7 @@
      ├─ LibraryClosed         library_closed        used after close()
      ├─ LibraryBusy           library_busy          another process kept the write lock for too long
      ├─ ContentMissing        content_missing       a record's file is gone
+     ├─ SourceAway            source_away           a ContentMissing: its folder in place is not there now
      ├─ SourceNotFound        source_not_found      no source has this id
      ├─ LibraryReplaced       library_replaced      its folder is gone, or another one is in its place
      ├─ StorageFailed         storage_failed        disk full, read-only, or an input/output error
@@ -146,6 +147,20 @@ class ContentMissing(LibraryError):
         super().__init__(
             f"The file {location} of the image {id} is missing. "
             "Restore it from a backup, add the image again, or delete it."
+        )
+        self.id = id
+
+
+class SourceAway(ContentMissing):
+    """The file of a record lies in a folder in place which is not there at the moment."""
+
+    code = "source_away"
+
+    def __init__(self, id: str, location: str) -> None:
+        LibraryError.__init__(
+            self,
+            f"The file {location} of the image {id} is in a folder that is not there, or empty. "
+            "Mount or connect it again; nothing of the library is lost meanwhile.",
         )
         self.id = id
 

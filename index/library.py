@@ -20,7 +20,7 @@ from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
 from index.deletions import LibraryDeletions
 from index.drafts import image_draft, sentence_draft
-from index.errors import ContentMissing, LibraryError, SpaceMismatch
+from index.errors import ContentMissing, LibraryError, SourceAway, SpaceMismatch
 from index.facts_filling import FactsFilled, ReadFacts, fill_facts
 from index.interfaces import (
     Catalog,
@@ -37,7 +37,7 @@ from index.metadata import checked_filters
 from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.repairing import RenderThumbnail
 from index.searching import Query, search_page
-from index.sources import LibrarySources
+from index.sources import LibrarySources, is_away
 from index.types import (
     ANY_PHOTO,
     NEWEST_FIRST,
@@ -285,7 +285,7 @@ class Library:
             return self._catalog.sentences.vectors(ids, self._state.space)
 
     def open_file(self, id: str, kind: ContentKind) -> ImageFile:
-        """Open the content of an image, as it was added, or its thumbnail; RecordNotFound, ContentMissing.
+        """Open the content of an image, as it was added, or its thumbnail; RecordNotFound, ContentMissing, SourceAway.
 
         What is open can be read to its end, whoever deletes the image meanwhile.
         """
@@ -295,7 +295,10 @@ class Library:
                 content = self._content.open(record.sha256, kind)
             except FileNotFoundError as error:
                 self._catalog.images.get(id)  # or was it deleted just now?
-                raise ContentMissing(id, self._content.location(record.sha256, kind)) from error
+                in_place = self._catalog.sources.locate(record.sha256) if kind == "content" else []
+                away = any(is_away(location.root) for location in in_place)
+                missing = SourceAway if away else ContentMissing
+                raise missing(id, self._content.location(record.sha256, kind)) from error
             media_type = record.media_type if kind == "content" else thumbnails.MEDIA_TYPE
             return ImageFile(record, media_type, content, lasting=self._content.has_copy(record.sha256))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -118,3 +119,12 @@ class LibrarySources:
     def _remove_thumbnails(self, records: Sequence[ImageRecord]) -> int:
         maintenance.try_remove(self._catalog, self._content, [record.sha256 for record in records])
         return len(records)
+
+
+def is_away(root: str) -> bool:
+    """Whether a folder is not there, cannot be listed, or is empty: what a drive leaves that is not mounted."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True

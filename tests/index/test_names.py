@@ -27,6 +27,7 @@ CODES = {
     "CatalogUnsupported": "catalog_unsupported",
     "EngineUnsupported": "engine_unsupported",
     "LibraryReplaced": "library_replaced",
+    "SourceAway": "source_away",
     "SourceNotFound": "source_not_found",
     "BackupDamaged": "backup_damaged",
 }

@@ -49,6 +49,32 @@ def test_a_source(client: TestClient, photos: Path) -> None:
     assert client.get(image["content_url"], headers={"Range": "bytes=2-9"}).content == picture(1)[2:10]
 
 
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "a file"])
+def test_an_image_whose_folder_is_away_is_503_until_it_is_back(client: TestClient, photos: Path, left: str) -> None:
+    (image,) = client.get("/v1/images").json()["items"]
+    (source,) = client.get("/v1/sources").json()["items"]
+    client.patch(f"/v1/sources/{source['id']}", json={"paused": True})
+    aside = photos.with_name("not mounted")
+    photos.rename(aside)
+    if left == "an empty folder":
+        photos.mkdir()
+    elif left == "a file":
+        photos.touch()
+    problem = assert_problem(client.get(image["content_url"]), 503, "source_away")
+    assert "mounted" in problem["detail"]
+    assert str(photos) not in problem["detail"], "paths are for the log"
+    assert client.get(image["thumbnail_url"]).status_code == 200
+    assert client.get(f"/photos/{image['id']}").status_code == 200
+    if left == "an empty folder":
+        photos.rmdir()
+    elif left == "a file":
+        photos.unlink()
+    aside.rename(photos)
+    assert client.get(image["content_url"]).content == picture(1)
+    (photos / "good.jpg").unlink()  # the folder is there, the file is not
+    assert_problem(client.get(image["content_url"]), 500, "content_missing")
+
+
 def test_what_was_refused_comes_in_pages(client: TestClient) -> None:
     id = client.get("/v1/sources").json()["items"][0]["id"]
     first = client.get(f"/v1/sources/{id}/files?limit=2").json()
