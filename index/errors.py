@@ -98,7 +98,7 @@ class SpaceMismatch(LibraryError):
         old, new = f"{library.name} ({library.id[:12]})", f"{given.name} ({given.id[:12]})"
         super().__init__(
             f"The library was embedded with the bundle {old}, but the bundle in use is {new}. "
-            f"Use {old}, or run `visem reindex` to embed the library anew with {new}."
+            f"Use {old}, or run `visem reindex` to embed the library again with {new}."
         )
         self.library = library
         self.given = given
@@ -126,7 +126,7 @@ class LibraryClosed(LibraryError):
     code = "library_closed"
 
     def __init__(self) -> None:
-        super().__init__("The library is closed. Open it again to go on.")
+        super().__init__("The library is closed. Open it again to continue.")
 
 
 class LibraryBusy(LibraryError):
@@ -195,7 +195,7 @@ class LibraryReplaced(LibraryError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} is not what it was when the library was opened: it was moved, replaced or removed. What was not "
+            f"{path} was moved, replaced or removed after the library was opened. What was not "
             "acknowledged was not stored. Put it back, or open the library again."
         )
         self.path = path
@@ -209,7 +209,7 @@ class CatalogCorrupted(LibraryError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"The catalog {path} cannot be used: {reason}. Restore it from a backup, or move it and the "
-            "files beside it away to start an empty library."
+            "files beside it away to start with an empty library."
         )
         self.path = path
 
@@ -220,7 +220,7 @@ class BackupDamaged(LibraryError):
     code = "backup_damaged"
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} is no whole backup of a library: {reason}. Nothing was restored.")
+        super().__init__(f"{path} is not a complete backup of a library: {reason}. Nothing was restored.")
 
 
 class CatalogUnsupported(LibraryError):
@@ -236,9 +236,9 @@ class EngineUnsupported(LibraryError):
 
     def __init__(self, part: Literal["catalog", "vectors", "content"], url: str, present: str) -> None:
         scheme, separator, _ = url.partition("://")  # the rest may hold a password
-        given = f"{scheme}://…" if separator else "something that is no URL"
+        given = f"{scheme}://…" if separator else "not a URL"
         super().__init__(
             f"VISEM_{part.upper()} is {given}, but this build has no such engine yet. "
-            f"There is {present}: change the setting."
+            f"Supported: {present}. Change the setting."
         )
         self.part = part

@@ -41,9 +41,7 @@ def register(application: typer.Typer) -> None:
 
 def add(
     ctx: typer.Context,
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", exists=True, help="Picture files, and folders of them.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", exists=True, help="Image files and folders.")],
     library: LibraryOption = None,
     bundle: BundleOption = None,
     metadata: MetadataOption = None,
@@ -60,20 +58,24 @@ def add(
         bool,
         typer.Option(
             "--in-place",
-            help="Leave the pictures of these folders where they are, and follow what happens to them there.",
+            help="Leave the images in these folders where they are, and keep track of changes there.",
         ),
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="With --in-place: delete at once what is missing from the folders.")
+        bool,
+        typer.Option(
+            "--prune", help="With --in-place: delete images at once if their files are missing from the folders."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Add photographs and whole folders to the library.
 
-    What is there already is not stored again, so an interrupted command continues when it is repeated.
-    In folders, hidden files and what is no picture are skipped, and trash, previews and libraries of Visem left out.
+    Images that are already in the library are not stored again, so you can repeat an interrupted command to continue.
+    In folders, hidden files and files that are not images are skipped. Trash, previews and Visem libraries are left
+    out.
 
-    The exit status is 0 if all is well; 1 if a file was rejected, or if there were files and none of them is a picture;
+    The exit status is 0 if all is well; 1 if a file was rejected, or if there were files but no images among them;
     2 for wrong usage; 130 after Ctrl-C or SIGTERM.
     """
     checked = read_metadata(metadata)
@@ -90,7 +92,9 @@ def add(
             addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
             addition.run(checked)
         if not addition.interrupted:
-            service.wait_for_captions(lambda pending: reporter.note(f"Captions of {pending:,} images are to come."))
+            service.wait_for_captions(
+                lambda pending: reporter.note(f"Captions of {pending:,} images are still to be written.")
+            )
     if addition.interrupted:
         say("Interrupted. What was added is stored; repeat the command to go on.")
         raise typer.Exit(INTERRUPTED)
@@ -216,9 +220,9 @@ class Addition:
             return
         text = f"Added {count(created, 'image')}"
         if duplicates:
-            text += f"; {duplicates:,} {'was' if duplicates == 1 else 'were'} there already"
+            text += f"; {duplicates:,} {'was' if duplicates == 1 else 'were'} already there"
         if rejected:
             text += f"; {rejected:,} {'was' if rejected == 1 else 'were'} rejected"
         write(f"{text} ({rate:.1f} images/s).\n")
         if self._folders.skipped:
-            say(f"Skipped as no pictures: {describe_skipped(self._folders.skipped)}.")
+            say(f"Skipped, not images: {describe_skipped(self._folders.skipped)}.")

@@ -24,9 +24,9 @@ def register(application: typer.Typer) -> None:
 
 
 def backup(file: FileArgument, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Write records and files to one file. The service may go on meanwhile; the backup is of one moment.
+    """Back up the library to one file: a consistent snapshot of records and files. The service may keep running.
 
-    Keys and pictures in place are not in it. A file that is there is not overwritten.
+    Keys and images in place are not included. An existing file is not overwritten.
     """
     from app.libraries import config
     from index.backup import back_up

@@ -25,10 +25,10 @@ def bench(
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how fast this machine starts, embeds, captions, adds and searches, and what a service keeps in memory.
+    """Measure how fast this machine starts, embeds, captions, adds and searches, and how much memory a service uses.
 
-    It works with synthetic pictures, JPEGs of 500 x 375 pixels, in a temporary directory. Where torch is installed, it
-    is measured beside ONNX Runtime, in turns. Results vary with whatever else the machine does.
+    It uses synthetic JPEGs of 500 x 375 pixels in a temporary directory. If torch is installed, it is measured as well,
+    alternating with ONNX Runtime. Results vary with the load of the machine.
     """
     try:
         library_sizes = sorted({int(part) for part in sizes.split(",")})

@@ -46,14 +46,12 @@ def register(application: typer.Typer) -> None:
 
 def caption(
     ctx: typer.Context,
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", exists=True, help="Picture files, and folders of them.")
-    ],
-    n: Annotated[int, typer.Option("-n", min=1, max=50, metavar="N", help="How many captions of each.")] = 5,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", exists=True, help="Image files and folders.")],
+    n: Annotated[int, typer.Option("-n", min=1, max=50, metavar="N", help="How many captions for each image.")] = 5,
     mode: Annotated[
         Mode | None,
         typer.Option(
-            help="generate: new sentences, by the bundle; retrieve: the nearest of the library.  "
+            help="generate: new sentences, by the bundle; retrieve: the nearest sentences of the library.  "
             "[generate, where the bundle has a captioner]",
         ),
     ] = None,
@@ -64,7 +62,9 @@ def caption(
     structure: Annotated[
         str | None,
         typer.Option(
-            metavar="SENTENCE", help="An example whose parts of speech generated captions have.", show_default=False
+            metavar="SENTENCE",
+            help="An example sentence: generated captions get its parts of speech.",
+            show_default=False,
         ),
     ] = None,
     csv_file: Annotated[
@@ -77,15 +77,15 @@ def caption(
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="With --sidecar: replace the texts that are there; else they are kept."),
+        typer.Option("--overwrite", help="With --sidecar: replace existing texts, which are kept otherwise."),
     ] = False,
     library: LibraryOption = None,
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Describe pictures and whole folders: to the terminal, as JSON or CSV, or as files of alternative text.
+    """Describe images and whole folders: on the terminal, as JSON or CSV, or in files of alternative text.
 
-    The pictures are not stored. The exit status is 1 if one cannot be read, or if there were files and no pictures.
+    The images are not stored. The exit status is 1 if one cannot be read, or if there were files but no images.
     """
     settings = read_settings(library=library, bundle=bundle)
     from app.results import CaptionOptions
@@ -170,14 +170,14 @@ class _Run:
         finally:
             self._end(failure)
         if self.interrupted:
-            say("Interrupted. With --sidecar, repeating the command keeps the texts that are there.")
+            say("Interrupted. With --sidecar, repeating the command keeps existing texts.")
             raise typer.Exit(INTERRUPTED)
 
     def _end(self, failure: Exception | None) -> None:
         if self.kept:
             say(f"Kept {count(self.kept, 'text')} that had been there; --overwrite replaces them.")
         if self._folders.skipped:
-            say(f"Skipped as no pictures: {describe_skipped(self._folders.skipped)}.")
+            say(f"Skipped, not images: {describe_skipped(self._folders.skipped)}.")
         if self._results is not None:
             self._results.end(
                 captioned=self.captioned,
@@ -290,7 +290,7 @@ def _retriever(settings: Settings, options: CaptionOptions, stack: ExitStack) ->
 
     service = stack.enter_context(open_service(settings))
     if service.stats().sentences == 0:
-        say("The library has no sentences to describe pictures with. Add some with `visem sentences add`.")
+        say("The library has no sentences to describe images with. Add some with `visem sentences add`.")
 
     def describe(paths: Sequence[Path]) -> list[Captions | Exception]:
         outcomes: list[Captions | Exception] = []

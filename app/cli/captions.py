@@ -41,7 +41,7 @@ def add(
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Add captions of your own to an image, after those it has, and list all."""
+    """Add your own captions to an image, after the existing ones, and list all."""
     _check(texts)
     with open_service(read_settings(library=library, bundle=bundle)) as service:
         own = [one.sentence.text for one in service.image_captions(_id(image)) if one.origin == "user"]
@@ -52,15 +52,16 @@ def add(
 def set_(
     image: ImageArgument,
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]", help="Captions, each in quotes; none to leave none.")
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]", help="Captions, each in quotes; without any, all of your own are removed."),
     ] = None,
     library: LibraryOption = None,
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make these texts, in this order, your own captions of an image, and list all.
+    """Replace your own captions of an image with these texts, in this order, and list all.
 
-    Captions that the captioner wrote stay. Sentences stay in the library when they are no caption any more.
+    Captions that the captioner wrote stay. Sentences stay in the library when they are no longer captions.
     """
     _check(texts or ())
     with open_service(read_settings(library=library, bundle=bundle)) as service:
@@ -79,7 +80,7 @@ def remove(
 ) -> None:
     """Remove the captions of an image, and list what is left.
 
-    A sentence that the captioner wrote goes with the last image that it is a caption of. Sentences of your own stay.
+    A sentence that the captioner wrote is deleted with the last image that it captions. Your own sentences stay.
     """
     with open_library(read_settings(library=library)) as opened:
         opened.captions.delete(_id(image), origin)

@@ -34,7 +34,10 @@ HtmlOption = Annotated[
     typer.Option("--html", metavar="FILE", dir_okay=False, help="Write a page with the paper's own queries."),
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE.svg", dir_okay=False, help="Draw probabilities against shares.")
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE.svg", dir_okay=False, help="Plot predicted probabilities against observed shares."
+    ),
 ]
 
 evaluate = typer.Typer(no_args_is_help=True)
@@ -60,7 +63,7 @@ def retrieval(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Rank all sentences for each image and all images for each sentence: recall and median rank."""
+    """Rank all sentences for each image and all images for each sentence; report recall and median rank."""
     settings = read_settings(bundle=model)
     from model.data.datasets import load_dataset
 
@@ -108,13 +111,13 @@ def captions(
             help="Also write 20 photographs, drawn at random, with captions and references: Markdown.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws these photographs.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for drawing these photographs.")] = 7,
     json: JsonOption = False,
 ) -> None:
-    """Write a caption of each image and score it against what people wrote: BLEU, ROUGE-L, CIDEr.
+    """Generate a caption for each image and score it against the references: BLEU, ROUGE-L, CIDEr.
 
-    Where the set has a `train` split, captions retrieved from it are scored beside, and captions that stand in it
-    counted.
+    If the set has a `train` split, captions retrieved from it are scored for comparison, and generated captions that
+    occur in it are counted.
     """
     settings = read_settings(bundle=model)
     from model.data.datasets import load_dataset
@@ -157,9 +160,9 @@ def captions(
     )
     if "concepts" in document:
         shown_, said = document["concepts"]["shown"], document["concepts"]["said"]
-        say(f"{shown_:.1f} concepts are shown of an image; {said:.0f} in 100 of them stand in one of its captions.")
+        say(f"{shown_:.1f} concepts are shown for an image; {said:.0f} in 100 of them occur in one of its captions.")
     if "in_training_set" in document:
-        say(f"{document['in_training_set']:.1%} of the captions stand in the training set.")
+        say(f"{document['in_training_set']:.1%} of the captions occur in the training set.")
 
 
 @evaluate.command()
@@ -170,11 +173,11 @@ def regularities(
     html: HtmlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Count how often arithmetic is right: photograph - black + brown, dog and cat, day and night.
+    """Measure how often arithmetic is right: photograph - black + brown, dog and cat, day and night.
 
-    Beside it, on the same queries, the photograph alone and typing the answer. `keeping the rest` is how many of the
-    other things in the photograph the first answer shows as well. The page of --html shows photographs of the set:
-    heed its terms.
+    For comparison, the same queries are answered by the photograph alone and by typing the answer. `keeping the rest`
+    is how many of the other things in the photograph the first answer shows as well. The page of --html contains
+    photographs of the set: observe its terms of use.
     """
     space, dataset, vectors = _embedded(data, split, model)
     from model.evaluation.paper import measure_regularities
@@ -212,9 +215,9 @@ def calibration(
     plot: PlotOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the calibration of a bundle on photographs that its fit did not see.
+    """Measure the calibration of a bundle on photographs that were kept out of the fit.
 
-    These are half of the photographs of a split, also of the one that the calibration was fitted on.
+    The fit uses half of the photographs of a split; the measurement uses the other half.
     """
     space, dataset, vectors = _embedded(data, split, model, calibrated=True)
     from model.evaluation.calibration import measure_calibration

@@ -17,10 +17,10 @@ def register(application: typer.Typer) -> None:
 
 
 def facts(library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Read from the stored files when, where and with what photographs were taken, their titles and keywords.
+    """Read from the stored files when, where and with which camera photographs were taken, and titles and keywords.
 
-    Images that are added now have that already: this is for libraries of earlier versions. An interrupted command
-    continues when it is repeated. The exit status is 1 if files are missing.
+    New images have these facts already: this is for libraries of earlier versions. Repeat an interrupted command to
+    continue. The exit status is 1 if files are missing.
     """
     settings = read_settings(library=library)
     with open_library(settings) as opened, progress("Reading", "files") as reporter:
@@ -33,5 +33,5 @@ def facts(library: LibraryOption = None, json: JsonOption = False) -> None:
     else:
         write(f"Read {count(filled.read, 'file')}.\n")
     if filled.missing:
-        say(f"visem: {count(filled.missing, 'file')} missing: `visem info --check` tells which.")
+        say(f"visem: {count(filled.missing, 'file')} missing: `visem info --check` lists them.")
         raise typer.Exit(FAILED)

@@ -17,7 +17,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise FileRejected("file_unreadable", "This is no file. Name a picture file or a folder.")
+            raise FileRejected("file_unreadable", "This is not a file. Name an image file or a folder.")
         if status.st_size > max_bytes:
             raise FileRejected(
                 "image_too_large",

@@ -150,11 +150,11 @@ def describe_counts(totals: dict[str, int]) -> str:
     words = {
         "created": "new",
         "changed": "changed",
-        "recognised": "of content that the library has",
+        "recognised": "already in the library",
         "unchanged": "unchanged",
         "refused": "refused",
         "ignored": "deleted in Visem",
-        "skipped": "no pictures",
+        "skipped": "not images",
         "deferred": "left for later",
     }
     files = ", ".join(f"{totals[name]:,} {word}" for name, word in words.items() if totals[name]) or "nothing to do"

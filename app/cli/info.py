@@ -28,19 +28,19 @@ def info(
         bool, typer.Option("--check", help="Verify bundle and library; exit status 1 if something is wrong.")
     ] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="With --check: read every picture file, too, and compare its SHA-256.")
+        bool, typer.Option("--deep", help="With --check: also read every image file and compare its SHA-256.")
     ] = False,
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="First mend what can be mended: make damaged thumbnails again, move damaged files aside, remove "
+            help="First repair the library: make damaged thumbnails again, move damaged files aside, remove "
             "files that belong to no image. Implies --check --deep.",
         ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the version, the bundle and what the library holds."""
+    """Show the version, the bundle and the contents of the library."""
     from app.version import VERSION
 
     settings = read_settings(library=library, bundle=bundle)
@@ -170,4 +170,4 @@ def _print(document: dict[str, Any]) -> None:
     write(f"         {size(library['content_bytes'])} of files, {size(library['catalog_bytes'])} of records\n")
     if document["matching"] is False:
         name = library["space"]["name"]
-        write(f"         embedded with {name}, another bundle: `visem reindex` embeds it anew\n")
+        write(f"         embedded with {name}, another bundle: `visem reindex` embeds it again\n")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from app.keys import KeyFile
     from app.settings import Settings
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What the key is called.", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.", show_default=False)]
 
 
 def register(application: typer.Typer) -> None:
@@ -30,16 +30,16 @@ def add(
     scope: Annotated[
         Literal["metrics", "read", "write", "admin"],
         typer.Option(
-            help="read: search and look; write: also add, change and delete; admin: everything, also /metrics; "
-            "metrics: /metrics alone."
+            help="read: search and view; write: also add, change and delete; admin: everything, including /metrics; "
+            "metrics: only /metrics."
         ),
     ] = "read",
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a key and print it, once: the library keeps only its hash.
+    """Make a key and print it. This is the only time that it is shown: the library stores only its hash.
 
-    A running service knows it within a second. From then on it asks everybody for a key.
+    A running service notices it within a second. From then on every request needs a key.
     """
     settings = read_settings(library=library)
     settings.library.mkdir(mode=0o700, parents=True, exist_ok=True)  # keys can come before photographs
@@ -64,7 +64,7 @@ def list_keys(library: LibraryOption = None, json: JsonOption = False) -> None:
 
 
 def remove(name: NameArgument, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Remove a key. It stops working within a second, and so do sessions of browsers that signed in with it."""
+    """Remove a key. It stops working within a second, and so do browser sessions that signed in with it."""
     _file(read_settings(library=library)).remove(name)
     if json:
         print_json({"removed": name})

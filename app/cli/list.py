@@ -74,9 +74,9 @@ def list_(
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List images, newest first, with what their files say: time, camera, place, title and keywords.
+    """List images, newest first, with facts from their files: time, camera, place, title and keywords.
 
-    Images of which it is not known when they were taken come last with --sort taken, in either direction.
+    With --sort taken, images without a known time come last, in either direction.
     """
     if csv_file is not None and json:
         raise CommandError("invalid_request", "Give --csv or --json, not both.", USAGE)

@@ -25,31 +25,33 @@ def register(application: typer.Typer) -> None:
 def draw(
     words: Annotated[
         list[str] | None,
-        typer.Option("--words", metavar="WORDS", help='Put on the map, with commas between: "dog,cat,black dog".'),
+        typer.Option(
+            "--words", metavar="WORDS", help='Words to put on the map, separated by commas: "dog,cat,black dog".'
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The picture: PNG or JPEG.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write: PNG or JPEG.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=5_000, help="Most images; of a larger library, a sample.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=5_000, help="Most images; larger libraries are sampled.")] = 200,
     library: LibraryOption = None,
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw images and words in the plane in which they differ most.
+    """Draw images and words on a plane, projected so that they differ most.
 
     The same library gives the same map.
     """
     if output is None and not json:
-        raise CommandError("invalid_request", "Say where to draw it: -o map.png, or ask for --json.", USAGE)
+        raise CommandError("invalid_request", "Say where to draw it: -o map.png, or use --json.", USAGE)
     if output is not None and output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise CommandError("invalid_request", f"{shown(output)} is no PNG or JPEG. Use -o map.png.", USAGE)
+        raise CommandError("invalid_request", f"{shown(output)} is not a PNG or JPEG. Use -o map.png.", USAGE)
     texts = [text.strip() for one in words or () for text in one.split(",") if text.strip()]
     with open_service(read_settings(library=library, bundle=bundle)) as service:
         drawn = service.map(texts, limit)
         if output is not None:
             _save(service, drawn, output)
     if drawn.unknown_words:
-        say(f"Ignored, as the model does not know them: {printable(', '.join(drawn.unknown_words))}.")
+        say(f"Ignored, because the model does not know them: {printable(', '.join(drawn.unknown_words))}.")
     if json or output is None:
         from app.http import responses
 

@@ -50,20 +50,25 @@ FilterOption = Annotated[
 ]
 TakenAfterOption = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Only images taken then or later: 2024, 2024-05, 2024-05-01, 2024-05-01T10:30."),
+    typer.Option(
+        metavar="TIME", help="Only images taken at this time or later: 2024, 2024-05, 2024-05-01, 2024-05-01T10:30."
+    ),
 ]
 TakenBeforeOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Only images taken earlier than that; written in the same way.")
+    str | None, typer.Option(metavar="TIME", help="Only images taken before this time; same format.")
 ]
 CameraOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only images of cameras with this in their name, such as canon.")
 ]
 NearOption = Annotated[
     str | None,
-    typer.Option(metavar="LAT,LON,KM", help="Only images taken within so many kilometres: --near=52.52,13.405,5."),
+    typer.Option(
+        metavar="LAT,LON,KM",
+        help="Only images taken near a place: latitude, longitude, kilometres, as in --near=52.52,13.405,5.",
+    ),
 ]
 CursorOption = Annotated[
-    str | None, typer.Option("--cursor", help="`next_cursor` of the page before, to see the next one.")
+    str | None, typer.Option("--cursor", help="`next_cursor` of the previous page, to get the next one.")
 ]
 
 

@@ -18,10 +18,10 @@ def register(application: typer.Typer) -> None:
 
 
 def reindex(library: LibraryOption = None, bundle: BundleOption = None, json: JsonOption = False) -> None:
-    """Embed the whole library anew with another bundle.
+    """Embed the whole library again with another bundle.
 
-    An interrupted command continues when it is repeated. The library stays searchable with its old vectors
-    until the new ones take their place, all at once.
+    Repeat an interrupted command to continue. The library stays searchable with its old vectors until the new ones
+    replace them, all at once.
     """
     settings = read_settings(library=library, bundle=bundle)
     with open_library(settings):  # before the model is loaded: it is quick to tell that there is none

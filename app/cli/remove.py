@@ -25,7 +25,7 @@ def remove(
 ) -> None:
     """Remove images from the library, with their files and the captions that were written for them.
 
-    This cannot be undone. Ids that do not exist are reported, and all others are removed; the exit status is 1 then.
+    This cannot be undone. Ids that do not exist are reported and the others are removed; the exit status is then 1.
     """
     with open_library(read_settings(library=library)) as opened:
         remove_each(opened.delete_image, ids, "image", json=json)

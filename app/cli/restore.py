@@ -21,12 +21,12 @@ def restore(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="The new library: a folder that is not there yet, or is empty.", show_default=False
+            metavar="DIR", help="The new library: a folder that does not exist yet or is empty.", show_default=False
         ),
     ],
     json: JsonOption = False,
 ) -> None:
-    """Make a library of a backup: every file is compared with its SHA-256, and either all of it is restored or none."""
+    """Restore a library from a backup: every file is compared with its SHA-256; all of it is restored, or none."""
     from index.backup import restore as restore_from
 
     tell("Restored", folder, restore_from(file, folder), json)

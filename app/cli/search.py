@@ -52,22 +52,26 @@ def search(
     ] = None,
     image: Annotated[
         Path | None,
-        typer.Option("--image", exists=True, dir_okay=False, metavar="FILE", help="A picture which EXPR is added to."),
+        typer.Option(
+            "--image", exists=True, dir_okay=False, metavar="FILE", help="An image file that EXPR is added to."
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many hits at most.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="Most hits to return.")] = 10,
     target: Annotated[Literal["images", "sentences"], typer.Option(help="What to search.")] = "images",
     min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Leave out hits with a lower score.")] = None,
     min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Leave out hits that are less likely to be right.")
+        float | None, typer.Option(min=0, max=1, help="Leave out hits with a lower confidence.")
     ] = None,
     concept: Annotated[
         list[str] | None,
         typer.Option("--concept", metavar="WORD", help="Only images that show this; may be repeated."),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say what each operand added to each score.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Find what fits every operand, instead of their sum.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each operand adds to each score.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Find records that match every operand, instead of the sum of the operands.")
+    ] = False,
     include_query_items: Annotated[
-        bool, typer.Option("--include-query-items", help="Find what the query itself names, too.")
+        bool, typer.Option("--include-query-items", help="Do not leave out the records that the query names.")
     ] = False,
     filters: FilterOption = None,
     taken_after: TakenAfterOption = None,
@@ -79,10 +83,10 @@ def search(
     bundle: BundleOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Find images or sentences by words, a picture, or both.
+    """Find images or sentences by words, an image, or both.
 
-    Operators stand between spaces: + and - add and subtract, `2 * red` weighs, double quotes make a phrase,
-    image:ID and sentence:ID name what is stored. The file of --image is not stored.
+    Operators need a space on both sides: + and - add and subtract, `2 * red` gives a weight. Double quotes make a
+    phrase; image:ID and sentence:ID name stored records. The file of --image is not stored.
     """
     expression = " ".join(words or ()).strip()
     if not expression and image is None:
@@ -142,7 +146,7 @@ def _print_hits(service: Service, result: SearchResult) -> None:
     from index import SentenceRecord
 
     if result.unknown_words:
-        say(f"Ignored, as the model does not know them: {printable(', '.join(result.unknown_words))}.")
+        say(f"Ignored, because the model does not know them: {printable(', '.join(result.unknown_words))}.")
     if not result.hits and result.best_confidence is not None:
         say(f"Nothing here matches: the best of the {result.target} has a confidence of {result.best_confidence:.2f}.")
     elif not result.hits:

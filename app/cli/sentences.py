@@ -49,7 +49,9 @@ def add(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Sentences, each in quotes.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", metavar="FILE", help="A text file with a sentence a line; - for standard input."),
+        typer.Option(
+            "--file", metavar="FILE", help="A text file with one sentence on each line; - for standard input."
+        ),
     ] = None,
     metadata: MetadataOption = None,
     library: LibraryOption = None,
@@ -58,7 +60,7 @@ def add(
 ) -> None:
     """Add sentences.
 
-    One of which the model knows no word is rejected, as is one that is too long. The exit status is 1 then.
+    A sentence is rejected if the model knows none of its words, or if it is too long. The exit status is then 1.
     """
     if not texts and file is None:
         raise CommandError(
@@ -99,7 +101,7 @@ def add(
             if results is not None:
                 results.end(created=created, duplicates=duplicates, rejected=rejected)
     if not json:
-        write(f"Added {count(created, 'sentence')}; {duplicates:,} there already; {rejected:,} rejected.\n")
+        write(f"Added {count(created, 'sentence')}; {duplicates:,} already there; {rejected:,} rejected.\n")
     if rejected:
         raise typer.Exit(FAILED)
 

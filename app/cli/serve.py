@@ -41,7 +41,7 @@ def serve(
 ) -> None:
     """Serve HTTP until Ctrl-C or SIGTERM.
 
-    Running requests are finished then. Logs go to standard error.
+    It finishes running requests before it stops. Logs go to standard error.
     """
     settings = read_settings(host=host, port=port, library=library, bundle=bundle, insecure=insecure)
     _check_protection(settings)
@@ -70,10 +70,10 @@ def _check_protection(settings: Settings) -> None:
     if not KeyFile(settings.library).read():
         raise CommandError(
             "key_required",
-            f"Whoever reaches {address} could read and change the library: there is no key. Make one with "
-            "`visem key add NAME --scope admin`, or set VISEM_API_KEY. If anyone may, use --insecure or "
-            "VISEM_INSECURE=1. In a container whose port is published on one address alone, say so with "
-            "VISEM_PUBLISHED_HOST.",
+            f"There is no key, so anyone who can reach {address} could read and change the library. Make one with "
+            "`visem key add NAME --scope admin`, or set VISEM_API_KEY. If that is what you want, use --insecure or "
+            "VISEM_INSECURE=1. In a container whose port is published on one address only, set "
+            "VISEM_PUBLISHED_HOST to that address.",
             USAGE,
         )
 

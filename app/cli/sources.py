@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 sources = typer.Typer(no_args_is_help=True)
 
-SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The id of a source, or its folder.")]
+SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="Id of a source, or its folder.")]
 
 
 def register(application: typer.Typer) -> None:
     """Add the commands to the application."""
-    application.add_typer(sources, name="sources", help="Folders in place: list, pause, resume, forget.")
+    application.add_typer(sources, name="sources", help="Folders indexed in place: list, pause, resume, forget.")
 
 
 @sources.command("list")
 def list_sources(library: LibraryOption = None, json: JsonOption = False) -> None:
-    """List the folders, how many of their files are in which state, and what is the matter with them."""
+    """List the folders, the number of files in each state, and problems."""
     with open_library(read_settings(library=library)) as opened:
         documents = [_document(opened, source) for source in opened.sources.all()]
     if json:
@@ -49,19 +49,19 @@ def list_sources(library: LibraryOption = None, json: JsonOption = False) -> Non
 
 @sources.command()
 def pause(source: SourceArgument, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Have the service leave a folder alone until `resume`. What is stored stays as it is."""
+    """Stop updates from a folder until `resume`. What is stored stays as it is."""
     _set_paused(source, library, json, True)
 
 
 @sources.command()
 def resume(source: SourceArgument, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Have the service follow a folder again."""
+    """Resume updates from a folder."""
     _set_paused(source, library, json, False)
 
 
 @sources.command()
 def forget(source: SourceArgument, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Take a folder out of the library, with the photographs that are in it alone. The files stay where they are."""
+    """Remove a folder from the library, with the photographs that are only there. The files stay where they are."""
     with open_library(read_settings(library=library)) as opened:
         removed = opened.sources.forget(_find(opened, source).id)
     if json:
@@ -87,7 +87,7 @@ def _find(library: Library, name: str) -> Source:
     for source in library.sources.all():
         if name == source.id or folder == source.root:
             return source
-    raise CommandError("source_not_found", f"{shown(name)} is no source. `visem sources list` shows those there are.")
+    raise CommandError("source_not_found", f"{shown(name)} is not a source. `visem sources list` shows all sources.")
 
 
 def _document(library: Library, source: Source) -> dict[str, Any]:

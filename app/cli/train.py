@@ -32,7 +32,7 @@ WorkOption = Annotated[
 ]
 ResumeOption = Annotated[
     bool,
-    typer.Option("--resume/--no-resume", help="Go on where a run with these settings was interrupted, or start anew."),
+    typer.Option("--resume/--no-resume", help="Continue an interrupted run with these settings, or start again."),
 ]
 
 PresetOption = Annotated[
@@ -61,12 +61,12 @@ TextsOption = Annotated[
         exists=True,
         file_okay=False,
         metavar="DIR",
-        help="Captions without photographs for the captioner to learn from: files NAME.tsv.gz with lines of an "
-        "id, a tab and a caption.",
+        help="Captions without photographs for the captioner to learn from: files NAME.tsv.gz with an id, a tab "
+        "and a caption on each line.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")]
 
 train = typer.Typer(no_args_is_help=True)
 
@@ -94,7 +94,7 @@ def space(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a joint space: on the `train` split, measured on `dev`.
+    """Train a joint space on the `train` split and measure it on `dev`.
 
     An interrupted command continues when it is repeated with the same settings.
     """
@@ -174,7 +174,7 @@ def captioner(
         typer.Option(
             min=0,
             max=1,
-            help="How often the image's own vector is the content.  [the preset's]",
+            help="Share of training examples whose content is the image's own vector.  [the preset's]",
             show_default=False,
         ),
     ] = None,
@@ -189,7 +189,7 @@ def captioner(
     resume: ResumeOption = True,
     json: JsonOption = False,
 ) -> None:
-    """Train a captioner and add it to a bundle: on the `train` split, fitted and measured on `dev`.
+    """Train a captioner on the `train` split, fit and measure it on `dev`, and add it to a bundle.
 
     The joint space stays as it is, and so do libraries. An interrupted command continues when it is repeated.
     """
@@ -301,9 +301,9 @@ def convert(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Bring a bundle that an earlier Visem made to today's format, in place.
+    """Convert a bundle of an earlier version to the current format, in place.
 
-    Its networks are added as graphs, which a CPU needs. No vector changes, so libraries stay as they are.
+    Its networks are added as ONNX graphs, which a CPU needs. No vector changes, so libraries stay as they are.
     """
     from model.bundle import Bundle
 
@@ -319,9 +319,9 @@ def convert(
 
 @train.command()
 def composition(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
-    """Fit the rule of arithmetic of a bundle, and its calibration, which depends on it.
+    """Fit the arithmetic rule of a bundle, and its calibration, which depends on it.
 
-    It learns from the photographs and captions of `train`, and those of `dev` decide on its numbers. No vector changes,
+    It is trained on the photographs and captions of `train`; those of `dev` choose its parameters. No vector changes,
     so libraries stay as they are.
     """
     _fit(data, model, json, with_composition=True)
@@ -376,6 +376,6 @@ def _check_out(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / "bundle.json").is_file():
-        raise CommandError("out_exists", f"{shown(out)} is there and is no bundle. Choose another --out.", USAGE)
+        raise CommandError("out_exists", f"{shown(out)} exists and is not a bundle. Choose another --out.", USAGE)
     if not overwrite:
         raise CommandError("out_exists", f"There is a bundle in {shown(out)}. Replace it with --overwrite.", USAGE)

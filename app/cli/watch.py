@@ -30,14 +30,14 @@ def register(application: typer.Typer) -> None:
 def watch(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Folders to follow; all sources of the library without any."),
+        typer.Argument(metavar="[DIR]...", help="Folders to watch; without any, all sources of the library."),
     ] = None,
     library: LibraryOption = None,
     bundle: BundleOption = None,
 ) -> None:
-    """Follow folders in place: what is added, changed, moved or deleted in them, until Ctrl-C.
+    """Watch folders until Ctrl-C and keep the library up to date with files added, changed, moved or deleted there.
 
-    A folder that was not added before is added. The service does the same for all sources of its library.
+    Folders that are not sources yet become sources. The service does the same for all sources of its library.
     """
     settings = read_settings(library=library, bundle=bundle)
     with open_service(settings, create=bool(folders)) as service:
