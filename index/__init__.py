@@ -38,6 +38,7 @@ from index.sources import LibrarySources
 from index.thumbnails import render_thumbnail
 from index.types import (
     ANY_PHOTO,
+    MAX_CAPTION_ATTEMPTS,
     NEWEST_FIRST,
     Added,
     CaptionOrigin,
@@ -81,6 +82,7 @@ from index.types import (
 
 __all__ = [
     "ANY_PHOTO",
+    "MAX_CAPTION_ATTEMPTS",
     "MAX_METADATA_BYTES",
     "MAX_METADATA_KEYS",
     "NEWEST_FIRST",

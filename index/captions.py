@@ -54,11 +54,29 @@ class LibraryCaptions:
             self._catalog.captions.delete(image_id, origin)
 
     def owed(self) -> int:
-        """Return how many images are owed captions of the captioner."""
+        """Return how many images are owed captions of the captioner that are not given up."""
         with self._gate.enter():
             return self._catalog.captions.owed()
 
+    def given_up(self) -> int:
+        """Return how many images get none because MAX_CAPTION_ATTEMPTS attempts failed."""
+        with self._gate.enter():
+            return self._catalog.captions.given_up()
+
     def claim(self, limit: int, seconds: float) -> list[OwedCaptions]:
-        """Return up to `limit` images that are owed captions, to work on; nobody else gets them for some seconds."""
+        """Return up to `limit` images that are owed captions, to attempt; nobody else gets them for some seconds."""
         with self._gate.enter():
             return self._catalog.captions.claim(limit, seconds)
+
+    def release(self, image_ids: Sequence[str], seconds: float, *, counted: bool) -> None:
+        """End an attempt that brought no captions: nobody gets these images for some seconds.
+
+        `counted`: whether it was their fault, so that the attempt counts.
+        """
+        with self._gate.enter():
+            self._catalog.captions.release(image_ids, seconds, counted=counted)
+
+    def retry(self) -> int:
+        """Forget all failed attempts, so that everything owed is attempted again now; return how many images."""
+        with self._gate.enter():
+            return self._catalog.captions.retry()

@@ -278,13 +278,25 @@ class CaptionStore(Protocol):
         """
 
     def owed(self) -> int:
-        """Return how many images are owed captions."""
+        """Return how many images are owed captions that are not given up."""
+
+    def given_up(self) -> int:
+        """Return how many images have had MAX_CAPTION_ATTEMPTS attempts, and are owed captions still."""
 
     def claim(self, limit: int, seconds: float) -> list[OwedCaptions]:
-        """Return up to `limit` images that are owed captions, oldest first, for the caller to work on.
+        """Return up to `limit` images that are owed captions, oldest first, for the caller to attempt.
 
-        No one else is given them for so many `seconds`.
+        No one else is given them for so many `seconds`. Those given up are not among them.
         """
+
+    def release(self, image_ids: Sequence[str], seconds: float, *, counted: bool) -> None:
+        """End an attempt without captions: no one is given these images for so many `seconds`.
+
+        `counted`: whether it counts as an attempt. Unknown ids, and images that are owed none, are ignored.
+        """
+
+    def retry(self) -> int:
+        """Forget all failed attempts, so that everything owed is attempted again now; return how many images."""
 
 
 class SourceStore(Protocol):

@@ -371,6 +371,8 @@ class Library:
                 sentences=self._catalog.sentences.count({}),
                 content_bytes=self._catalog.content_size(),
                 catalog_bytes=self._catalog.size(),
+                captions_owed=self._catalog.captions.owed(),
+                captions_given_up=self._catalog.captions.given_up(),
                 image_index=self._indexes["images"].stats(),
                 sentence_index=self._indexes["sentences"].stats(),
             )

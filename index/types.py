@@ -194,12 +194,17 @@ class CaptionRecord:
     score: float | None
 
 
+MAX_CAPTION_ATTEMPTS = 5
+"""How often the captions of an image are attempted before they are given up."""
+
+
 @dataclass(frozen=True)
 class OwedCaptions:
-    """An image that is to get captions of the captioner, and how many."""
+    """An image that is to get captions of the captioner, how many, and which attempt this is, from 1."""
 
     image_id: str
     count: int
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -430,7 +435,10 @@ class IndexStats:
 
 @dataclass(frozen=True)
 class LibraryStats:
-    """What a library holds. Sizes are in bytes; `generation` counts how often it was re-embedded."""
+    """What a library holds. Sizes are in bytes; `generation` counts how often it was re-embedded.
+
+    `captions_owed` and `captions_given_up` are numbers of images.
+    """
 
     library_id: str
     space: Space
@@ -440,5 +448,7 @@ class LibraryStats:
     sentences: int
     content_bytes: int
     catalog_bytes: int
+    captions_owed: int
+    captions_given_up: int
     image_index: IndexStats
     sentence_index: IndexStats

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from app.embedding.cache import Vector
 from app.embedding.embedder import Embedder
 from app.embedding.fairness import ShuttingDown
 from app.results import CaptionOptions
-from index import Library, NewCaption, OwedCaptions, RecordNotFound
+from index import (
+    MAX_CAPTION_ATTEMPTS,
+    Library,
+    LibraryError,
+    NewCaption,
+    OwedCaptions,
+    RecordNotFound,
+)
+
+if TYPE_CHECKING:
+    from model.captioner import Caption
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +33,9 @@ BATCH = 16
 LEASE = 120.0
 """Seconds after which a batch that was begun, and not finished, is anybody's again."""
 
+BACK_OFF = 120.0
+"""Seconds until an image whose captions failed is attempted again; twice as many after each further failure."""
+
 POLL = 30.0
 """Seconds between looks for what other processes left undone."""
 
@@ -29,7 +44,7 @@ class CaptionKeeper:
     """Writes, in a thread of its own, the captions that the library owes to images.
 
     What is owed is in the catalog, written with the image: whoever is stopped or killed, others go on. Several
-    processes share the work.
+    processes share the work. An image that fails rests ever longer, and is given up after MAX_CAPTION_ATTEMPTS.
     """
 
     def __init__(self, library: Library, embedder: Embedder) -> None:
@@ -78,30 +93,60 @@ class CaptionKeeper:
                 self._wanted, self._working = False, True
             try:
                 while not self._closing and (batch := self._library.captions.claim(BATCH, LEASE)):
-                    self._caption(batch)
+                    self._attempt(batch)
             except ShuttingDown:
+                with self._changed:  # whoever waits has nothing to wait for
+                    self._closing = True
+                    self._changed.notify_all()
                 return
             except Exception:
-                logger.exception("captions could not be written; they stay owed")
+                logger.exception("captions could not be stored; they stay owed")
 
-    def _caption(self, batch: Sequence[OwedCaptions]) -> None:
-        vectors: list[Vector] = []
-        there: list[OwedCaptions] = []
-        for owed in batch:
-            with suppress(RecordNotFound):  # deleted in the meantime
-                vectors.append(self._library.image_vectors([owed.image_id])[0])
-                there.append(owed)
-        if not there:
-            return
-        options = CaptionOptions(max(owed.count for owed in there), "generate")
-        written = self._embedder.in_background("captions", [(vector, options) for vector in vectors])
-        for owed, captions in zip(there, written, strict=True):
-            chosen = captions[: owed.count]
-            texts = [caption.text for caption in chosen]
-            embedded = self._embedder.in_background("texts", texts)
+    def _attempt(self, batch: Sequence[OwedCaptions]) -> None:
+        left = {owed.image_id: owed for owed in batch}
+        try:
+            vectors: dict[str, Vector] = {}
+            for image_id in left:
+                with suppress(RecordNotFound):  # deleted in the meantime
+                    [vectors[image_id]] = self._library.image_vectors([image_id])
+            options = CaptionOptions(max(owed.count for owed in batch), "generate")
+            written = self._embedder.in_background("captions", [(vector, options) for vector in vectors.values()])
+            for image_id, captions in zip(vectors, written, strict=True):
+                self._keep(left[image_id], captions)
+                del left[image_id]
+        except ShuttingDown:
+            self._release(left, 0.0)
+            raise
+        except (LibraryError, OSError):  # not the images' fault
+            self._release(left, LEASE)
+            raise
+
+    def _keep(self, owed: OwedCaptions, written: Future[list[Caption]]) -> None:
+        """Store the captions of an image; if it is they that fail, count that and go on."""
+        try:
+            chosen = written.result()[: owed.count]
+            embedded = self._embedder.in_background("texts", [caption.text for caption in chosen])
             news = [
-                NewCaption(caption.text, vector, caption.score)
+                NewCaption(caption.text, vector.result(), caption.score)
                 for caption, vector in zip(chosen, embedded, strict=True)
             ]
-            with suppress(RecordNotFound):
-                self._library.captions.add(owed.image_id, news)
+            self._library.captions.add(owed.image_id, news)
+        except RecordNotFound:  # deleted in the meantime
+            return
+        except (ShuttingDown, LibraryError, OSError):
+            raise
+        except Exception as error:
+            self._failed(owed, error)
+
+    def _release(self, image_ids: Iterable[str], seconds: float) -> None:
+        """Give images back that nothing is to be held against."""
+        with suppress(LibraryError, OSError):  # the claim ends by itself
+            self._library.captions.release(list(image_ids), seconds, counted=False)
+
+    def _failed(self, owed: OwedCaptions, error: Exception) -> None:
+        last = owed.attempt >= MAX_CAPTION_ATTEMPTS
+        seconds = 0.0 if last else BACK_OFF * 2 ** (owed.attempt - 1)
+        self._library.captions.release([owed.image_id], seconds, counted=True)
+        fields = {"image_id": owed.image_id, "attempt": owed.attempt}
+        next_step = "given up until `visem captions retry`" if last else f"attempted again in {seconds:g} s"
+        logger.warning("captions could not be written; %s", next_step, extra={"fields": fields}, exc_info=error)

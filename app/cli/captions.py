@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.cli.failures import USAGE, CommandError
+from app.cli.failures import FAILED, USAGE, CommandError
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
-from app.cli.output import print_json, print_rows
+from app.cli.output import count, print_json, print_rows, write
+from app.cli.progress import progress
 from app.cli.sentences import text_fault
 from app.cli.sessions import open_library, open_service
 
@@ -23,7 +24,7 @@ ImageArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of an image
 
 def register(application: typer.Typer) -> None:
     """Add the commands to the application."""
-    application.add_typer(captions, name="captions", help="Stored captions of an image: list, add, set, remove.")
+    application.add_typer(captions, name="captions", help="Stored captions of an image: list, add, set, remove, retry.")
 
 
 @captions.command("list")
@@ -85,6 +86,33 @@ def remove(
     with open_library(read_settings(library=library)) as opened:
         opened.captions.delete(_id(image), origin)
         _print(opened.captions.of(_id(image)), json=json)
+
+
+@captions.command()
+def retry(library: LibraryOption = None, bundle: BundleOption = None, json: JsonOption = False) -> None:
+    """Write the captions that images are still owed, also those given up after failures.
+
+    Exit status 1 if some fail again.
+    """
+    with open_service(read_settings(library=library, bundle=bundle)) as service:
+        if "generate" not in service.caption_modes:
+            from app.captions.writing import captioner_missing
+
+            raise captioner_missing(service.space)
+        kept = service.library.captions
+        kept.retry()
+        owed = kept.owed()
+        service.captions_kept.wake()
+        with progress("Captioning", "images") as reporter:
+            service.wait_for_captions(lambda left: reporter.update(max(owed - left, 0), owed))
+        left = kept.owed() + kept.given_up()
+    document = {"written": max(owed - left, 0), "left": left}
+    if json:
+        print_json(document)
+    else:
+        write(f"Captions of {count(document['written'], 'image')} written, {left:,} left.\n")
+    if left:
+        raise typer.Exit(FAILED)
 
 
 def _id(image: str) -> str:

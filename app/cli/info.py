@@ -9,7 +9,7 @@ import typer
 
 from app.cli.failures import FAILED, describe, error_document
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
-from app.cli.output import print_json, printable, say, shown, size, write
+from app.cli.output import count, print_json, printable, say, shown, size, write
 from app.cli.sessions import open_library
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _library(settings: Settings, problems: list[str], *, check: bool, deep: bool
         "sentences": stats.sentences,
         "content_bytes": stats.content_bytes,
         "catalog_bytes": stats.catalog_bytes,
+        "captions_owed": stats.captions_owed,
+        "captions_given_up": stats.captions_given_up,
         "generation": stats.generation,
         "image_index": asdict(stats.image_index),
         "sentence_index": asdict(stats.sentence_index),
@@ -168,6 +170,11 @@ def _print(document: dict[str, Any]) -> None:
         recall = f", recall {index['recall']:.3f}" if measured else ""
         write(f"         {library[name]:,} {name} (index: {index['kind']}{recall})\n")
     write(f"         {size(library['content_bytes'])} of files, {size(library['catalog_bytes'])} of records\n")
+    if library["captions_owed"]:
+        write(f"         captions of {count(library['captions_owed'], 'image')} are to come\n")
+    if library["captions_given_up"]:
+        images = count(library["captions_given_up"], "image")
+        write(f"         captions of {images} failed too often: `visem captions retry` attempts them again\n")
     if document["matching"] is False:
         name = library["space"]["name"]
         write(f"         embedded with {name}, another bundle: `visem reindex` embeds it again\n")

@@ -128,9 +128,9 @@ class Embedder:
         captions: list[Caption] = future.result()
         return captions
 
-    def in_background(self, kind: Literal["texts", "captions"], items: Sequence[Any]) -> list[Any]:
-        """What the batcher makes of some items, in order, for the one thread of the service that nobody waits for."""
-        return [future.result() for future in self.batcher.submit("bulk", kind, items)]
+    def in_background(self, kind: Literal["texts", "captions"], items: Sequence[Any]) -> list[Future[Any]]:
+        """What the batcher makes of each item, in order, for the one thread of the service that nobody waits for."""
+        return self.batcher.submit("bulk", kind, items)
 
     def texts(self, texts: Sequence[str], place: Place) -> list[Embedding]:
         """Vectors of sentences, in order; an item without one has the code and reason instead."""

@@ -35,7 +35,8 @@ PROGRESS_BYTES = 16 * 1024
 
 _SLICE = 16 * 1024  # bytes that are parsed at a time: a head is found to be too large within one more
 _SWEEP_SECONDS = 0.5
-_LINGER_SECONDS = 2.0
+_LINGER_SECONDS = 5.0  # without a byte
+_MAX_LINGER_SECONDS = 20.0
 _DRAIN_SECONDS = 5.0
 _DRAIN_BYTES = 1024 * 1024  # of a body are read that a connection may be used again
 _MAX_UNWANTED_BODY = 64 * 1024 * 1024  # are read that the client may see its answer
@@ -238,7 +239,7 @@ class Connection(HttpToolsProtocol):
     def check_time(self, now: float) -> None:
         """Close the connection if the client takes too long for what it does."""
         if self._lingering_since is not None:
-            if now - self._lingering_since > _LINGER_SECONDS:
+            if now - self.active_at > _LINGER_SECONDS or now - self._lingering_since > _MAX_LINGER_SECONDS:
                 self.transport.abort()
             return
         if not self._is_read(now):
@@ -257,9 +258,9 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()  # it never said anything
 
     def linger(self) -> None:
-        """Close the connection, but read on for a moment: the client may only then see what it was answered."""
+        """Close the connection, but read on while the client sends: only after that may it see what it was answered."""
         if self._lingering_since is None:
-            self._lingering_since = self.loop.time()
+            self._lingering_since = self.active_at = self.loop.time()
             self._unset_keepalive_if_required()
             if self.transport.can_write_eof():
                 self.transport.write_eof()

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from index.catalog import relations, schema
 from index.catalog.collection import SqlCollection
 from index.catalog.database import Database
 from index.catalog.relations import CAPTIONER, USER
-from index.catalog.rows import insert_record, now, select_in
+from index.catalog.rows import forget_attempts, insert_record, now, select_in
 from index.interfaces import CaptionDraft
-from index.types import CaptionOrigin, CaptionRecord, ImageRecord, OwedCaptions, SentenceRecord, Space
+from index.types import (
+    MAX_CAPTION_ATTEMPTS,
+    CaptionOrigin,
+    CaptionRecord,
+    ImageRecord,
+    OwedCaptions,
+    SentenceRecord,
+    Space,
+)
+
+
+def _given_up(time: int) -> ColumnElement[bool]:
+    table = schema.captions_owed
+    return and_(table.c.attempts >= MAX_CAPTION_ATTEMPTS, table.c.claimed_until <= time)
 
 
 class SqlCaptions:
@@ -77,18 +90,21 @@ class SqlCaptions:
         self._database.write(transaction)
 
     def owed(self) -> int:
-        """Return how many images are owed captions."""
-        with self._database.read() as connection:
-            return int(connection.execute(select(func.count()).select_from(schema.captions_owed)).scalar_one())
+        """Return how many images are owed captions that are not given up."""
+        return self._count(~_given_up(now()))
+
+    def given_up(self) -> int:
+        """Return how many images have had all their attempts."""
+        return self._count(_given_up(now()))
 
     def claim(self, limit: int, seconds: float) -> list[OwedCaptions]:
         """Return up to `limit` images that are owed captions, which nobody else is given for some seconds."""
         table, images = schema.captions_owed, schema.images
         time = now()
         query = (
-            select(table.c.image, table.c["count"].label("wanted"), images.c.id)
+            select(table.c.image, table.c["count"].label("wanted"), table.c.attempts, images.c.id)
             .join(images, images.c.key == table.c.image)
-            .where(table.c.claimed_until <= time)
+            .where(table.c.claimed_until <= time, table.c.attempts < MAX_CAPTION_ATTEMPTS)
             .order_by(table.c.image)
             .limit(limit)
         )
@@ -96,14 +112,37 @@ class SqlCaptions:
         def transaction(connection: Connection) -> list[OwedCaptions]:
             rows = connection.execute(query).all()
             for row in rows:
-                until = time + round(seconds * 1_000_000)
-                connection.execute(update(table).where(table.c.image == row.image).values(claimed_until=until))
-            return [OwedCaptions(row.id, row.wanted) for row in rows]
+                claim = {"claimed_until": time + round(seconds * 1_000_000), "attempts": row.attempts + 1}
+                connection.execute(update(table).where(table.c.image == row.image).values(claim))
+            return [OwedCaptions(row.id, row.wanted, row.attempts + 1) for row in rows]
 
         with self._database.read() as connection:
             if connection.execute(query.limit(1)).first() is None:  # without waiting for whoever writes
                 return []
         return self._database.write(transaction)
+
+    def release(self, image_ids: Sequence[str], seconds: float, *, counted: bool) -> None:
+        """End an attempt without captions; nobody is given these images for some seconds."""
+        table, images = schema.captions_owed, schema.images
+
+        def transaction(connection: Connection) -> None:
+            until = now() + round(seconds * 1_000_000)
+            attempts = table.c.attempts if counted else table.c.attempts - 1
+            for row in select_in(connection, [images.c.key], images.c.id, image_ids):
+                # Where somebody had the attempts forgotten meanwhile, it is due, and stays so.
+                released = update(table).where(table.c.image == row["key"], table.c.attempts > 0)
+                connection.execute(released.values(claimed_until=until, attempts=attempts))
+
+        self._database.write(transaction)
+
+    def retry(self) -> int:
+        """Forget all attempts of what is still owed; return how many images that concerns."""
+        return self._database.write(forget_attempts)
+
+    def _count(self, condition: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(schema.captions_owed).where(condition)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def _store(self, connection: Connection, drafts: Sequence[CaptionDraft]) -> dict[int, CaptionDraft]:
         """Insert the sentences that are not there yet; return the drafts by the keys of their sentences, in order."""

@@ -86,6 +86,12 @@ def insert_records(
     return rows
 
 
+def forget_attempts(connection: Connection) -> int:
+    """Make everything owed due now, as if it had never been attempted; return how many images that concerns."""
+    table = schema.captions_owed
+    return connection.execute(update(table).where(table.c.attempts > 0).values(attempts=0, claimed_until=0)).rowcount
+
+
 def replace_metadata(connection: Connection, target: Target, key: int, old: str, new: str) -> None:
     """Replace the metadata of a record: JSON text by JSON text."""
     table = schema.records[target]

@@ -33,7 +33,7 @@ from index.errors import SpaceMismatch
 from index.interfaces import CatalogState
 from index.types import Space, Target
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """What this code reads and writes. Each version has a migration in `migrations/versions`."""
 
 ASCENDING = {"ascending": True}
@@ -125,7 +125,8 @@ captions_owed = Table(
     tables,
     Column("image", Integer, primary_key=True),
     Column("count", Integer, nullable=False),
-    Column("claimed_until", Integer, nullable=False),  # microseconds; a process is at work on it until then
+    Column("claimed_until", Integer, nullable=False),  # microseconds; somebody is at work on it, or it rests
+    Column("attempts", Integer, nullable=False, server_default="0"),  # that were begun; one too many, and it is left
 )
 """Images that are to get captions of the captioner, and how many."""
 

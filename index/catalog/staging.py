@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from index.catalog import schema
 from index.catalog.concepts import clear_concepts
+from index.catalog.rows import forget_attempts
 from index.errors import ReindexConflict
 from index.types import Space
 
@@ -42,6 +43,7 @@ def swap(connection: Connection, space: Space) -> bool:
         if connection.execute(lacking).first() is not None:
             return False
     clear_concepts(connection)  # they were words of the old space
+    forget_attempts(connection)  # and it was the old captioner that failed
     for target, records in schema.records.items():
         staged = schema.staged[target]
         vector = select(staged.c.vector).where(staged.c.key == records.c.key).scalar_subquery()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_all_vectors_are_replaced_in_one_step(
     with open_library(LibraryConfig(root), other_space) as again:
         assert again.check() == []
         assert len(again.search(np.ones(other_space.dimension), 100, "images").items) == 69
+
+
+def test_another_bundle_attempts_captions_anew(other_space: Space, filled: Library, image: Image) -> None:
+    filled.add_images([dataclasses.replace(image(100), captions=1)])
+    for _ in range(index.MAX_CAPTION_ATTEMPTS):
+        filled.captions.claim(1, 0)
+    assert (filled.captions.owed(), filled.captions.given_up()) == (0, 1)
+    filled.reindex(other_space, lambda contents: embed(contents, 16), lambda texts: embed(texts, 16))
+    assert (filled.captions.owed(), filled.captions.given_up()) == (1, 0)
+    assert [one.attempt for one in filled.captions.claim(1, 60)] == [1]
 
 
 def test_an_interrupted_reindex_goes_on_where_it_stopped(

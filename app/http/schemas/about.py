@@ -41,6 +41,11 @@ class LibraryInfo(Output):
     sentences: int = Field(description="How many sentences.", examples=[40_000])
     content_bytes: int = Field(description="Disk space of the image files and thumbnails.", examples=[1_100_000_000])
     catalog_bytes: int = Field(description="Disk space of records and vectors.", examples=[120_000_000])
+    captions_owed: int = Field(description="How many images are to get captions in the background.", examples=[0])
+    captions_given_up: int = Field(
+        description="How many images get none because each attempt failed; `visem captions retry` begins anew.",
+        examples=[0],
+    )
     generation: int = Field(description="Goes up when all is embedded anew.", examples=[1])
     image_index: IndexInfo = Field(
         description="The index of images.", examples=[{"kind": "exact", "size": 8000, "recall": 1.0}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageDraw
 
-from app.captions import background
+from app.embedding.fairness import ShuttingDown
 from app.ingest.pipeline import IncomingFile
 from app.main import create_app
 from app.service import Service
-from index import SentenceRecord
+from index import SentenceRecord, StorageFailed
 from model.captioner import Captioner
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, encode, picture, refused_fields, store
@@ -139,8 +140,6 @@ def test_captions_stay_owed_until_they_are_written(open_service: Callable[..., S
         raise MemoryError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(background, "LEASE", 0.0)
-        patch.setattr(background, "POLL", 1000.0)
         patch.setattr(Captioner, "caption", fail)
         ids = [
             result.record.id
@@ -154,9 +153,84 @@ def test_captions_stay_owed_until_they_are_written(open_service: Callable[..., S
         service.close()
     with TestClient(create_app(service=open_service()), base_url=ADDRESS) as client:
         again: Service = client.app.state.service  # type: ignore[attr-defined]
+        assert again.library.captions.retry() == 2
+        again.captions_kept.wake()
         again.wait_for_captions()
         assert again.library.captions.owed() == 0
         assert [len(stored(client, image_id)) for image_id in ids] == [2, 2]
+
+
+def test_an_image_whose_captions_always_fail_is_given_up(
+    open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It rests longer after each failure, keeps no other image back, and is attempted again when somebody asks."""
+    service = open_service()
+    caption_images = Captioner.caption
+    bad: list[Any] = []
+
+    def caption(self: Captioner, images: Any, *arguments: Any, **options: Any) -> Any:
+        if any(np.array_equal(image, bad[0]) for image in images):
+            raise ZeroDivisionError
+        return caption_images(self, images, *arguments, **options)
+
+    rests: list[tuple[float, bool]] = []
+    release = type(service.library.captions).release
+
+    def released(self: Any, image_ids: Any, seconds: float, *, counted: bool) -> None:
+        rests.append((seconds, counted))
+        release(self, image_ids, 0.0, counted=counted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Captioner, "caption", caption)
+        patch.setattr(type(service.library.captions), "release", released)
+        with monkeypatch.context() as hold:
+            hold.setattr(service.captions_kept, "wake", lambda: None)
+            ids = [
+                result.record.id
+                for result in service.ingest([IncomingFile(f"{n}.jpg", picture(n)) for n in (1, 2, 3)], captions=2)
+                if result.record is not None
+            ]
+        bad.extend(service.library.image_vectors(ids[1:2]))
+        service.captions_kept.wake()
+        service.wait_for_captions()
+        assert rests == [(120, True), (240, True), (480, True), (960, True), (0, True)]
+        stats = service.stats()
+        assert (stats.captions_owed, stats.captions_given_up) == (0, 1)
+        assert [len(service.image_captions(image_id)) for image_id in ids] == [2, 0, 2]
+        service.captions_kept.wake()
+        service.wait_for_captions()
+        assert len(rests) == 5
+    assert service.library.captions.retry() == 1
+    service.captions_kept.wake()
+    service.wait_for_captions()
+    assert [len(service.image_captions(image_id)) for image_id in ids] == [2, 2, 2]
+    stats = service.stats()
+    assert (stats.captions_owed, stats.captions_given_up) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [ShuttingDown(), StorageFailed(Path("catalog.sqlite"), "the disk is full")])
+def test_what_is_not_an_images_fault_is_not_counted(
+    open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    service = open_service()
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(service.library.captions), "add", fail)
+        list(service.ingest([IncomingFile("1.jpg", picture(1))], captions=1))
+        service.wait_for_captions()
+    service.close()
+    again = open_service()
+    [owed] = again.library.captions.claim(1, 0) or [None]
+    if isinstance(error, ShuttingDown):
+        assert owed is not None
+        assert owed.attempt == 1
+    else:
+        assert owed is None  # for the time of a lease
+        assert again.library.captions.retry() == 0
+    assert again.library.captions.owed() == 1
 
 
 def test_captions_need_a_captioner(connect: Callable[..., TestClient], silent_space: JointSpace) -> None:

@@ -9,6 +9,7 @@ import pytest
 from app.service import Service
 from app.settings import Settings
 from index import NewCaption
+from model.captioner import Captioner
 from tests.app.cli.conftest import Run, write_pictures
 
 
@@ -41,6 +42,30 @@ def test_those_of_the_captioner_are_told_apart(run: Run, image: str) -> None:
     assert run("captions", "remove", image, "--origin", "captioner").stdout == "user\ta cat\n"
     assert run("captions", "remove", image).stdout == ""
     assert [one["text"] for one in run("sentences", "list", "--json").document["items"]] == ["a cat"]
+
+
+def test_captions_that_were_given_up_are_told_of_and_retried(
+    run: Run, tmp_path: Path, captioner_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISEM_BUNDLE", str(captioner_bundle))
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Captioner, "caption", fail)
+        patch.setattr("app.captions.background.BACK_OFF", 0.0)
+        assert run("add", write_pictures(tmp_path / "pictures", 1), "--captions", "2").status == 0
+        library = run("info", "--json").document["library"]
+        assert (library["captions_owed"], library["captions_given_up"]) == (0, 1)
+        assert "captions of 1 image failed too often: `visem captions retry`" in run("info").stdout
+        outcome = run("captions", "retry", "--json")
+        assert (outcome.status, outcome.document) == (1, {"written": 0, "left": 1})
+    assert run("captions", "retry").stdout == "Captions of 1 image written, 0 left.\n"
+    assert run("captions", "retry", "--json").document == {"written": 0, "left": 0}
+    library = run("info", "--json").document["library"]
+    assert (library["captions_owed"], library["captions_given_up"]) == (0, 0)
+    assert library["sentences"] == 2
 
 
 def test_what_cannot_be_a_caption_changes_nothing(run: Run, image: str) -> None:

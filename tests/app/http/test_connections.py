@@ -166,6 +166,20 @@ def test_whoever_is_refused_while_sending_gets_the_answer(listen: Callable[..., 
             assert answer(connection).startswith(b"HTTP/1.1 %d " % status)
 
 
+def test_a_refused_client_that_sends_slowly_gets_the_answer(listen: Callable[..., Listening]) -> None:
+    server = listen(max_upload_bytes=2**20)
+    head = (
+        "POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        f"Content-Length: {8 * 2**20}\r\n\r\n"
+    )
+    with server.connect() as connection:
+        connection.sendall(head.encode())
+        for _ in range(7):
+            time.sleep(0.5)
+            connection.sendall(b"x" * 2**20)
+        assert answer(connection).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_client_that_sends_all_of_a_body_before_it_reads_sees_that_it_is_too_large(
     listen: Callable[..., Listening],
 ) -> None:

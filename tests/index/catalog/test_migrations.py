@@ -39,7 +39,7 @@ def test_every_record_is_kept(old: Stored) -> None:
     root, expected = old
     with open_library(LibraryConfig(root)) as library:
         assert library.check(deep=True) == []
-        assert library.stats().schema_version == 5
+        assert library.stats().schema_version == 6
         images = {record.id: record for record in library.list_images(limit=100).items}
         sentences = {record.id: record for record in library.list_sentences(limit=100).items}
         assert set(images) == set(expected["images"])

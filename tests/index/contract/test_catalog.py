@@ -248,6 +248,30 @@ def test_what_is_owed_is_claimed_by_one_and_settled_by_its_captions(
     assert other.captions.owed() == 0
 
 
+def test_what_fails_too_often_is_given_up_until_somebody_retries(
+    catalog: Catalog, other: Catalog, add: Callable[..., list[ImageRecord]], space: Space, other_space: Space
+) -> None:
+    image, _ = add(catalog, 1, 2, captions=2)
+    catalog.captions.add(_.id, [], space)
+    assert other.captions.retry() == 0
+    for attempt in range(1, index.MAX_CAPTION_ATTEMPTS + 1):
+        assert (other.captions.owed(), other.captions.given_up()) == (1, 0)
+        assert [one.attempt for one in catalog.captions.claim(5, 60)] == [attempt]
+        catalog.captions.release([image.id, "nowhere"], 0, counted=False)
+        assert [one.attempt for one in other.captions.claim(5, 60)] == [attempt]
+        assert (other.captions.owed(), other.captions.given_up()) == (1, 0)  # it is at work
+        other.captions.release([image.id], 60, counted=True)
+        assert catalog.captions.claim(5, 60) == []  # it rests
+        other.captions.release([image.id], 0, counted=True)
+    assert (catalog.captions.owed(), catalog.captions.given_up()) == (0, 1)
+    assert other.captions.claim(5, 60) == []
+    assert other.captions.retry() == 1
+    assert [one.attempt for one in catalog.captions.claim(5, 60)] == [1]
+    other.captions.retry()
+    catalog.captions.release([image.id], 60, counted=True)  # of the attempt before
+    assert [one.attempt for one in catalog.captions.claim(5, 60)] == [1]
+
+
 def test_pending_deletions_are_known_to_all_and_end_once(
     catalog: Catalog, other: Catalog, add: Callable[..., list[ImageRecord]]
 ) -> None:
