@@ -35,7 +35,7 @@ PROGRESS_BYTES = 16 * 1024
 
 _SLICE = 16 * 1024  # bytes that are parsed at a time: a head is found to be too large within one more
 _SWEEP_SECONDS = 0.5
-_LINGER_SECONDS = 5.0  # without a byte
+_LINGER_SECONDS = 3.0  # without a byte
 _MAX_LINGER_SECONDS = 20.0
 _DRAIN_SECONDS = 5.0
 _DRAIN_BYTES = 1024 * 1024  # of a body are read that a connection may be used again
