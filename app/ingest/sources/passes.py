@@ -33,7 +33,7 @@ FOLDER_UNREADABLE = "folder_unreadable"
 _PASSING = frozenset({UNREADABLE, FOLDER_UNREADABLE})
 """They say nothing about the content of a file: its image remains what it is."""
 
-_RECOGNISED_AT_ONCE = 16
+_RECOGNISED_AT_ONCE = 64
 _REFUSED_AT_ONCE = 64
 _TOLD = 10
 _AS_USUAL = PassOptions()
@@ -116,8 +116,10 @@ class SourcePass:
         progress.phase, progress.started = "adding", time.monotonic()
         progress.total = len(work.fresh) + len(work.altered)
         if any(known.state == "deleted" for known in self._known.values()):
-            work.fresh = self._recognise(work.fresh)
-        self._add(work.fresh)
+            self._add(self._recognise(work.fresh))
+        else:
+            moved, new = self._split_moved(work.fresh, found)
+            self._add([*self._recognise(moved), *new])
         self._add(self._recognise(work.altered))
         self._flush()
         if not self._stop():
@@ -156,6 +158,14 @@ class SourcePass:
 
     def _is_to_be_tried_again(self, known: KnownFile) -> bool:
         return known.state == "refused" and (self._options.retry or known.code == UNREADABLE)
+
+    def _split_moved(
+        self, fresh: Sequence[tuple[str, Signature]], found: Mapping[str, Signature]
+    ) -> tuple[list[tuple[str, Signature]], list[tuple[str, Signature]]]:
+        """Return the files that look like one whose path is gone, and the others."""
+        gone = {known.signature for path, known in self._known.items() if path not in found}
+        moved = [one for one in fresh if one[1] in gone]
+        return moved, [one for one in fresh if one[1] not in gone]
 
     def _begins_as_picture(self, path: str, signature: Signature) -> bool:
         """Look into a file without an ending; that it is no picture is remembered."""

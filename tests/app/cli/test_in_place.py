@@ -118,7 +118,7 @@ def test_a_signal_while_the_command_loads(
 ) -> None:
     from app.cli import application
 
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("app.cli.add.open_service", interrupt)
