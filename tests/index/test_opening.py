@@ -15,7 +15,7 @@ from index import LibraryConfig, Space, open_library
         ("catalog", "postgresql+psycopg://visem:secret@host/db", "SQLite"),
         ("vectors", "milvus+http://user:secret@host:19530/name", "FAISS"),
         ("content", "s3://secret/prefix", "files in the library's folder"),
-        ("content", "secret", "no URL"),
+        ("content", "secret", "not a URL"),
     ],
 )
 def test_an_engine_that_is_not_there_is_refused_by_name(

@@ -48,7 +48,7 @@ def test_what_is_there_is_not_embedded_again(
 
     monkeypatch.setattr(Service, "open", observed)
     outcome = run("add", photos)
-    assert outcome.stdout.startswith("Added 2 images; 5 were there already (")
+    assert outcome.stdout.startswith("Added 2 images; 5 were already there (")
     assert sum(size for _, size in batches) == 2
     assert stored(library) == 7
 

@@ -13,7 +13,7 @@ def test_adding(run: Run) -> None:
     assert [result["text"] for result in document["results"]] == ["a dog runs", "a cat"]
     assert document["results"][0]["sentence"]["metadata"] == {"by": "me"}
     outcome = run("sentences", "add", "a cat", "a black dog")
-    assert (outcome.status, outcome.stdout) == (0, "Added 1 sentence; 1 there already; 0 rejected.\n")
+    assert (outcome.status, outcome.stdout) == (0, "Added 1 sentence; 1 already there; 0 rejected.\n")
 
 
 def test_sentences_without_a_known_word(run: Run) -> None:
