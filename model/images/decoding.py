@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -24,6 +25,9 @@ from model.images.facts import PhotoFacts
 from model.images.formats import READABLE, Container, identify
 from model.images.frames import first_shown
 from model.images.limits import DEFAULT_LIMITS, MEBIBYTE, ImageLimits, check_size
+
+# What Pillow logs as an error is the file's, and whoever sent it is told by an ImageError.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 # EXIF tag 0x0112: how the stored picture has to be turned to stand upright (1, as it is, needs nothing).
 _ORIENTATION_TAG = 0x0112

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import index
-from index import LibraryConfig, Space, open_library
+from index import LibraryConfig, NewImage, Space, open_library
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,23 @@ def test_an_engine_that_is_not_there_is_refused_by_name(
     assert f"VISEM_{part.upper()}" in str(caught.value)
     assert "secret" not in str(caught.value) + repr(config)
     assert not root.exists()
+
+
+def test_strange_files_and_folders_stop_no_search(root: Path, space: Space, image: Callable[..., NewImage]) -> None:
+    config = LibraryConfig(root, exact_up_to=8)
+    with open_library(config, space) as library:
+        library.add_images([image(n) for n in range(40)])
+        library.search(image(3).vector, 1, "images")
+    for place in (".", "content", "thumbnails", "incoming", "index", "index/images", "content/ab"):
+        (root / place / "photos of 2019.faiss" / "more").mkdir(parents=True)
+        (root / place / "notes.txt").write_text("mine")
+        (root / place / "1-40").mkdir()
+        (root / place / "abcd").mkdir()
+    with open_library(config, space) as library:
+        [hit] = library.search(image(3).vector, 1, "images").items
+        assert hit.record.filename == "3.png"
+        assert library.check() == []
+        library.add_images([image(50)])
+        [hit] = library.search(image(50).vector, 1, "images").items
+        assert hit.record.filename == "50.png"
+    assert (root / "notes.txt").read_text() == "mine"

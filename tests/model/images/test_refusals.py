@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -206,3 +207,13 @@ def test_pillows_size_warning_stays_inside(format_name: str, monkeypatch: pytest
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 32 - 1)
     decoded = decode_image(encode(quarters(), format_name))
     assert decoded.image.size == (48, 32)
+
+
+def test_a_damaged_tiff_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    written = io.BytesIO()
+    Image.new("L", (60, 60)).save(written, "TIFF", tiffinfo={277: 1})
+    data = bytearray(written.getvalue())
+    samples = data.index(struct.pack("<HH", 277, 3)) + 8
+    data[samples : samples + 2] = struct.pack("<H", 1000)
+    assert code_of(bytes(data)) == "image_unreadable"
+    assert not caplog.records
