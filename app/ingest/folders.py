@@ -6,8 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from model.images.formats import READABLE_FORMATS, FormatName
+if TYPE_CHECKING:
+    from model.images.formats import FormatName
 
 _COMMON = "apng avif avifs bmp dib gif heic heics heif heifs hif jfi jfif jpe jpeg jpg mpo png tif tiff webp"
 _OF_EXTRAS: dict[FormatName, str] = {
@@ -35,6 +37,8 @@ _PEEK = 64
 
 def readable_endings() -> list[str]:
     """Those of `PICTURE_ENDINGS` that this installation reads, in order."""
+    from model.images.formats import READABLE_FORMATS  # imports Pillow, which `visem --help` does without
+
     unread = {f".{one}" for name in _OF_EXTRAS if name not in READABLE_FORMATS for one in _OF_EXTRAS[name].split()}
     return sorted(PICTURE_ENDINGS - unread)
 
