@@ -116,8 +116,8 @@ $(VENV)/.train: $(VENV)/.gpu
 $(LIGHT)/.test: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	@echo 'Installing what the tests without torch need'
 	@'$(PYTHON)' -m venv --clear $(LIGHT)
-	@$(LIGHT_INSTALL) --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) setuptools
-	@$(LIGHT_INSTALL) --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
+	@$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) setuptools
+	@$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
 	  --no-build-isolation --editable '.[test]'
 	@touch $@
 

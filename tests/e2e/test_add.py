@@ -5,17 +5,31 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.app.helpers import picture
 from tests.e2e.conftest import PHOTOS, TIMEOUT, Added, Watched, drag, drop, drop_many, paste, paste_text_and_picture
 
+FIXTURES = {path.name for path in PHOTOS.glob("*.jpg")}
+
 REFUSED = "status of 422"
 """What Chromium's console says of a file that the service refuses."""
+
+
+@pytest.fixture(autouse=True)
+def _what_is_added_goes_again(server: str) -> Iterator[None]:
+    """The other tests' pages show the fixture photographs, and not forty more before them."""
+    yield
+    page = httpx2.get(f"{server}/v1/images", params={"limit": 200}).json()
+    for image in page["items"]:
+        if image["filename"] not in FIXTURES:
+            assert httpx2.delete(f"{server}/v1/images/{image['id']}").status_code == 204
 
 
 def test_a_fresh_library_begins_with_adding_a_folder(added: tuple[str, Added]) -> None:

@@ -149,7 +149,7 @@ def test_statistics(root: Path, space: Space, image: Image, sentence: Sentence) 
         library.add_sentences([sentence(1)])
         stats = library.stats()
     assert (stats.images, stats.sentences, stats.content_bytes) == (3, 1, 27)
-    assert (stats.space, stats.generation, stats.schema_version) == (space, 1, 5)
+    assert (stats.space, stats.generation, stats.schema_version) == (space, 1, 6)
     assert stats.image_index == index.IndexStats("exact", 3, 1.0)
     assert stats.sentence_index.size == 1
     assert stats.catalog_bytes > 0
