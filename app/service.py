@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -116,7 +116,7 @@ class Service:
         *,
         captions: int | None = None,
         place: Place | None = None,
-    ) -> Iterator[IngestResult]:
+    ) -> Generator[IngestResult, None, None]:
         """Store photographs while iterated over; yield a result for each, in order, once it is durable.
 
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
@@ -138,7 +138,7 @@ class Service:
 
     def _ingest(
         self, ingestion: Ingestion, files: Iterable[IncomingFile], captions: int, place: Place | None
-    ) -> Iterator[IngestResult]:
+    ) -> Generator[IngestResult, None, None]:
         with self._in("bulk", place) as taken:
             for result in ingestion.run(files, taken):
                 if captions and result.status == "created":

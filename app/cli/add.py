@@ -134,7 +134,7 @@ class Addition:
         try:
             with (
                 Interruption() as interruption,
-                closing(self._service.ingest(self._files(interruption), metadata)) as results,  # type: ignore[type-var]
+                closing(self._service.ingest(self._files(interruption), metadata)) as results,
             ):
                 total = 0
                 for _ in Folders(self._paths, without=self._service.settings.library):

@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ _REFUSED_AT_ONCE = 64
 _TOLD = 10
 _AS_USUAL = PassOptions()
 
-Ingest = Callable[[Iterable[IncomingFile]], Iterator[IngestResult]]
+Ingest = Callable[[Iterable[IncomingFile]], Generator[IngestResult, None, None]]
 
 
 class SourcePass:
@@ -230,7 +230,7 @@ class SourcePass:
     def _add(self, files: Sequence[tuple[str, Signature]]) -> None:
         """Store images of these files."""
         waiting: deque[FileInPlace] = deque()
-        with closing(self._ingest(self._incoming(files, waiting))) as results:  # type: ignore[type-var]
+        with closing(self._ingest(self._incoming(files, waiting))) as results:
             for result in results:
                 file = waiting.popleft()
                 if result.status == "rejected":

@@ -43,6 +43,17 @@ def open_records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
         yield open_one
 
 
+@pytest.fixture
+def catalog(open_records: Callable[..., Catalog], space: Space) -> Catalog:
+    return open_records(space)
+
+
+@pytest.fixture
+def other(catalog: Catalog, open_records: Callable[..., Catalog]) -> Catalog:
+    """The same catalog, as another process has it open."""
+    return open_records()
+
+
 class BuildsAtOnce:
     """Builds what is due while the index looks, so that a test knows what it has."""
 

@@ -23,17 +23,6 @@ DUE = datetime(2027, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 
 
 @pytest.fixture
-def catalog(open_records: OpenCatalog, space: Space) -> Catalog:
-    return open_records(space)
-
-
-@pytest.fixture
-def other(catalog: Catalog, open_records: OpenCatalog) -> Catalog:
-    """The same catalog, as another process has it open."""
-    return open_records()
-
-
-@pytest.fixture
 def add(image: Image, space: Space) -> Callable[..., list[ImageRecord]]:
     def add_images(catalog: Catalog, *numbers: int, captions: int = 0) -> list[ImageRecord]:
         drafts = [image_draft(image(n, captions=captions), space.dimension) for n in numbers]

@@ -26,17 +26,6 @@ def looks(number: int) -> Signature:
 
 
 @pytest.fixture
-def catalog(open_records: OpenCatalog, space: Space) -> Catalog:
-    return open_records(space)
-
-
-@pytest.fixture
-def other(catalog: Catalog, open_records: OpenCatalog) -> Catalog:
-    """The same catalog, as another process has it open."""
-    return open_records()
-
-
-@pytest.fixture
 def source(catalog: Catalog) -> Source:
     return catalog.sources.register("/photos")
 
