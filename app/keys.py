@@ -145,6 +145,7 @@ class KeyRing:
         self._clock = clock
         self._lock = threading.Lock()
         self._looked = clock()
+        self._problem = ""  # why the file could not be read; logged once
         self._seen = self._identity()
         self._keys = self._file.read()
         self._locked = bool(self._keys) or api_key is not None
@@ -188,9 +189,12 @@ class KeyRing:
                 return
             try:
                 self._keys = self._file.read()
-            except KeyFileError as error:
-                logger.error("the keys stay as they were: %s", error)
-            self._seen = identity
+            except KeyFileError as error:  # perhaps only for now: it is read again until that works
+                if str(error) != self._problem:
+                    logger.error("the keys stay as they were: %s", error)
+                self._problem = str(error)
+                return
+            self._seen, self._problem = identity, ""
             self._locked = self._locked or bool(self._keys)
 
     def _identity(self) -> tuple[int, int, int] | None:

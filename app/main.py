@@ -87,20 +87,23 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         running = service if service is not None else await run_in_threadpool(Service.open, settings)
-        app.state.deletions = await run_in_threadpool(Deletions, running.library, settings.undo_seconds)
-        running.sources.start()
-        running.captions_kept.wake()  # for what a service before this one still owes
         try:
-            running.observe_batches(metrics.observe_batch)
-            metrics.watch_library(running.stats)
-            app.state.service = running
-            # A request that waits for its turn holds a thread: there have to be more of them than such requests.
-            waiting = settings.max_searches + settings.max_jobs
-            to_thread.current_default_thread_limiter().total_tokens = waiting + SPARE_THREADS
-            app.state.readiness = Readiness(running.check_ready)
-            yield
+            deletions = await run_in_threadpool(Deletions, running.library, settings.undo_seconds)
+            try:
+                running.sources.start()
+                running.captions_kept.wake()  # for what a service before this one still owes
+                running.observe_batches(metrics.observe_batch)
+                metrics.watch_library(running.stats)
+                app.state.deletions = deletions
+                app.state.service = running
+                # A request that waits for its turn holds a thread: there have to be more of them than such requests.
+                waiting = settings.max_searches + settings.max_jobs
+                to_thread.current_default_thread_limiter().total_tokens = waiting + SPARE_THREADS
+                app.state.readiness = Readiness(running.check_ready)
+                yield
+            finally:
+                await run_in_threadpool(deletions.close)
         finally:
-            await run_in_threadpool(app.state.deletions.close)
             if service is None:
                 await run_in_threadpool(running.close)
 

@@ -94,8 +94,9 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
-        self.sources.close()  # first, so that it ends in order, rather than by what is closed under it
+        self.sources.close(timeout=1.0)  # in order if that is quick, or else by what is closed under it
         self._embedder.close()
+        self.sources.close()
         self.captions_kept.close()
         self.library.close()
 

@@ -263,7 +263,10 @@ class _Worker:
                 return
             logger.debug("a batch of %d %s failed, trying its items one by one", len(waiting), kind)
             for one in waiting:
-                self._compute(kind, [one])
+                if self._closed:
+                    one.future.set_exception(ShuttingDown())
+                else:
+                    self._compute(kind, [one])
             return
         for one, result in zip(waiting, results, strict=True):
             one.future.set_result(result)

@@ -9,7 +9,6 @@ all ingestions share; one that finds no room finishes what it has before it wait
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -28,8 +27,6 @@ from app.ingest.names import display_name
 from index import FileInPlace, ImageRecord, Library, NewImage, render_thumbnail
 from model.errors import ImageError
 from model.images import DecodedImage
-
-logger = logging.getLogger(__name__)
 
 IngestStatus = Literal["created", "duplicate", "rejected", "changed"]
 """`changed` is for files in place alone: the image that was made of the file has this content now."""

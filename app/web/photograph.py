@@ -56,6 +56,7 @@ class Fact:
 def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Response:
     """The photograph. Captions and neighbours follow by requests of their own, so that it is there at once."""
     record = service.get_image(image_id)
+    captions = service.image_captions(image_id)
     shown = record.media_type in BROWSERS_SHOW
     return render(
         request,
@@ -63,7 +64,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         record=record,
         concepts=record.concepts,
         facts=_facts(record.facts),
-        alt=_alternative_text(record, service.image_captions(image_id)),
+        alt=_alternative_text(record, captions),
         rows=rows(record.metadata),
         was=remember(record.metadata),
         saved=False,
@@ -71,7 +72,7 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
         image_id=image_id,
         files=[responses.source_file(file) for file in service.image_files(image_id)],
-        **image_captions.context(service.image_captions(image_id)),
+        **image_captions.context(captions),
     )
 
 

@@ -17,7 +17,7 @@ from app.ingest.sources.passes import Ingest, SourcePass
 from app.ingest.sources.progress import FileOutcome, PassOptions, PassProgress
 from app.ingest.sources.registering import SourceRefused, register_source
 from app.settings import Settings
-from index import FileState, Library, LibraryClosed, Source, SourceNotFound
+from index import FileState, Library, LibraryClosed, LibraryError, Source, SourceNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +90,16 @@ class SourceFollower:
             self._thread = threading.Thread(target=self._work, name="visem-sources", daemon=True)
             self._thread.start()
 
-    def close(self) -> None:
-        """Stop after the file at hand. What was done is stored. Idempotent."""
+    def close(self, timeout: float | None = None) -> None:
+        """Stop after the files at hand, and wait for that, for up to `timeout` seconds. Idempotent.
+
+        What was done is stored. A pass that is still at work may also be ended by closing the service under it.
+        """
         with self._lock:
             self._closing = True
             self._lock.notify_all()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout)
 
     def statuses(self) -> list[SourceStatus]:
         """All sources, in the order in which they came."""
@@ -179,14 +182,15 @@ class SourceFollower:
         """The sources to work on. Finds out whose folders came, went or were exchanged, and watches those there are."""
         sources = [one for one in self._library.sources.all() if self._only is None or one.id in self._only]
         roots = {source.root: _identity(source.root) for source in sources if not source.paused}
+        ended = self._watcher is not None and self._watcher.ended
         with self._lock:
             self._paused = {source.id for source in sources if source.paused}
             self._wanted &= {source.id for source in sources}
             for source in sources:
-                if source.root in self._roots and roots.get(source.root) != self._roots[source.root]:
+                if ended or (source.root in self._roots and roots.get(source.root) != self._roots[source.root]):
                     self._due[source.id] = 0.0
         there = {root for root, identity in roots.items() if identity is not None}
-        if roots != self._roots or (self._watcher is not None and self._watcher.ended):
+        if roots != self._roots or ended:
             if self._watcher is not None:
                 self._watcher.close()
             self._watcher = _Watcher(there, self._settings.library, self._changed) if there else None
@@ -299,6 +303,11 @@ class _Watcher:
             )
             for batch in changes:
                 self._changed(path for _, path in batch)
+        except LibraryClosed:
+            pass
+        except LibraryError as error:  # of the catalog, not of watching: the next look goes over everything
+            logger.warning("changes were seen but could not be looked up: %s", error)
+            self.ended = True
         except FileNotFoundError:
             self.ended = True  # one of the folders went while this began: the next look sees it
         except Exception as error:

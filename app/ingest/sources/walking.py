@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -23,7 +22,7 @@ class Walk:
     """One walk over a source: iterate over `files`, and look at the rest afterwards.
 
     The rules are those of `visem add FOLDER`, but for links: none is followed, so that nothing outside the root is
-    seen. `skipped` counts files that are no pictures by their ending, `links` what is a link. `mounts` are the folders
+    seen. `links` counts what is a link. `mounts` are the folders
     on which something is mounted, `unreadable` is what could not be listed, and why. `complete`: it came to its end.
     """
 
@@ -32,8 +31,6 @@ class Walk:
     stop: Callable[[], bool]
     mounts: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
     links: int = 0
     complete: bool = False
     _devices: dict[str, tuple[int, int]] = field(default_factory=dict)  # and inodes, of the root and of mounts
@@ -63,7 +60,6 @@ class Walk:
                 self.unreadable[folder] = error.strerror or str(error)
                 continue
             if holds_library({entry.name for entry in listed}):
-                self.left_out[folder or TOP] = "a library of Visem"
                 continue
             folders: list[tuple[str, int]] = []
             for entry in listed:
@@ -79,9 +75,7 @@ class Walk:
                     self.unreadable[path] = error.strerror or str(error)
                     continue
                 if stat.S_ISDIR(status.st_mode):
-                    if (reason := reason_to_leave_out(entry.name)) is not None:
-                        self.left_out[path] = reason
-                    elif library is None or not os.path.samestat(status, library):
+                    if reason_to_leave_out(entry.name) is None and not (library and os.path.samestat(status, library)):
                         folders.append((path, status.st_dev))
                         if status.st_dev != device or path in mounted:
                             self.mounts.add(path)
@@ -90,8 +84,6 @@ class Walk:
                     ending = PurePath(entry.name).suffix.lower()
                     if ending in PICTURE_ENDINGS or not ending:
                         yield path, signature_of(status), bool(ending)
-                    else:
-                        self.skipped[ending] += 1
             waiting += reversed(folders)
         self.complete = not waiting
 
