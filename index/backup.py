@@ -12,6 +12,7 @@ takes nothing away. Then everybody goes on, and the links are read.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -21,7 +22,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -37,6 +38,10 @@ _MEMBER = re.compile(
 )
 _MAX_SUMS = 2**30
 _CHUNK = 2**20
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_HELD = re.compile(r"backup-[0-9]+-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -123,17 +128,41 @@ def _require_folder(config: LibraryConfig) -> None:
 @contextmanager
 def _holding(folder: Path) -> Iterator[Path]:
     """Give a folder in the library's, so that links can be made; it goes in the end, and so do those of the killed."""
-    for left in folder.glob("backup-*"):
-        with suppress(OSError):
-            os.kill(int(left.name.split("-")[1]), 0)  # its process still runs
-            continue
-        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.iterdir():
+        if _HELD.fullmatch(left.name) and not _at_work(left):
+            shutil.rmtree(left, ignore_errors=True)
     held = folder / f"backup-{os.getpid()}-{secrets.token_hex(8)}"
     held.mkdir(mode=PRIVATE_FOLDER)
+    lock = os.open(held, _FOLDER)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield held
     finally:
         shutil.rmtree(held, ignore_errors=True)
+        os.close(lock)
+
+
+def _at_work(held: Path) -> bool:
+    """Tell whether a backup may still use its folder: its process runs, here or in another container."""
+    try:
+        os.kill(int(held.name.split("-")[1]), 0)
+    except ProcessLookupError:
+        pass
+    except (OSError, OverflowError):
+        return True
+    else:
+        return True
+    try:
+        lock = os.open(held, _FOLDER)
+    except OSError:
+        return True  # gone, or a link, which is nothing of ours
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[str]) -> None:

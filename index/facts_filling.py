@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
+from index.errors import StorageFailed
 from index.interfaces import Catalog, ContentStore
 from index.types import PhotoFacts
 
@@ -33,8 +34,8 @@ def fill_facts(catalog: Catalog, content: ContentStore, read: ReadFacts, progres
         for _, record in batch:
             try:
                 with closing(content.open(record.sha256, "content")) as file:
-                    contents[record.id] = file.read()
-            except FileNotFoundError:
+                    contents[record.sha256] = file.read()
+            except (FileNotFoundError, StorageFailed):  # or it changes while it is read
                 missing += 1
         catalog.photos.set(dict(zip(contents, read(list(contents.values())), strict=True)))
         done += len(contents)

@@ -376,7 +376,7 @@ class PhotoStore(Protocol):
         """Return how many there are."""
 
     def set(self, facts: Mapping[str, PhotoFacts]) -> None:
-        """Keep what the files of these images say, by their ids; those that are gone are left out."""
+        """Keep what contents say, by their SHA-256: an image may have another one by now, or be gone."""
 
     def months(self, filters: Filters, words: Sequence[str], photo: PhotoFilter) -> list[Month]:
         """Return in which months the images that match were taken, the latest first."""

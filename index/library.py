@@ -326,8 +326,8 @@ class Library:
     ) -> Page[Hit]:
         """Return the k records nearest to `vector` (D,), best first, ties in the order of adding.
 
-        With `filters`, `concepts` that images must have, or what `photo` demands of their files, the search is exact
-        among the records that match.
+        Only records match that have the `filters`, the `concepts` and what `photo` demands of their files. Where few
+        match, the search is exact among them.
         Records with the ids in `exclude` are left out (unknown ids do no harm), and those that score below
         `min_score`. A cursor continues the very same query (k may differ) after the last hit of its page: deleted
         records are missing, nothing comes twice. InvalidVector, InvalidCursor, InvalidFilter, SpaceMismatch.
@@ -353,7 +353,7 @@ class Library:
             return self._collection(target).count({})
 
     def images_state(self) -> tuple[int, ...]:
-        """Return numbers that are others when images were added, deleted, hidden, shown again or embedded anew."""
+        """Return numbers that differ after images were added, deleted or embedded anew, or their number has changed."""
         with self._gate.enter():
             head = self._catalog.images.head()
             return head.generation, head.key, head.deletion, self._catalog.images.count({})

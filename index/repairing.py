@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from index import maintenance
+from index.errors import StorageFailed
 from index.interfaces import Catalog, ContentStore, Spot
 from index.thumbnails import is_damaged
 from index.types import ContentKind, ImageRecord
@@ -29,7 +30,10 @@ def repair(catalog: Catalog, content: ContentStore, render: RenderThumbnail) -> 
     while page := catalog.images.page(after, _BATCH, {}):
         after = page[-1][0]
         for _, record in page:
-            done += _repair_image(content, record, render)
+            try:
+                done += _repair_image(content, record, render)
+            except StorageFailed as error:  # a bad spot on the disk does not keep the others from being mended
+                done.append(f"images: {record.id} could not be mended: {error}")
     # Should somebody be about to name one of them, they write it again, within the lock of the catalog.
     stored = list(dict.fromkeys(content.stored_before(time.time() - maintenance.YOUNG)))
     if unnamed := list(catalog.images.unknown(stored)):

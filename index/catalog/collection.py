@@ -182,7 +182,7 @@ class SqlCollection(Generic[R]):
                 return int(connection.execute(query.with_only_columns(func.count())).scalar_one())
             # The database counts all rows without looking into them.
             everything = connection.execute(select(func.count()).select_from(self._table)).scalar_one()
-            return int(everything) - len(self._hidden(connection))
+            return int(everything) - int(connection.execute(files.count_hidden()).scalar_one())
 
     def update(self, id: str, change: Callable[[R], Metadata]) -> R:
         """Give one record the metadata that `change` makes of it; see `Collection.update`."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, exists, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, exists, func, insert, select, update
 
 from index.catalog import schema
 from index.catalog.rows import now
@@ -28,6 +28,11 @@ def source_key(connection: Connection, id: str) -> int:
 def hidden() -> Select[Any]:
     """Return the query for the keys of images whose files are missing."""
     return select(_in_place.c.image).where(_in_place.c.missing_since.is_not(None))
+
+
+def count_hidden() -> Select[Any]:
+    """Return the query for how many these are."""
+    return select(func.count()).select_from(_in_place).where(_in_place.c.missing_since.is_not(None))
 
 
 def is_hidden(key: Column[Any]) -> ColumnElement[bool]:

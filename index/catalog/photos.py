@@ -37,12 +37,12 @@ class SqlPhotos:
             return int(connection.execute(query).scalar_one())
 
     def set(self, facts: Mapping[str, PhotoFacts]) -> None:
-        """Keep what the files of these images say, by their ids; those that are gone are left out."""
+        """Keep what contents say, by their SHA-256: an image may have another one by now, or be gone."""
         table = schema.images
 
         def transaction(connection: Connection) -> None:
-            for id, one in facts.items():
-                connection.execute(update(table).where(table.c.id == id).values(encode_facts(one)))
+            for sha256, one in facts.items():
+                connection.execute(update(table).where(table.c.sha256 == sha256).values(encode_facts(one)))
 
         self._database.write(transaction)
 

@@ -2,7 +2,7 @@
 
 A loop is plain:
 
-    run = TrainingRun(model.parameters(), optimizer, steps, average, checkpoint)
+    run = TrainingRun(model.parameters(), optimizer, steps, average, checkpoint, clip_norm)
     for step in range(run.finished, steps):
         generator = seed_step(seed, "stage", step)
         loss = ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import tarfile
@@ -168,10 +169,34 @@ def test_links_of_a_backup_that_was_killed_go_with_the_next(root: Path, stocked:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    left = root / f"backup-{pid}-00"
+    left = root / f"backup-{pid}-{'0' * 16}"
     (left / "content").mkdir(parents=True)
     back_up(LibraryConfig(root), tmp_path / "file.tar")
     assert not left.exists()
+
+
+def test_what_only_looks_like_links_of_a_backup_stays(root: Path, stocked: Library, tmp_path: Path) -> None:
+    for name in ("backup-99999999-05-01", "backup-2024-05-01", "backup-old"):
+        (root / name).mkdir()
+        (root / name / "letter.txt").write_text("mine")
+    back_up(LibraryConfig(root), tmp_path / "file.tar")
+    assert len(list(root.glob("backup-*/letter.txt"))) == 3
+
+
+def test_folders_of_a_backup_that_is_under_way_stay(root: Path, stocked: Library, tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    held = root / f"backup-{pid}-{'0' * 16}"  # of a process that is not seen from here, as in another container
+    held.mkdir()
+    lock = os.open(held, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        back_up(LibraryConfig(root), tmp_path / "file.tar")
+        assert held.exists()
+    finally:
+        os.close(lock)
 
 
 def test_a_deletion_after_the_copy_takes_nothing_away(

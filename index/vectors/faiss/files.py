@@ -6,7 +6,7 @@
     index/TARGET/SPACE.queries   vectors of texts, to train and to measure with
     index/TARGET/lock            held by the one process that builds
 
-Each file but the manifest and the lock is named in the manifest with its SHA-256.
+Codecs and segments are named in the manifest with their SHA-256. Queries only tune and measure.
 """
 
 from __future__ import annotations
