@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, or_
 
 from index.catalog import schema
-from index.types import Near, PhotoFacts, PhotoFilter, Place
+from index.types import NO_FACTS, Near, PhotoFacts, PhotoFilter, Place
 
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -25,7 +25,7 @@ _EARTH_RADIUS = 6371.0088  # kilometres: the mean radius of the IUGG
 def encode_facts(facts: PhotoFacts | None) -> dict[str, Any]:
     """Return the columns of facts; None: nobody has read them yet."""
     if facts is None:
-        return {**encode_facts(PhotoFacts()), "facts_read": 0}
+        return {**encode_facts(NO_FACTS), "facts_read": 0}
     columns: dict[str, Any] = {
         "facts_read": 1,
         "taken": None if facts.taken is None else clock(facts.taken),

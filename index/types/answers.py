@@ -1,0 +1,65 @@
+"""Answers about many records: hits, pages, statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from index.types.basics import Space
+from index.types.records import ImageRecord, SentenceRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result of a search; `score` is a cosine, from -1 to 1."""
+
+    record: ImageRecord | SentenceRecord
+    score: float
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A page of a list. `next_cursor` is None on the last page.
+
+    `total` counts what the list ranges over, on all pages: the records that match the filters; in a search
+    without those excluded, and before `min_score`.
+    """
+
+    items: list[T]
+    next_cursor: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """One vector index: how it searches (`exact`, `ivf`, …), its size, and its recall@10 (1.0 if exact).
+
+    The recall is measured with vectors of texts against the exact answer; None until there were some.
+    """
+
+    kind: str
+    size: int
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class LibraryStats:
+    """What a library holds. Sizes are in bytes; `generation` counts how often it was re-embedded.
+
+    `captions_owed` and `captions_given_up` are numbers of images.
+    """
+
+    library_id: str
+    space: Space
+    generation: int
+    schema_version: int
+    images: int
+    sentences: int
+    content_bytes: int
+    catalog_bytes: int
+    captions_owed: int
+    captions_given_up: int
+    image_index: IndexStats
+    sentence_index: IndexStats
