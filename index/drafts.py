@@ -3,51 +3,58 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from index.concepts import checked_concepts
 from index.errors import InvalidText
 from index.interfaces import CaptionDraft, Draft
 from index.metadata import ORIGIN, encode_metadata
 from index.types import CaptionOrigin, NewCaption, NewImage, NewSentence
-from index.vector_encoding import unit_vector
+from index.vector_encoding import unit_vector, unit_vectors
 
 MAX_TEXT_BYTES = 64 * 1024
 """How long a sentence may be, in UTF-8."""
 
 
-def image_draft(image: NewImage, dimension: int) -> Draft:
-    """Return the record to be of an image; InvalidVector, InvalidMetadata.
+def image_drafts(images: Sequence[NewImage], dimension: int) -> list[Draft]:
+    """Return the records to be of images, in order; InvalidVector, InvalidMetadata.
 
     A file name that is not valid Unicode (they exist on Linux) gets question marks for the bytes without a
     meaning.
     """
-    name = image.filename
-    return Draft(
-        name=image.sha256 or hashlib.sha256(image.content).hexdigest(),
-        columns={
-            "filename": None if name is None else name.encode("utf-8", "replace").decode(),
-            "media_type": image.media_type,
-            "width": image.width,
-            "height": image.height,
-            "size": len(image.content),
-        },
-        vector=unit_vector(image.vector, dimension),
-        metadata=encode_metadata(image.metadata),
-        concepts=checked_concepts(image.concepts),
-        facts=image.facts,
-        captions=image.captions,
-        file=image.file,
-    )
+    return [
+        Draft(
+            name=image.sha256 or hashlib.sha256(image.content).hexdigest(),
+            columns={
+                "filename": None if image.filename is None else image.filename.encode("utf-8", "replace").decode(),
+                "media_type": image.media_type,
+                "width": image.width,
+                "height": image.height,
+                "size": len(image.content),
+            },
+            vector=vector,
+            metadata=encode_metadata(image.metadata),
+            concepts=checked_concepts(image.concepts),
+            facts=image.facts,
+            captions=image.captions,
+            file=image.file,
+        )
+        for image, vector in zip(images, unit_vectors([image.vector for image in images], dimension), strict=True)
+    ]
 
 
-def sentence_draft(sentence: NewSentence, dimension: int) -> Draft:
-    """Return the record to be of a sentence; InvalidText, InvalidVector, InvalidMetadata."""
-    return Draft(
-        name=checked_text(sentence.text),
-        columns={"origin": None},
-        vector=unit_vector(sentence.vector, dimension),
-        metadata=encode_metadata(sentence.metadata),
-    )
+def sentence_drafts(sentences: Sequence[NewSentence], dimension: int) -> list[Draft]:
+    """Return the records to be of sentences, in order; InvalidText, InvalidVector, InvalidMetadata."""
+    vectors = unit_vectors([sentence.vector for sentence in sentences], dimension)
+    return [
+        Draft(
+            name=checked_text(sentence.text),
+            columns={"origin": None},
+            vector=vector,
+            metadata=encode_metadata(sentence.metadata),
+        )
+        for sentence, vector in zip(sentences, vectors, strict=True)
+    ]
 
 
 def caption_draft(caption: NewCaption, origin: CaptionOrigin, dimension: int) -> CaptionDraft:

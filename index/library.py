@@ -19,7 +19,7 @@ from index.captions import LibraryCaptions
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
 from index.deletions import LibraryDeletions
-from index.drafts import image_draft, sentence_draft
+from index.drafts import image_drafts, sentence_drafts
 from index.errors import ContentMissing, LibraryError, SourceAway, SpaceMismatch
 from index.facts_filling import FactsFilled, ReadFacts, fill_facts
 from index.interfaces import (
@@ -133,7 +133,7 @@ class Library:
         """
         with self._gate.enter():
             space = self._state.space
-            drafts = [image_draft(image, space.dimension) for image in images]
+            drafts = image_drafts(images, space.dimension)
             files: dict[str, tuple[bytes | None, bytes]] = {}
             for draft, image in zip(drafts, images, strict=True):  # one that is to be copied counts, or else the first
                 if draft.name not in files or image.file is None:
@@ -167,7 +167,7 @@ class Library:
         """
         with self._gate.enter():
             space = self._state.space
-            drafts = [sentence_draft(sentence, space.dimension) for sentence in sentences]
+            drafts = sentence_drafts(sentences, space.dimension)
             added = self._catalog.sentences.add(drafts, space, before_insert=lambda names: None)
             self._indexes["sentences"].added(len(added))
             return added

@@ -57,9 +57,20 @@ def unit_vector(vector: npt.NDArray[Any], dimension: int) -> Vectors:
     return unit
 
 
-def pack(vectors: Vectors) -> list[bytes]:
+def unit_vectors(vectors: Sequence[npt.NDArray[Any]], dimension: int) -> list[Vectors]:
+    """Return each vector (D,) at unit length; as `unit_vector`, but all of them in one go."""
+    import numpy as np
+
+    if any(np.shape(vector) != (dimension,) for vector in vectors):
+        return [unit_vector(vector, dimension) for vector in vectors]  # it says what is wrong
+    return list(unit_rows(np.stack(vectors), dimension)) if vectors else []
+
+
+def pack(vectors: Vectors | Sequence[Vectors]) -> list[bytes]:
     """Return each row as float16 bytes."""
-    return [row.tobytes() for row in vectors.astype(_HALF)]
+    import numpy as np
+
+    return [row.tobytes() for row in np.asarray(vectors).astype(_HALF)]
 
 
 @cache

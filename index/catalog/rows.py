@@ -69,7 +69,7 @@ def insert_records(
             made["concepts"] = encode_concepts(draft.concepts)
             made |= encode_facts(draft.facts)
         rows.append({**draft.columns, _NAMES[target]: draft.name, **made})
-    vectors = [pack(draft.vector[None])[0] for draft in drafts]
+    vectors = pack([draft.vector for draft in drafts])
     inserted = connection.execute(
         insert(table).returning(table.c.id, table.c.key, sort_by_parameter_order=True),
         [{**row, "vector": vector} for row, vector in zip(rows, vectors, strict=True)],

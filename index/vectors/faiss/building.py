@@ -46,6 +46,15 @@ class BuildOptions:
     seal_at: int = SEAL_AT
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A new codec, the records as it encodes them, and a manifest that lacks only the files of both."""
+
+    manifest: Manifest
+    codec: Codec
+    encoded: Encoded
+
+
 class Builder:
     """Builds the index of one collection in its folder. For one thread."""
 
@@ -61,7 +70,7 @@ class Builder:
         self._folder = IndexFolder(folder)
         self._options = options or BuildOptions()
         self._pool = ThreadPoolExecutor(1, "visem-training")
-        self._training: Future[tuple[Manifest, Codec]] | None = None
+        self._training: Future[_Trained] | None = None
 
     def close(self) -> None:
         """Wait for what is being trained, and forget it."""
@@ -179,10 +188,18 @@ class Builder:
         if not wait and not self._training.done():
             return False
         training, self._training = self._training, None
-        return self._seal(*training.result())
+        trained = training.result()
+        # Written here, not in the thread: what no manifest names yet may be swept at any step before this one.
+        manifest = trained.manifest.model_copy(
+            update={
+                "codec_sha256": self._folder.write_codec(trained.codec),
+                "segments": (self._folder.write_segment(trained.encoded),),
+            }
+        )
+        return self._seal(manifest, trained.codec)
 
-    def _trained(self, state: CatalogState) -> tuple[Manifest, Codec]:
-        """Train a codec and encode every record with it; nothing of it counts yet."""
+    def _trained(self, state: CatalogState) -> _Trained:
+        """Train a codec and encode every record with it; nothing is written."""
         head = self._collection.head()
         keys = self._collection.keys({})
         chosen = np.random.default_rng(0).permutation(keys)[: training_size(len(keys))]
@@ -195,7 +212,6 @@ class Builder:
         answers = None if queries is None else ExactAnswers(queries)
         encoded = joined(list(self._encoded(codec, 0, state.generation, answers)))
         probing = choose_probing(codec, encoded, answers)
-        entry = self._folder.write_segment(encoded)
         manifest = Manifest(
             library_id=state.library_id,
             target=self._collection.target,
@@ -205,12 +221,12 @@ class Builder:
             deletion=head.deletion,
             anchor="",
             codec=codec.name,
-            codec_sha256=self._folder.write_codec(codec),
+            codec_sha256="",
             trained_on=codec.trained_on,
             probing=probing.model_copy(update={"queries": kind}),
-            segments=(entry,),
+            segments=(),
         )
-        return manifest, codec
+        return _Trained(manifest, codec, encoded)
 
     def _measure(self, manifest: Manifest, codec: Codec) -> bool:
         """Measure again, by texts of people's kind, and search as that demands."""

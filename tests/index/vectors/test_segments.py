@@ -234,6 +234,39 @@ def test_only_one_builds_at_a_time(sealed: Path) -> None:
         assert again
 
 
+def test_what_is_sealed_while_the_codec_is_trained_anew_does_not_cost_the_training(
+    sealed: Path, root: Path, space: Space, sentence: Sentence
+) -> None:
+    def add(start: int, stop: int) -> None:
+        with open_library(LibraryConfig(root, exact_up_to=10_000), space) as library:
+            library.add_sentences([sentence(n) for n in range(start, stop)])
+
+    before = manifest(sealed)
+    change_manifest(sealed, trained_on=before.count // 9)  # it has outgrown its codec
+    options = BuildOptions(EXACT_UP_TO, EXACT_UP_TO)
+    with (
+        closing(open_catalog(default_url(root), None, lambda: False)) as catalog,
+        closing(Builder(catalog, catalog.sentences, sealed, options)) as builder,
+    ):
+        builder.step()
+        assert builder.is_training
+        training = builder._training
+        assert training is not None
+        training.result()
+        add(1000, 1100)
+        assert builder.step()  # sealed with the old codec, and what no manifest names is swept
+        assert manifest(sealed).codec == before.codec
+        assert len(manifest(sealed).segments) == 2
+        assert builder.step()  # adopted, not trained anew
+        assert not builder.is_training
+        after = manifest(sealed)
+        assert (after.trained_on, after.count) == (300, 400)
+        assert not builder.step()
+    with open_library(LibraryConfig(root, exact_up_to=EXACT_UP_TO), space) as library:
+        assert library.check() == []
+        assert texts(library, sentence(1050).vector, 1) == ["sentence 1050"]
+
+
 def test_many_small_segments_become_few(sealed: Path, root: Path, space: Space, sentence: Sentence) -> None:
     for start in range(1000, 2500, 125):
         with open_library(LibraryConfig(root, exact_up_to=10_000), space) as library:
