@@ -94,7 +94,7 @@ class Authentication:
         key = self._keys.find_session(cookie) if cookie else None
         offered = _offered(headers)
         if key is None and offered and needed is not None:
-            found = self._try(client_of(scope), offered)
+            found = self._try(peer_address(scope), offered)
             if isinstance(found, Problem):
                 return found
             key = found
@@ -141,7 +141,7 @@ def may(request: Request, scope: Scope) -> bool:
     return not keys.locked or (key is not None and key.may(scope))
 
 
-def client_of(scope: Connection) -> str:
+def peer_address(scope: Connection) -> str:
     """The address that a request came from."""
     return scope["client"][0] if scope.get("client") else ""
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
+from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
@@ -99,6 +100,15 @@ async def read_form(request: Request, file_field: str, max_files: int) -> AsyncI
         yield _sorted_form(parsed.multi_items(), file_field)
     finally:
         await parsed.close()
+
+
+async def _image_form(request: Request) -> AsyncIterator[Form]:
+    async with read_form(request, "image", max_files=1) as form:
+        yield form
+
+
+ImageForm = Annotated[Form, Depends(_image_form, scope="function")]
+"""A form with one image in the field `image`, for a route to take."""
 
 
 async def read_json(request: Request, model: type[Model]) -> Model:

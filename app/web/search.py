@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.http.authentication import may
 from app.http.dependencies import SearchPlace, ServiceDep
 from app.http.problem_responses import as_problem
-from app.http.uploads import Form, only_file, read_form
+from app.http.uploads import ImageForm, only_file
 from app.problems import Problem
 from app.search.expression import Expression, QueryError, parse
 from app.search.results import SearchOptions, SearchResult
@@ -92,16 +90,11 @@ def more_results(request: Request, service: ServiceDep, cursor: str | None = Non
     return response
 
 
-async def _picture_form(request: Request) -> AsyncIterator[Form]:
-    async with read_form(request, "image", max_files=1) as form:
-        yield form
-
-
 @router.post("/pictures")
 def hold_picture(
     request: Request,
     place: SearchPlace,
-    form: Annotated[Form, Depends(_picture_form, scope="function")],
+    form: ImageForm,
     service: ServiceDep,
 ) -> Response:
     """Keep a photograph in memory to search with it; it is not stored in the library."""

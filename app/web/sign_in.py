@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.http.authentication import COOKIE, Guesses, client_of, forbidden, needed_scope, try_key
+from app.http.authentication import COOKIE, Guesses, forbidden, needed_scope, peer_address, try_key
 from app.keys import Key, KeyRing, session_of
 from app.problems import Problem
 from app.web.rendering import address, render
@@ -62,7 +62,7 @@ async def sign_in(
         return RedirectResponse("/", 303)
     secret = key.strip()
     guesses: Guesses = request.app.state.guesses
-    found = keys.find_random(secret) or try_key(keys, guesses, client_of(request.scope), [secret])
+    found = keys.find_random(secret) or try_key(keys, guesses, peer_address(request.scope), [secret])
     if isinstance(found, Problem):
         response = render(request, "sign_in.html", found.status, next=_own_path(next), problem=found.detail)
         response.headers.update(found.headers)

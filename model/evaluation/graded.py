@@ -26,7 +26,7 @@ from model.compose.arithmetic import Composer
 from model.compose.attributes import ATTRIBUTES, VALUES
 from model.content_words import content_words
 from model.data.datasets import CaptionDataset
-from model.evaluation.regularities import NO_NOUNS
+from model.evaluation.regularities import NO_NOUNS, ExchangeQuery, answerable
 from model.space import JointSpace
 from model.words import tokenise
 
@@ -42,19 +42,10 @@ _DISCOUNTS = 1 / np.log2(np.arange(DEPTH) + 2)
 
 
 @dataclass(frozen=True)
-class GradedQuery:
-    """`images[image] - old + new`: the gains of the photographs that are right, by their rows."""
+class GradedQuery(ExchangeQuery):
+    """A query with the gains of the photographs that are right, by their rows."""
 
-    image: int
-    noun: str
-    old: str
-    new: str
     gains: dict[int, float]
-
-    @property
-    def answer(self) -> str:
-        """What one would type instead."""
-        return f"{self.new} {self.noun}"
 
 
 @dataclass(frozen=True)
@@ -115,13 +106,6 @@ def _described(captions: Sequence[str]) -> Counter[tuple[str, str]]:
             }
         )
     return counts
-
-
-def answerable(space: JointSpace, queries: Sequence[GradedQuery]) -> list[GradedQuery]:
-    """The queries of which the model knows every word; the others cannot be asked."""
-    texts = {text for query in queries for text in (query.old, query.answer)}
-    known = {text for text in texts if not space.unknown_words(text)}
-    return [query for query in queries if query.old in known and query.answer in known]
 
 
 def ndcg(vectors: Vectors, images: Vectors, queries: Sequence[GradedQuery]) -> float:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from model.compose.attributes import ATTRIBUTES
 from model.data.datasets import CaptionDataset
-from model.evaluation.graded import answerable as answerable_graded
 from model.evaluation.graded import evaluate_graded, find_graded
 from model.evaluation.regularities import (
     KINDS,
@@ -49,6 +48,6 @@ def measure_regularities(space: JointSpace, images: Vectors, dataset: CaptionDat
         if answerable(space, asked)
     }
     graded = {}
-    if answerable_graded(space, queries := find_graded(dataset)):
+    if answerable(space, queries := find_graded(dataset)):
         graded["graded"] = evaluate_graded(space, images, queries).to_json()
     return {**attributes, "attributes": attributes, **measured, **graded}

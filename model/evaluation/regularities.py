@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise, permutations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,22 +39,28 @@ NO_NOUNS = VALUES | frozenset(["a", "an", "and", "the", "with", "in", "on", "of"
 
 
 @dataclass(frozen=True)
-class Swap:
-    """One query: `images[image] - old + new`; any of `targets` (rows of images) answers it.
-
-    `noun` is empty for kinds and scenes.
-    """
+class ExchangeQuery:
+    """A query `images[image] - old + new`; `noun` is empty for kinds and scenes."""
 
     image: int
     noun: str
     old: str
     new: str
-    targets: frozenset[int]
 
     @property
     def answer(self) -> str:
         """What one would type instead."""
         return f"{self.new} {self.noun}".strip()
+
+
+Q = TypeVar("Q", bound=ExchangeQuery)
+
+
+@dataclass(frozen=True)
+class Swap(ExchangeQuery):
+    """A query that any of `targets` (rows of images) answers."""
+
+    targets: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -117,11 +124,11 @@ def find_exchanges(dataset: CaptionDataset, groups: Sequence[Sequence[str]]) -> 
     return swaps
 
 
-def answerable(space: JointSpace, swaps: Sequence[Swap]) -> list[Swap]:
+def answerable(space: JointSpace, queries: Sequence[Q]) -> list[Q]:
     """The queries of which the model knows every word; the others cannot be asked."""
-    texts = {text for swap in swaps for text in (swap.old, swap.answer)}
+    texts = {text for query in queries for text in (query.old, query.answer)}
     known = {text for text in texts if not space.unknown_words(text)}
-    return [swap for swap in swaps if swap.old in known and swap.answer in known]
+    return [query for query in queries if query.old in known and query.answer in known]
 
 
 def holds_phrase(caption: str, first: str, second: str) -> bool:

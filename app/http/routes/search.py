@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
-from starlette.requests import Request
+from fastapi import APIRouter, Query
 
 from app.http import responses
 from app.http.dependencies import FILTER_PARAMETER, FILTER_PREFIX, FiltersDep, SearchPlace, ServiceDep, read_filters
 from app.http.schemas.search import ImageSearchForm, SearchAnswer, SearchBody, SearchQuery
-from app.http.uploads import Form, file_schema, form_body, only_file, read_form, validate
+from app.http.uploads import ImageForm, file_schema, form_body, only_file, validate
 from app.search.expression import parse
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
-
-
-async def _image_form(request: Request) -> AsyncIterator[Form]:
-    async with read_form(request, "image", max_files=1) as form:
-        yield form
 
 
 @router.get("", summary="Search by an expression", openapi_extra={"parameters": [FILTER_PARAMETER]})
@@ -54,9 +47,7 @@ def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> S
         }
     },
 )
-def search_image(
-    place: SearchPlace, form: Annotated[Form, Depends(_image_form, scope="function")], service: ServiceDep
-) -> SearchAnswer:
+def search_image(place: SearchPlace, form: ImageForm, service: ServiceDep) -> SearchAnswer:
     """Find what is near to an uploaded image, alone or changed by an expression such as `- blue + red`.
 
     Filters are fields `metadata.KEY`. If the library has the same image, it is found as well.

@@ -20,7 +20,6 @@ from model.compose.attributes import VALUES
 from model.content_words import FUNCTION_WORDS
 from model.data.datasets import CaptionDataset
 from model.evaluation.graded import GradedQuery, find_graded, ndcg
-from model.evaluation.graded import answerable as answerable_graded
 from model.evaluation.regularities import (
     KINDS,
     NO_NOUNS,
@@ -115,7 +114,7 @@ def _folds(space: JointSpace, train: CaptionDataset, vectors: Vectors) -> list[_
     for number in range(min(FOLDS, len(order) // max(1, size))):
         rows = order[number * size :][:size].tolist()
         part = replace(train, items=tuple(train.items[row] for row in rows))
-        queries = answerable_graded(space, find_graded(part))
+        queries = answerable(space, find_graded(part))
         queries = queries[:: -(-len(queries) // FOLD_QUERIES) or 1]
         images = vectors[rows]
         if queries:

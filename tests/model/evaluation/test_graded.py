@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from model.data.datasets import CaptionDataset, CaptionedImage
-from model.evaluation.graded import answerable, evaluate_graded, find_graded, ndcg
+from model.evaluation.graded import evaluate_graded, find_graded, ndcg
+from model.evaluation.regularities import answerable
 from model.space import JointSpace
 
 
