@@ -11,7 +11,7 @@ import pytest
 
 import index
 from index import NewCaption, NewImage, NewSentence, Space
-from index.drafts import caption_draft, image_draft, sentence_draft
+from index.drafts import caption_draft, image_drafts, sentence_drafts
 from index.interfaces import CaptionDraft, Catalog, ChangeBatch, Position
 from index.types import CaptionRecord, ImageRecord, SentenceRecord
 
@@ -25,7 +25,7 @@ DUE = datetime(2027, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 @pytest.fixture
 def add(image: Image, space: Space) -> Callable[..., list[ImageRecord]]:
     def add_images(catalog: Catalog, *numbers: int, captions: int = 0) -> list[ImageRecord]:
-        drafts = [image_draft(image(n, captions=captions), space.dimension) for n in numbers]
+        drafts = image_drafts([image(n, captions=captions) for n in numbers], space.dimension)
         return [one.record for one in catalog.images.add(drafts, space, lambda names: None)]
 
     return add_images
@@ -36,7 +36,7 @@ def tell(sentence: Sentence, space: Space) -> Callable[..., list[SentenceRecord]
     """Store sentences of people's own."""
 
     def add_sentences(catalog: Catalog, *numbers: int) -> list[SentenceRecord]:
-        drafts = [sentence_draft(sentence(n), space.dimension) for n in numbers]
+        drafts = sentence_drafts([sentence(n) for n in numbers], space.dimension)
         return [one.record for one in catalog.sentences.add(drafts, space, lambda names: None)]
 
     return add_sentences
@@ -69,7 +69,7 @@ def test_one_name_is_one_record_whoever_comes_first(
     catalog: Catalog, other: Catalog, add: Callable[..., list[ImageRecord]], image: Image, space: Space
 ) -> None:
     asked: list[list[str]] = []
-    draft = image_draft(image(1), space.dimension)
+    (draft,) = image_drafts([image(1)], space.dimension)
     first, again = catalog.images.add([draft, draft], space, asked.append)
     (later,) = other.images.add([draft], space, asked.append)
     assert [first.created, again.created, later.created] == [True, False, False]
@@ -82,10 +82,10 @@ def test_what_fails_before_the_insert_stores_nothing(catalog: Catalog, image: Im
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        catalog.images.add([image_draft(image(1), space.dimension)], space, fail)
+        catalog.images.add(image_drafts([image(1)], space.dimension), space, fail)
     assert catalog.images.count({}) == 0
     with pytest.raises(index.SpaceMismatch):
-        catalog.images.add([image_draft(image(1), space.dimension)], Space("c" * 64, "other", 32), lambda names: None)
+        catalog.images.add(image_drafts([image(1)], space.dimension), Space("c" * 64, "other", 32), lambda names: None)
 
 
 def test_keys_ascend_in_the_order_of_commits_and_are_never_used_again(

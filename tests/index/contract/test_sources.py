@@ -10,7 +10,7 @@ import pytest
 
 import index
 from index import FileInPlace, NewCaption, NewImage, RefusedFile, Signature, Source, Space
-from index.drafts import caption_draft, image_draft
+from index.drafts import caption_draft, image_drafts
 from index.interfaces import Catalog
 from index.types import Added, ImageRecord
 
@@ -36,7 +36,7 @@ def place(catalog: Catalog, source: Source, image: Callable[..., NewImage], spac
 
     def add(number: int, path: str | None, source_id: str = source.id, captions: int = 0) -> Added[ImageRecord]:
         file = None if path is None else FileInPlace(source_id, path, looks(number))
-        draft = image_draft(image(number, file=file, captions=captions), space.dimension)
+        (draft,) = image_drafts([image(number, file=file, captions=captions)], space.dimension)
         return catalog.images.add([draft], space, lambda names: None)[0]
 
     return add
