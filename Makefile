@@ -123,5 +123,5 @@ $(LIGHT)/.test: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.dev: $(VENV)/.train
 	@echo 'Installing what the tests need'
-	@$(INSTALL_VISEM) '.[jxl,raw,train,test,dev]'
+	@$(INSTALL_VISEM) '.[jxl,raw,cluster,train,test,dev]'
 	@touch $@

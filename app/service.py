@@ -406,11 +406,12 @@ class Service:
         return self.library.stats()
 
     def check_ready(self) -> None:
-        """Run a real embedding and a real search; raise whatever goes wrong."""
+        """Run a real embedding and a real search and ask the content store; raise whatever goes wrong."""
         vector = self._embedder.check()
         targets: tuple[Target, ...] = ("images", "sentences")
         for target in targets:
             self.library.search(vector, 1, target)
+        self.library.ping()
 
 
 def library_space(space: JointSpace) -> Space:

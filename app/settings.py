@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     content: str | None = Field(
         None,
         repr=False,
-        description="URL of the image files; in the library's directory when unset, the only place so far.",
+        description="URL of the image files: s3://bucket/prefix; in the library's directory when unset.",
     )
     sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),

@@ -20,6 +20,7 @@
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
      ├─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
      ├─ BackupDamaged         backup_damaged        a backup that is not whole, or something else
+     ├─ EngineAway            engine_away           PostgreSQL, Milvus or S3 does not answer
      └─ EngineUnsupported     engine_unsupported    a part of the library is to be on an engine that is not there
 
 `code` is stable: clients may compare it. The message says what happened and what to do about it.
@@ -34,6 +35,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from index.types import Space
+
+
+Part = Literal["catalog", "vectors", "content"]
+"""What a library is made of; each part may be on an engine of its own."""
 
 
 class LibraryError(Exception):
@@ -180,7 +185,7 @@ class StorageFailed(LibraryError):
 
     code = "storage_failed"
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(
             f"Writing or reading {path} failed: {reason}. Check its free space and permissions; "
             "what was not acknowledged was not stored."
@@ -229,12 +234,27 @@ class CatalogUnsupported(LibraryError):
     code = "catalog_unsupported"
 
 
+class EngineAway(LibraryError):
+    """An engine on another machine does not answer, or answers that it cannot work now. It may the next time."""
+
+    code = "engine_away"
+
+    def __init__(self, part: Part, reason: str) -> None:
+        """`reason` is without secrets: it is logged and shown on the command line."""
+        super().__init__(
+            f"The engine of VISEM_{part.upper()} does not answer: {reason}. "
+            "What was not acknowledged was not stored: try again when it is back."
+        )
+        self.part = part
+        self.reason = reason
+
+
 class EngineUnsupported(LibraryError):
     """A part of the library is to be on an engine that this build does not have."""
 
     code = "engine_unsupported"
 
-    def __init__(self, part: Literal["catalog", "vectors", "content"], url: str, present: str) -> None:
+    def __init__(self, part: Part, url: str, present: str) -> None:
         scheme, separator, _ = url.partition("://")  # the rest may hold a password
         given = f"{scheme}://…" if separator else "not a URL"
         super().__init__(

@@ -8,6 +8,7 @@ indexes follow the catalog's log. What the parts are made of is the business of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -71,8 +72,8 @@ class Library:
     """A library that is open. Thread-safe, and several processes may have the same library open.
 
     Every method sees what was committed, by whatever process, before it was called; after `close` all raise
-    LibraryClosed. Besides what each names, all may raise LibraryBusy, StorageFailed, CatalogCorrupted and
-    LibraryReplaced.
+    LibraryClosed. Besides what each names, all may raise LibraryBusy, StorageFailed, EngineAway, CatalogCorrupted
+    and LibraryReplaced.
     """
 
     def __init__(
@@ -171,6 +172,11 @@ class Library:
             added = self._catalog.sentences.add(drafts, space, before_insert=lambda names: None)
             self._indexes["sentences"].added(len(added))
             return added
+
+    def ping(self) -> None:
+        """Raise what is wrong if the store of the files does not answer: StorageFailed, EngineAway."""
+        with self._gate.enter():
+            self._content.stat(hashlib.sha256().hexdigest(), "thumbnail")
 
     def find_images(self, sha256s: Sequence[str]) -> dict[str, ImageRecord]:
         """Return the images with these contents by SHA-256; those not there are left out."""

@@ -3,7 +3,7 @@
 Each part is chosen by URL; without one it is in the library's folder:
 
     FOLDER/catalog.sqlite          every record and every vector, in SQLite: the one source of truth
-    FOLDER/content/, thumbnails/   the files, named by their SHA-256
+    FOLDER/content/, thumbnails/   the files, named by their SHA-256; or s3://bucket/prefix: `index.content.s3`
                                    (files of sources stay where they are: `index.content.referenced`)
     FOLDER/index/                  segments of the vector indexes, by FAISS; may be deleted at any time
 
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from index import maintenance
-from index.atomic_files import make_private
+from index.atomic_files import PRIVATE_FOLDER, make_private
 from index.catalog import CATALOG_FILE, default_url, open_catalog
 from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
 from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
-from index.interfaces import Catalog, Collection, VectorIndex
+from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 from index.library import Library
 from index.presence import Presence
 from index.types import Space, Target
@@ -63,7 +63,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     if space is None:
         require_library(config)
     _require_engines(config)
-    own = DirectoryContentStore(config.folder)
+    own = _own_content(config)
     with ExitStack() as opened:
         catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=own.is_empty)
         opened.callback(catalog.close)
@@ -72,7 +72,8 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
         found = catalog.state().space
         if space is not None and not found.agrees_with(space):
             raise SpaceMismatch(found, space)
-        maintenance.sweep(catalog, content)
+        if config.content is None:  # elsewhere it would take a listing of everything: `visem info --repair` does it
+            maintenance.sweep(catalog, content)
         maintenance.adopt_pending_deletions(config.folder, catalog)
         maintenance.remove_snapshots(config.folder)
         library = Library(catalog, content, _indexes(config, catalog, space), _presence(config).verify)
@@ -90,6 +91,19 @@ def require_library(config: LibraryConfig) -> None:
 def is_library(names: Iterable[str]) -> bool:
     """Tell whether a folder with files and folders of these names holds a library."""
     return {CATALOG_FILE, "content"} <= set(names)
+
+
+def _own_content(config: LibraryConfig) -> ContentStore:
+    """Return the store of copies and thumbnails. boto3 is imported when S3 is to be used. EngineUnsupported."""
+    if config.content is None:
+        return DirectoryContentStore(config.folder)
+    try:
+        from index.content.s3 import S3ContentStore
+    except ModuleNotFoundError as error:
+        raise EngineUnsupported("content", config.content, "S3 once visem[cluster] is installed") from error
+    store = S3ContentStore(config.content)
+    config.folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    return store
 
 
 def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Mapping[Target, VectorIndex]:
@@ -119,7 +133,8 @@ def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Ma
 
 def _presence(config: LibraryConfig) -> Presence:
     own = [config.folder / CATALOG_FILE] if config.catalog is None else []
-    return Presence([config.folder, config.folder / "content", *own])
+    files = [config.folder / "content"] if config.content is None else []
+    return Presence([config.folder, *files, *own])
 
 
 def _require_engines(config: LibraryConfig) -> None:
@@ -128,5 +143,5 @@ def _require_engines(config: LibraryConfig) -> None:
         raise EngineUnsupported("catalog", config.catalog, "SQLite (unset, or sqlite:///path)")
     if config.vectors is not None:
         raise EngineUnsupported("vectors", config.vectors, "FAISS in the library's folder (unset)")
-    if config.content is not None:
-        raise EngineUnsupported("content", config.content, "files in the library's folder (unset)")
+    if config.content is not None and not config.content.startswith("s3://"):
+        raise EngineUnsupported("content", config.content, "files in the library's folder (unset), s3://bucket/prefix")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from model.space import JointSpace
+from tests.servers.s3 import CREDENTIALS, s3_server
 
 TESTS = Path(__file__).parent
 MODEL = TESTS.parent / "model"
@@ -94,3 +97,24 @@ def captioner_bundle(kept_bundle: KeptBundle) -> Path:
 def plain_bundle(kept_bundle: KeptBundle) -> Path:
     """A tiny bundle without a captioner. For tests that do not change it."""
     return kept_bundle("plain", "tests.tiny:write_bundle")
+
+
+@pytest.fixture(scope="session")
+def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that speaks the protocol of S3, for this worker."""
+    if importlib.util.find_spec("moto") is None or importlib.util.find_spec("boto3") is None:
+        pytest.skip("S3: moto and boto3 are not installed, as in an environment without the extras cluster and dev")
+    with s3_server(tmp_path_factory.mktemp("s3")) as address:
+        yield address
+
+
+@pytest.fixture
+def s3_content(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place on S3; the environment leads there."""
+    import boto3
+
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3_address}.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid.uuid4()}"
+    boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/library"

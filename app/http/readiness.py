@@ -17,18 +17,18 @@ class Readiness:
         self._check = check
         self._lifetime = lifetime
         self._lock = threading.Lock()
-        self._ready = False
+        self._failure: Exception | None = None
         self._expires = float("-inf")
 
-    def ready(self) -> bool:
-        """Whether the check passes, or passed a moment ago. Failures are logged, with their reasons."""
+    def failure(self) -> Exception | None:
+        """What the check failed with, now or a moment ago; None if it passed. Failures are logged, with reasons."""
         with self._lock:
             if time.monotonic() >= self._expires:
                 try:
                     self._check()
-                    self._ready = True
-                except Exception:
+                    self._failure = None
+                except Exception as error:
                     logger.exception("the readiness check failed")
-                    self._ready = False
+                    self._failure = error
                 self._expires = time.monotonic() + self._lifetime
-            return self._ready
+            return self._failure

@@ -21,7 +21,7 @@ class ContentStore(Protocol):
     """Two files, content and thumbnail, for each SHA-256 of a content. Thread-safe, and safe between processes.
 
     Files that were put are never changed. An empty one counts as missing: no image is empty. Methods raise ValueError
-    for what is no SHA-256 in lower-case hexadecimal, and StorageFailed.
+    for what is no SHA-256 in lower-case hexadecimal, StorageFailed, and EngineAway if it is on other machines.
     """
 
     def open(self, sha256: str, kind: ContentKind) -> Content:

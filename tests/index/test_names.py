@@ -25,6 +25,7 @@ CODES = {
     "StorageFailed": "storage_failed",
     "CatalogCorrupted": "catalog_corrupted",
     "CatalogUnsupported": "catalog_unsupported",
+    "EngineAway": "engine_away",
     "EngineUnsupported": "engine_unsupported",
     "LibraryReplaced": "library_replaced",
     "SourceAway": "source_away",

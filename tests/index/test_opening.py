@@ -15,7 +15,8 @@ from index import LibraryConfig, NewImage, Space, open_library
     [
         ("catalog", "postgresql+psycopg://visem:secret@host/db", "SQLite"),
         ("vectors", "milvus+http://user:secret@host:19530/name", "FAISS"),
-        ("content", "s3://secret/prefix", "files in the library's folder"),
+        ("content", "s3x://secret/prefix", "s3://bucket/prefix"),
+        ("content", "s3://key:secret@bucket/prefix", "s3://bucket/prefix"),
         ("content", "secret", "not a URL"),
     ],
 )

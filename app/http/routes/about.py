@@ -18,6 +18,7 @@ from app.http.schemas.search import MAX_K
 from app.problems import PROBLEMS, Problem, ProblemKind
 from app.search.expression import MAX_OPERANDS
 from app.version import VERSION
+from index import EngineAway
 
 router = APIRouter(tags=["about"])
 _LISTS = {"composition": {"heads", "pairs"}, "concepts": {"words", "names", "broader"}}
@@ -62,9 +63,15 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="Can the service work?")
 def readyz(request: Request) -> Health:
-    """Runs a real embedding and a real search, once a second at most; `not_ready` (503) if one fails."""
+    """Runs a real embedding and a real search and asks the store of the files, once a second at most.
+
+    `not_ready` (503) if one fails; with `engine` (catalog, vectors or content) if that is what does not answer.
+    """
     readiness: Readiness = request.app.state.readiness
-    if not readiness.ready():
+    failure = readiness.failure()
+    if isinstance(failure, EngineAway):
+        raise Problem("not_ready", f"The engine of the {failure.part} does not answer.", engine=failure.part)
+    if failure is not None:
         raise Problem("not_ready", "An embedding or a search failed. The log of the service has the details.")
     return Health()
 

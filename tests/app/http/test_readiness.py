@@ -23,9 +23,9 @@ class Check:
 def test_an_outcome_is_kept_for_a_moment() -> None:
     check = Check()
     readiness = Readiness(check, lifetime=60)
-    assert readiness.ready()
+    assert readiness.failure() is None
     check.broken = True
-    assert readiness.ready()
+    assert readiness.failure() is None
     assert check.calls == 1
 
 
@@ -34,8 +34,8 @@ def test_failures_are_noticed_logged_and_recovered_from(caplog: pytest.LogCaptur
     readiness = Readiness(check, lifetime=0)
     check.broken = True
     with caplog.at_level(logging.ERROR):
-        assert not readiness.ready()
+        assert isinstance(readiness.failure(), RuntimeError)
     assert "secret reason" in caplog.text
     check.broken = False
-    assert readiness.ready()
+    assert readiness.failure() is None
     assert check.calls == 2

@@ -19,14 +19,27 @@ from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 from index.vectors.faiss import Builder, BuildOptions, FaissVectorIndex
 
 
-@pytest.fixture(params=["directory", "referenced"])
+@pytest.fixture(params=["directory", "referenced", "s3"])
 def open_content(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ContentStore]:
     """Opens the content store of this test: the same one each time, as another process would."""
+
+    def s3() -> ContentStore:
+        from index.content.s3 import S3ContentStore
+
+        return S3ContentStore(request.getfixturevalue("s3_content"))
+
     stores: dict[str, Callable[[], ContentStore]] = {
+        "s3": s3,
         "directory": lambda: DirectoryContentStore(tmp_path / "store"),
         "referenced": lambda: ReferencedContentStore(DirectoryContentStore(tmp_path / "store"), lambda sha256: []),
     }
     return stores[request.param]
+
+
+@pytest.fixture
+def tick(request: pytest.FixtureRequest) -> float:
+    """How many seconds apart two files have to be written for their store to tell which is older."""
+    return 1.1 if request.node.callspec.params["open_content"] == "s3" else 0.05
 
 
 @pytest.fixture(params=["sqlite"])
@@ -90,14 +103,15 @@ def open_index(
     return indexes[request.param]
 
 
-@pytest.fixture(params=["folder"])
+@pytest.fixture(params=["folder", "s3"])
 def open_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Library]]:
     """Opens the library of this test, for a space or as it is: the same one each time, as another process would."""
-    configs = {"folder": LibraryConfig(tmp_path / "library")}
+    content = request.getfixturevalue("s3_content") if request.param == "s3" else None
+    config = LibraryConfig(tmp_path / "library", content=content)
     with ExitStack() as stack:
 
         def open_one(space: Space | None = None) -> Library:
-            return stack.enter_context(open_library(configs[request.param], space))
+            return stack.enter_context(open_library(config, space))
 
         yield open_one
 

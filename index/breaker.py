@@ -1,0 +1,60 @@
+"""A circuit breaker: while an engine is away, nobody waits for it in vain (M. Nygard, Release It!, 2007)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from index.errors import EngineAway, Part
+
+
+class CircuitBreaker:
+    """Refuses calls at once for a while after several in a row have failed. Thread-safe.
+
+    When the pause is over, one call goes through. If it succeeds all do again; otherwise there is another pause.
+    """
+
+    def __init__(self, part: Part, failures: int = 3, pause: float = 3.0) -> None:
+        """After so many `failures` in a row, calls are refused for `pause` seconds."""
+        self._part = part
+        self._allowed = failures
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._closed_again = 0.0
+        self._reason = ""
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Make one call; EngineAway at once during a pause. Only EngineAway counts as a failure."""
+        self._admit()
+        try:
+            yield
+        except EngineAway as error:
+            self._failed(error.reason)
+            raise
+        except BaseException:
+            self._answered()  # it is there, whatever it said
+            raise
+        self._answered()
+
+    def _admit(self) -> None:
+        with self._lock:
+            if self._failures < self._allowed:
+                return
+            now = time.monotonic()
+            if now < self._closed_again:
+                raise EngineAway(self._part, self._reason)
+            self._closed_again = now + self._pause  # this one tries; the others are refused until it is done
+
+    def _failed(self, reason: str) -> None:
+        with self._lock:
+            self._failures += 1
+            self._reason = reason
+            self._closed_again = time.monotonic() + self._pause
+
+    def _answered(self) -> None:
+        with self._lock:
+            self._failures = 0
