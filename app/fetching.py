@@ -14,13 +14,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import httpcore2
 
+from app.embedding.fairness import ShuttingDown
 from app.ingest.names import display_name
 from app.problems import Problem
 from app.version import VERSION
@@ -71,23 +73,60 @@ class Fetcher:
         self._max_seconds = max_seconds
         self._tls = tls
         self._places = threading.BoundedSemaphore(_AT_A_TIME)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._awaited: set[Future[tuple[str | None, bytes]]] = set()
 
     def fetch(self, url: str) -> tuple[str | None, bytes]:
-        """The file at an address, and its name. Problem address_refused, fetch_failed, overloaded; ImageError."""
+        """The file at an address, and its name. Problem address_refused, fetch_failed, overloaded; ImageError.
+
+        ShuttingDown after `close`.
+        """
         if not self._places.acquire(blocking=False):
             raise Problem(
                 "overloaded",
                 f"The service fetches {_AT_A_TIME} images at a time. This one was not begun. Try again in 2 s.",
                 headers={"Retry-After": "2"},
             )
+        fetched: Future[tuple[str | None, bytes]] = Future()
+        with self._lock:
+            if self._closed:
+                self._places.release()
+                raise ShuttingDown
+            self._awaited.add(fetched)
+        # In a thread of its own, which is left behind when the service stops: a connection that is being made cannot
+        # be told so.
+        threading.Thread(target=self._fetch, args=(url, fetched), name="visem-fetch", daemon=True).start()
         try:
-            return self._follow(url)
+            return fetched.result()
         except (httpcore2.TimeoutException, TimeoutError):
             raise _failed(f"it took longer than {self._max_seconds:g} seconds") from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             raise _failed(
                 f"the server could not be reached, or did not keep to HTTP ({type(error).__name__})"
             ) from error
+        finally:
+            with self._lock:
+                self._awaited.discard(fetched)
+
+    def close(self) -> None:
+        """Fail all who wait with ShuttingDown, at once. Idempotent."""
+        with self._lock:
+            self._closed = True
+            awaited = list(self._awaited)
+        for fetched in awaited:
+            with suppress(InvalidStateError):  # it came in just now
+                fetched.set_exception(ShuttingDown())
+
+    def _fetch(self, url: str, fetched: Future[tuple[str | None, bytes]]) -> None:
+        try:
+            found = self._follow(url)
+        except BaseException as error:  # it belongs to the caller who waits
+            with suppress(InvalidStateError):  # who was told to go
+                fetched.set_exception(error)
+        else:
+            with suppress(InvalidStateError):
+                fetched.set_result(found)
         finally:
             self._places.release()
 

@@ -102,7 +102,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
                 app.state.readiness = Readiness(running.check_ready)
                 yield
             finally:
-                await run_in_threadpool(deletions.close)
+                await asyncio.to_thread(deletions.close)  # requests may have all threads of the pool
         finally:
             if service is None:
                 await run_in_threadpool(running.close)
@@ -197,7 +197,7 @@ def serve(service: Service, announce: Callable[[str, int], None] = lambda host, 
     # end the process on the spot, with the library still open.
     handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _AnnouncingServer(server_config(service), announce).run()
+        _Server(service, announce).run()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -229,9 +229,12 @@ def server_config(service: Service) -> uvicorn.Config:
     )
 
 
-class _AnnouncingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[str, int], None]) -> None:
-        super().__init__(config)
+class _Server(uvicorn.Server):
+    """Announces its address, and stops the service when the time of requests is over: they cannot be cancelled else."""
+
+    def __init__(self, service: Service, announce: Callable[[str, int], None]) -> None:
+        super().__init__(server_config(service))
+        self._service = service
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -240,6 +243,18 @@ class _AnnouncingServer(uvicorn.Server):
             for listening in server.sockets:
                 self._announce(*listening.getsockname()[:2])
                 return
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stopping = asyncio.create_task(self._stop_in_time())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            stopping.cancel()
+            await asyncio.to_thread(self._service.stop)
+
+    async def _stop_in_time(self) -> None:
+        await asyncio.sleep(self.config.timeout_graceful_shutdown or 0)
+        await asyncio.to_thread(self._service.stop)
 
 
 def _nothing_more(number: int, frame: FrameType | None) -> None:

@@ -92,9 +92,17 @@ class Service:
         library.describe(partial(name_concepts, space))
         return cls(space, library, settings)
 
+    def stop(self) -> None:
+        """End what is at work, refuse what waits with ShuttingDown, and return before that has ended. Idempotent."""
+        self.sources.stop()
+        self.captions_kept.stop()
+        self._fetcher.close()
+        self._embedder.stop()
+
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
-        self.sources.close(timeout=1.0)  # in order if that is quick, or else by what is closed under it
+        self.sources.close(timeout=1.0)  # in order if that is quick, or else by what is stopped under it
+        self.stop()
         self._embedder.close()
         self.sources.close()
         self.captions_kept.close()

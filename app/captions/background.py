@@ -74,11 +74,15 @@ class CaptionKeeper:
                 report(self._library.captions.owed())
                 self._changed.wait(timeout=0.5)
 
-    def close(self) -> None:
-        """Stop after the batch at work, or at once if the embedder is closed; what is owed stays so. Idempotent."""
+    def stop(self) -> None:
+        """Begin nothing more; what is owed stays so. Idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop after the batch at work, or at once if the embedder is stopped. Idempotent."""
+        self.stop()
         if self._thread is not None:
             self._thread.join()
 

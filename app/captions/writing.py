@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 class CaptionWriter:
     """The captioner of a loaded bundle that has one. It is loaded for the first caption, which waits for it."""
 
-    def __init__(self, space: JointSpace) -> None:
+    def __init__(self, space: JointSpace, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called before each word is written; what it raises comes through."""
         self._space = space
+        self._check = check
         self._loading = threading.Lock()
 
     def __call__(self, wanted: Sequence[tuple[Vector, CaptionOptions]]) -> list[list[Caption]]:
@@ -36,7 +38,7 @@ class CaptionWriter:
     def _captioner(self) -> Captioner:
         from model.captioner import Captioner
 
-        return Captioner(self._space)
+        return Captioner(self._space, self._check)
 
 
 def captioner_missing(space: JointSpace) -> Problem:

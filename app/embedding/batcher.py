@@ -123,10 +123,14 @@ class Batcher:
         """
         return self._workers[lane].submit(kind, items)
 
-    def close(self) -> None:
-        """Finish the batches that run, fail what waits with ShuttingDown, and join the threads. Idempotent."""
+    def refuse(self) -> None:
+        """Accept no more work, and fail what waits with ShuttingDown. Idempotent."""
         for worker in self._workers.values():
             worker.refuse()
+
+    def close(self) -> None:
+        """As `refuse`, and wait for the batches that run. Idempotent."""
+        self.refuse()
         for worker in self._workers.values():
             worker.join()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -12,9 +13,9 @@ import numpy as np
 
 from app.captions.writing import CaptionWriter
 from app.concepts import name_concepts
-from app.embedding.batcher import Batcher, BatchFunction, Lane, Place
+from app.embedding.batcher import Batcher, BatchFunction, Lane, Place, batched
 from app.embedding.cache import Vector, VectorCache
-from app.embedding.fairness import ByteBudget, FairPool
+from app.embedding.fairness import ByteBudget, FairPool, ShuttingDown
 from app.embedding.incoming import FilesInMemory, size_of
 from app.embedding.pictures import load_jpeg, load_picture
 from app.results import CaptionOptions, Embedding
@@ -26,6 +27,8 @@ from model.images.processes import Decoders
 from model.space import JointSpace
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from model.captioner import Caption
 
 T = TypeVar("T")
@@ -33,6 +36,9 @@ P = ParamSpec("P")
 
 CHECK_TIMEOUT = 10.0
 """Seconds after which an embedding that does not come counts as a failure of a check."""
+
+_AT_ONCE = 4
+"""Images that are embedded between two looks at whether the service stops: more at once are no faster."""
 
 
 class Embedder:
@@ -46,6 +52,7 @@ class Embedder:
     def __init__(self, space: JointSpace, settings: Settings) -> None:
         """Nobody may ask for captions where the bundle has no captioner (`can_caption`)."""
         self._space = space
+        self._ending = threading.Event()
         self._batch_size = settings.batch_size
         self._recent = VectorCache()
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
@@ -59,11 +66,11 @@ class Embedder:
             "bulk": ByteBudget(settings.memory_budget - settings.memory_budget // 4),
         }
         functions: dict[str, BatchFunction] = {
-            "images": lambda images: list(space.embed_images(images)),
+            "images": self._embed_images,
             "texts": lambda texts: list(space.embed_texts(texts)),
         }
         if self.can_caption:
-            functions["captions"] = CaptionWriter(space)
+            functions["captions"] = CaptionWriter(space, self._require_open)
         self.batcher = Batcher(
             functions,
             places={"search": settings.max_searches, "bulk": settings.max_jobs},
@@ -85,13 +92,21 @@ class Embedder:
         """Have a function that decodes called when it is the client's turn."""
         return self._pools[place.lane].submit(place.client, function, *args, **kwargs)
 
-    def close(self) -> None:
-        """Stop the threads; what still waits fails with ShuttingDown. Idempotent."""
-        self.batcher.close()
-        self._processes.close()  # first, so that nobody waits for a picture that takes long
+    def stop(self) -> None:
+        """Fail what waits and what is computed with ShuttingDown, and return before that has ended. Idempotent."""
+        self._ending.set()
+        self.batcher.refuse()
         for lane in self._pools:
             self.memory[lane].close()
-            self._pools[lane].close()
+            self._pools[lane].refuse()
+        self._processes.close()  # so that nobody waits for a picture that takes long
+
+    def close(self) -> None:
+        """Stop, and wait for the threads. Idempotent."""
+        self.stop()
+        self.batcher.close()
+        for pool in self._pools.values():
+            pool.close()
 
     def load(self, data: bytes) -> DecodedImage:
         """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
@@ -172,6 +187,17 @@ class Embedder:
                 yield Embedding(None, code=outcome.code, reason=str(outcome))
             else:
                 yield Embedding(outcome.result())
+
+    def _embed_images(self, images: Sequence[Image]) -> list[Vector]:
+        vectors: list[Vector] = []
+        for some in batched(images, _AT_ONCE):
+            self._require_open()
+            vectors += list(self._space.embed_images(some))
+        return vectors
+
+    def _require_open(self) -> None:
+        if self._ending.is_set():
+            raise ShuttingDown
 
     def concepts(self, vectors: Sequence[Vector]) -> list[list[tuple[str, float]]]:
         """Words for what each of the vectors (D,) shows, best first, with their probabilities."""

@@ -181,8 +181,8 @@ class FairPool:
             self._changed.notify()
         return future
 
-    def close(self) -> None:
-        """Fail what waits with ShuttingDown, and wait for what runs. Idempotent."""
+    def refuse(self) -> None:
+        """Accept no more work, and fail what waits with ShuttingDown. Idempotent."""
         with self._changed:
             self._closed = True
             abandoned = self._waiting.clear()
@@ -190,6 +190,10 @@ class FairPool:
         for future, _ in abandoned:
             if future.set_running_or_notify_cancel():
                 future.set_exception(ShuttingDown())
+
+    def close(self) -> None:
+        """As `refuse`, and wait for what runs. Idempotent."""
+        self.refuse()
         for thread in self._threads:
             thread.join()
 

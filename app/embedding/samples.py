@@ -6,6 +6,8 @@ asked, and none is wanted; a handful of frequent words, some nouns among them, l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from app.embedding.cache import Vector
@@ -32,8 +34,8 @@ def sample_texts(space: JointSpace) -> list[str]:
     ]
 
 
-def sample_vectors(space: JointSpace) -> Vector:
-    """Their vectors (n, D)."""
+def sample_vectors(space: JointSpace) -> Iterator[Vector]:
+    """Their vectors (n, D), in parts."""
     texts = sample_texts(space)
-    parts = [space.embed_texts(texts[at : at + _BATCH]) for at in range(0, len(texts), _BATCH)]
-    return np.concatenate([np.empty((0, space.dimension), dtype=np.float32), *parts])
+    for at in range(0, len(texts), _BATCH):
+        yield space.embed_texts(texts[at : at + _BATCH])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from index import Library
 
 logger = logging.getLogger(__name__)
+
+CLOSING = 0.5
+"""Seconds for which deletions are carried out when the service stops."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,10 @@ class Pending:
 
 
 class Deletions:
-    """Carries out the deletions that wait in the library, each when it is due. `close` carries out all of them.
+    """Carries out the deletions that wait in the library, each when it is due. `close` carries out all it has time for.
 
     They are in the catalog: every service on the library shows them and can undo them, and storing a photograph again
-    keeps it. What a service leaves behind that is killed, the next one takes up; it can be undone for as long again.
+    keeps it. What a service leaves behind, the next one takes up; it can be undone for as long again.
     """
 
     def __init__(self, library: Library, seconds: float) -> None:
@@ -66,12 +70,17 @@ class Deletions:
         return frozenset(one.image_id for one in self._library.deletions.pending())
 
     def close(self) -> None:
-        """Carry out what is pending here, now, and wait for what is under way."""
+        """Carry out what is pending here, now, for up to CLOSING seconds, and wait for what is under way.
+
+        The rest stays in the library, for the next service.
+        """
         with self._changed:
             waiting = dict(self._timers)
+        end = time.monotonic() + CLOSING
         for image_id, timer in waiting.items():
             timer.cancel()
-            self._carry_out(image_id)
+            if time.monotonic() < end:
+                self._carry_out(image_id)
         with self._changed:
             self._changed.wait_for(lambda: not self._under_way)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -45,9 +45,9 @@ class Space:
     id: str
     name: str
     dimension: int
-    sample: Callable[[], Vectors] | None = field(default=None, compare=False, repr=False)
-    """Makes vectors (n, D) of texts such as people search for, where the model is at hand: an index that is made for
-    texts, and measured with them, needs some. It takes a second or so."""
+    sample: Callable[[], Iterable[Vectors]] | None = field(default=None, compare=False, repr=False)
+    """Makes vectors of texts such as people search for, in parts (n, D), where the model is at hand: an index that is
+    made for texts, and measured with them, needs some. All of them take a second or so."""
 
     def agrees_with(self, other: Space) -> bool:
         """Tell whether vectors of the two can be compared; the name is only for people."""

@@ -13,7 +13,7 @@ docs/captions.md measures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -106,7 +106,8 @@ class Pool:
 class Captioner:
     """A bundle's captioner over its joint space. Holds no state between calls: thread-safe."""
 
-    def __init__(self, space: JointSpace) -> None:
+    def __init__(self, space: JointSpace, check: Callable[[], None] = lambda: None) -> None:
+        """Load it. Errors as `load`. `check` is called before each word is written; what it raises comes through."""
         path, section = space.bundle.path, space.config.captioner
         if section is None:
             raise CaptionerMissingError(
@@ -146,7 +147,7 @@ class Captioner:
             longest=section.longest,
             shortest=section.shortest,
         )
-        self.decoder = Decoder(LanguageModel(section.network, network, content, bias), grammar)
+        self.decoder = Decoder(LanguageModel(section.network, network, content, bias, check), grammar)
         self.ranker = Ranker(trigrams, frequencies, section.images, vocabulary.content_words())
         self._numbers = {word: number for number, word in enumerate(vocabulary.words)}
         self._tag_numbers = {tag: number for number, tag in enumerate(vocabulary.tags)}

@@ -24,6 +24,8 @@ arXiv 1411.2539 (2014); the multiplicative form also in Kiros et al., "Multimoda
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -43,9 +45,20 @@ State = tuple[Vectors, ...]
 class LanguageModel:
     """The network, ready for writing word by word, on either runtime. Thread-safe."""
 
-    def __init__(self, config: ScnlmConfig, network: Network, content: Vectors, bias: Vectors) -> None:
-        """`content` (A, D) and `bias` (A,) are T_u and b; `network` is the bundle's `captioner`."""
+    def __init__(
+        self,
+        config: ScnlmConfig,
+        network: Network,
+        content: Vectors,
+        bias: Vectors,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`content` (A, D) and `bias` (A,) are T_u and b; `network` is the bundle's `captioner`.
+
+        `check` is called before each step; what it raises ends the writing.
+        """
         self.config = config
+        self._check = check
         self._network = network
         # Unit vectors have entries of about 1 / sqrt(D): brought to unit variance, every space learns at one rate.
         self._content = np.ascontiguousarray(content.T * np.float32(config.content_dimension**0.5))
@@ -71,6 +84,7 @@ class LanguageModel:
 
         `windows` (n, k): tags of the word to come and of those after it (see `tag_windows`); `projected` (n, A).
         """
+        self._check()
         log_p, *after = self._network(words, windows, projected, *state)
         return log_p, tuple(after)
 

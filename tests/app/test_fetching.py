@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.embedding.fairness import ShuttingDown
 from app.fetching import MAX_REDIRECTS, Address, Fetcher, is_public
 from app.problems import Problem
 from model.errors import ImageError
@@ -196,6 +197,32 @@ def test_a_picture_whatever_the_server_calls_it(hostile: Hostile) -> None:
     assert request.startswith("get /my%20cat.jpg http/1.1")
     for private in ("cookie", "authorization", "x-api-key", "referer"):
         assert private not in request
+
+
+def test_closing_fails_who_waits_at_once(hostile: Hostile) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(connection: socket.socket, head: str) -> None:
+        asked.set()
+        over.wait(30)
+
+    url, fetching, failed = hostile.on("/silent", silent), fetcher(max_seconds=20.0), []
+
+    def fetch() -> None:
+        try:
+            fetching.fetch(url)
+        except ShuttingDown as error:
+            failed.append(error)
+
+    waiting = threading.Thread(target=fetch)
+    waiting.start()
+    assert asked.wait(10)
+    fetching.close()
+    waiting.join(5)
+    over.set()
+    assert len(failed) == 1
+    with pytest.raises(ShuttingDown):
+        fetching.fetch(url)
 
 
 def test_redirects_are_followed_and_counted(hostile: Hostile) -> None:

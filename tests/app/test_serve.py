@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,35 +21,7 @@ from index import (
 from model.space import JointSpace
 from tests.app.helpers import picture
 from tests.app.listening import answer
-
-PROGRAM = """
-from app.main import serve
-from app.service import Service
-from app.settings import Settings
-
-with Service.open(Settings()) as service:
-    serve(service)
-print("closed")
-"""
-
-
-@contextmanager
-def serving(space: JointSpace, folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server process and its address; its log is FOLDER/log, its library FOLDER/library."""
-    log = folder / "log"
-    settings = {"LIBRARY": str(folder / "library"), "BUNDLE": str(space.bundle.path), "PORT": "0", **settings}
-    environment = {**os.environ, "VISEM_DEVICE": "cpu", **{f"VISEM_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, "-c", PROGRAM]
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(  # noqa: S603  # our own program
-            command, env=environment, stderr=stderr, stdout=subprocess.PIPE, text=True
-        ) as process,
-    ):
-        try:
-            yield process, _wait_for_address(log, process)
-        finally:
-            process.kill()
+from tests.app.serving import serving
 
 
 def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
@@ -108,14 +75,3 @@ def _assert_in_order(space: JointSpace, folder: Path, images: int) -> None:
     with open_library(LibraryConfig(folder / "library"), library_space(space)) as reopened:
         assert reopened.check() == []
         assert reopened.stats().images == images
-
-
-def _wait_for_address(log: Path, process: subprocess.Popen[str]) -> str:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        for line in log.read_text().splitlines():
-            message = json.loads(line)["message"] if line.endswith("}") else ""
-            if message.startswith("Uvicorn running on "):
-                return str(message.split()[3])
-        time.sleep(0.05)
-    raise AssertionError(f"the server did not start: {log.read_text()}")

@@ -90,14 +90,18 @@ class SourceFollower:
             self._thread = threading.Thread(target=self._work, name="visem-sources", daemon=True)
             self._thread.start()
 
-    def close(self, timeout: float | None = None) -> None:
-        """Stop after the files at hand, and wait for that, for up to `timeout` seconds. Idempotent.
-
-        What was done is stored. A pass that is still at work may also be ended by closing the service under it.
-        """
+    def stop(self) -> None:
+        """Begin nothing more, and end after the files at hand: what was done is stored. Idempotent."""
         with self._lock:
             self._closing = True
             self._lock.notify_all()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop, and wait for that, for up to `timeout` seconds. Idempotent.
+
+        A pass that is still at work may also be ended by stopping the service under it.
+        """
+        self.stop()
         if self._thread is not None:
             self._thread.join(timeout)
 

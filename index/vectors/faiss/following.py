@@ -212,9 +212,13 @@ class FaissVectorIndex:
         mine = self._space
         if mine is None or mine.sample is None or not mine.agrees_with(current) or self._folder.has_queries(current):
             return
-        queries = mine.sample()
-        if len(queries):
-            self._folder.write_queries(current, queries)
+        parts: list[Vectors] = []
+        for part in mine.sample():
+            if self._closed:
+                return
+            parts.append(part)
+        if parts:
+            self._folder.write_queries(current, np.concatenate(parts))
 
     def _adopt(self) -> None:
         """Take over the segments of a new manifest; the head loses what they have."""

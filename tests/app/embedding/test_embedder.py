@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
 from app.embedding.fairness import ShuttingDown
+from app.results import CaptionOptions
 from app.settings import Settings
+from model.captioner.scnlm import LanguageModel
 from model.errors import ImageError, NoKnownWordsError
 from model.space import JointSpace
 from tests.app.helpers import picture
@@ -84,3 +87,23 @@ def test_a_check_embeds_for_real(embedder: Embedder) -> None:
     embedder.close()
     with pytest.raises(ShuttingDown):
         embedder.check()
+
+
+def test_captions_that_are_being_written_end_when_it_stops(
+    embedder: Embedder, place: Place, space: JointSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take seconds for a batch; the next word is not written."""
+    step, steps, stopped = LanguageModel.step, [], threading.Event()
+
+    def slow(self: LanguageModel, *arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 2:
+            embedder.stop()
+            stopped.set()
+        return step(self, *arguments)
+
+    monkeypatch.setattr(LanguageModel, "step", slow)
+    with pytest.raises(ShuttingDown):
+        embedder.captions(space.embed_texts(["a dog"])[0], CaptionOptions(3), place)
+    assert stopped.is_set()
+    assert len(steps) == 2

@@ -120,6 +120,22 @@ def test_closing_carries_out_what_is_pending(library: Library, start: Start) -> 
     assert library.count("images") == 0
 
 
+def test_what_closing_has_no_time_for_is_left_to_the_next_service(
+    library: Library, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deletions = start(60)
+    deletions.schedule(add(library, b"a"))
+    deletions.schedule(add(library, b"b"))
+    monkeypatch.setattr("app.web.deletions.CLOSING", 0.0)
+    deletions.close()
+    assert library.count("images") == 2
+    monkeypatch.undo()
+    following = start(60)
+    assert len(following.pending()) == 2
+    following.close()
+    assert library.count("images") == 0
+
+
 def test_what_is_gone_already_is_fine(library: Library, start: Start) -> None:
     deletions = start(60)
     image_id = add(library)

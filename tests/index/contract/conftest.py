@@ -86,9 +86,9 @@ def open_index(
 ) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
     """Opens a vector index that follows a collection: the same one each time for the same collection."""
 
-    def sample() -> np.ndarray:
+    def sample() -> list[np.ndarray]:
         directions = np.random.default_rng(0).normal(size=(40, space.dimension)).astype(np.float32)
-        return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        return np.split(directions / np.linalg.norm(directions, axis=1, keepdims=True), 2)
 
     def faiss(options: BuildOptions) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
         def open_one(catalog: Catalog, collection: Collection[Any]) -> VectorIndex:
