@@ -11,6 +11,8 @@
     concepts.safetensors   detectors of concepts, where there are any (model/concepts.py)
     captioner.safetensors  network and n-gram statistics of the captioner, where there is one (model/captioner/)
     structures.json        its words, parts of speech and structures
+    image_encoder.*, text_encoder.*, tokenizer.json, words.*
+                           towers of another library (model/towers/imported_config.py)
     MODEL_CARD.md          data, licence terms, recipe, figures
 
 Loading verifies every checksum, never touches the network, and never unpickles. NAME.partial is a file that somebody is
@@ -25,15 +27,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from model.captioner_config import CaptionerConfig
 from model.concepts_config import ConceptsConfig
 from model.errors import BundleError
 from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig
+from model.towers.imported_config import ImportedImageConfig, ImportedTextConfig
 
 FORMAT_VERSION = 6
 READABLE_VERSIONS = (2, 3, 4, 5, 6)
@@ -107,14 +110,29 @@ class CalibrationConfig(_Config):
     fitted_on: str
 
 
+def _kind_of_tower(config: Any) -> Any:
+    """What tells the kinds of towers apart; before format version 5 they did not name theirs."""
+    return config.get("tower", "") if isinstance(config, dict) else config.tower
+
+
+AnyImageConfig = Annotated[
+    Annotated[ImageConfig, Tag("backbone")] | Annotated[ImportedImageConfig, Tag("imported")],
+    Discriminator(lambda config: _kind_of_tower(config) or "backbone"),
+]
+AnyTextConfig = Annotated[
+    Annotated[TextConfig, Tag("words")] | Annotated[ImportedTextConfig, Tag("imported")],
+    Discriminator(lambda config: _kind_of_tower(config) or "words"),
+]
+
+
 class BundleConfig(_Config):
     """`bundle.json`."""
 
     format_version: int = FORMAT_VERSION
     name: str
     dimension: int = Field(gt=0, description="Dimension of the joint space.")
-    image: ImageConfig
-    text: TextConfig
+    image: AnyImageConfig
+    text: AnyTextConfig
     composition: CompositionConfig = CompositionConfig()
     captioner: CaptionerConfig | None = Field(default=None, description="Writes captions; none: it cannot.")
     concepts: ConceptsConfig | None = Field(
@@ -128,9 +146,25 @@ class BundleConfig(_Config):
 
     @model_validator(mode="after")
     def _names_are_of_the_kinds(self) -> Self:
-        if self.text.names is not None and len(self.text.names.names) != self.image.kinds:
-            raise ValueError(f"names of {len(self.text.names.names)} kinds for the image side's {self.image.kinds}")
+        named = self.text.names if isinstance(self.text, TextConfig) else None
+        kinds = self.image.kinds if isinstance(self.image, ImageConfig) else 0
+        if named is not None and len(named.names) != kinds:
+            raise ValueError(f"names of {len(named.names)} kinds for the image side's {kinds}")
         return self
+
+    @property
+    def backbone(self) -> ImageConfig:
+        """Its image tower, of the kind `backbone`. Errors: `BundleError` where it is of another kind."""
+        if isinstance(self.image, ImageConfig):
+            return self.image
+        raise BundleError("bundle_unsupported", f"The image tower of {self.name} was not trained by Visem.")
+
+    @property
+    def words(self) -> TextConfig:
+        """Its text tower, of the kind `words`. Errors: `BundleError` where it is of another kind."""
+        if isinstance(self.text, TextConfig):
+            return self.text
+        raise BundleError("bundle_unsupported", f"The text tower of {self.name} was not trained by Visem.")
 
     @property
     def vector_files(self) -> frozenset[str]:
@@ -142,6 +176,15 @@ class BundleConfig(_Config):
         """The networks of its towers and of its captioner."""
         towers = (*self.image.networks, *self.text.networks)
         return towers if self.captioner is None else (*towers, "captioner")
+
+    def is_int8(self, name: NetworkName) -> bool:
+        """Whether a CPU runs a network in whole numbers of 8 bits."""
+        towers = {"image_encoder": self.image, "text_encoder": self.text}
+        return getattr(towers.get(name), "precision", "fp32") == "int8"
+
+    def graph(self, name: NetworkName) -> str:
+        """The file of a network's graph."""
+        return f"{name}.int8.onnx" if self.is_int8(name) else f"{name}.onnx"
 
     @property
     def required_files(self) -> frozenset[str]:
@@ -247,7 +290,7 @@ def _read_config(path: Path) -> BundleConfig:
     try:
         config = BundleConfig.model_validate(raw)
     except ValidationError as error:
-        if kinds := [one["input"] for one in error.errors() if one["loc"][1:] == ("tower",)]:
+        if kinds := [one["ctx"]["tag"] for one in error.errors() if one["type"] == "union_tag_invalid"]:
             raise BundleError(
                 "bundle_unsupported",
                 f"{path} has a tower of the kind {kinds[0]!r}, which this Visem does not know. Use a newer one.",

@@ -118,3 +118,9 @@ def s3_content(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"test-{uuid.uuid4()}"
     boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
     return f"s3://{bucket}/some/library"
+
+
+@pytest.fixture(scope="session")
+def clip_bundle(kept_bundle: KeptBundle) -> Path:
+    """A tiny model of open_clip with random weights, imported. For tests that do not change it."""
+    return kept_bundle("clip", "tests.clip:write_clip")

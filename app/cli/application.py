@@ -21,9 +21,12 @@ from app.version import VERSION
 
 COMMANDS = (
     *("serve", "add", "sources", "watch", "caption", "captions", "search", "list", "map", "remove"),
-    *("sentences", "reindex", "facts", "info", "backup", "restore", "key", "evaluate", "train", "bench"),
+    *("sentences", "reindex", "facts", "info", "backup", "restore", "key", "evaluate", "train", "import"),
+    "bench",
 )
 """The commands, in the order of the help: each is the module of its name, which `register`s it."""
+MODULES = {"import": "importing"}
+"""Where the module cannot have the command's name."""
 
 _JSON_GIVEN = "visem.json-given"
 """Key of `Context.meta`: whether --json stands on the command line, also if it cannot be read."""
@@ -32,7 +35,7 @@ _JSON_GIVEN = "visem.json-given"
 @cache
 def _command(name: str) -> Any:
     part = typer.Typer(rich_markup_mode=None)
-    import_module(f"app.cli.{name}").register(part)
+    import_module(f"app.cli.{MODULES.get(name, name)}").register(part)
     return typer.main.get_group(part).commands[name]
 
 

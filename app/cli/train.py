@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from app.cli.bundle_out import OutOption, OverwriteOption, check_bundle_out
 from app.cli.evaluate import DataOption
-from app.cli.failures import USAGE, CommandError
+from app.cli.failures import CommandError
 from app.cli.options import JsonOption
 from app.cli.output import print_json, say, shown, write
 from app.cli.progress import progress
@@ -65,8 +66,6 @@ TextsOption = Annotated[
         "and a caption on each line.",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")]
 
 train = typer.Typer(no_args_is_help=True)
 
@@ -98,7 +97,7 @@ def space(
 
     An interrupted command continues when it is repeated with the same settings.
     """
-    _check_out(out, overwrite)
+    check_bundle_out(out, overwrite)
     work = work or out.with_name(f"{out.name}.work")
     chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
     result = _train_space(data, out, preset, chosen, work, resume)
@@ -128,7 +127,7 @@ def bundle(
     The preset `default` makes the shipped bundle, and `paper` the system of Kiros et al. 2014. An interrupted command
     continues when it is repeated with the same settings.
     """
-    _check_out(out, overwrite)
+    check_bundle_out(out, overwrite)
     work = work or out.with_name(f"{out.name}.work")
     unfinished = out.with_name(f"{out.name}.unfinished")  # beside it: on the same disk, and never in its way
     _check_tagger()  # now, not after hours
@@ -369,13 +368,3 @@ def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None
     write(f"Wrote {shown(model)}/bundle.json. Expected calibration error on photographs kept out of the fit:\n")
     for name, error in errors.items():
         write(f"{name.replace('_', ' ')}\t{error:.3f}\n")
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    """Refuse to replace what somebody may miss: the bundle takes the place of the whole directory."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / "bundle.json").is_file():
-        raise CommandError("out_exists", f"{shown(out)} exists and is not a bundle. Choose another --out.", USAGE)
-    if not overwrite:
-        raise CommandError("out_exists", f"There is a bundle in {shown(out)}. Replace it with --overwrite.", USAGE)

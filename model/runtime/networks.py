@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-NetworkName = Literal["backbone", "projection", "words", "lstm", "captioner"]
+NetworkName = Literal["backbone", "projection", "words", "lstm", "captioner", "image_encoder", "text_encoder"]
 """The networks that a bundle may hold, with what they take and give (float32 unless something else is said):
 
     backbone     pixels (n, 3, S, S)                                       to pooled features (n, F)
@@ -15,6 +15,8 @@ NetworkName = Literal["backbone", "projection", "words", "lstm", "captioner"]
                  them (n, T) int64, padded behind, lengths (n,) int32      to sentence vectors (n, D), of any length
     captioner    words (n,) int64, tag windows (n, k) int64, projected
                  content (n, A), one or more arrays of state (n, ...)      to log-probabilities (n, V), the next state
+    image_encoder, text_encoder    of another library: pixels (n, 3, H, W), tokens (n, T) int64
+                                                                           to vectors (n, D), of any length
 """
 
 WEIGHTS: Mapping[NetworkName, tuple[str, tuple[str, ...]]] = {
@@ -34,5 +36,7 @@ WEIGHTS: Mapping[NetworkName, tuple[str, tuple[str, ...]]] = {
             "network.output.",
         ),
     ),
+    "image_encoder": ("image_encoder.safetensors", ("",)),
+    "text_encoder": ("text_encoder.safetensors", ("",)),
 }
 """The file that holds a network's weights, and how their names begin there."""

@@ -1,7 +1,8 @@
 """Networks in ONNX Runtime: for CPUs.
 
 A graph NAME.onnx holds operations alone. Its weights are tensors of the bundle's safetensors files, by name, and torch
-loads the same: so the two runtimes cannot disagree about them.
+loads the same: so the two runtimes cannot disagree about them. A graph NAME.int8.onnx holds its rounded weights itself:
+they are for CPUs alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from model.runtime.interfaces import Array, Network, Vectors
 from model.runtime.networks import WEIGHTS, NetworkName
 from model.runtime.tensors import MappedTensors
 
+_LARGE = ("backbone", "captioner", "image_encoder", "text_encoder")
+
 
 class OnnxRuntime:
     """ONNX Runtime on the processor."""
@@ -27,7 +30,7 @@ class OnnxRuntime:
 
     def load(self, bundle: Bundle, name: NetworkName) -> Network:
         """A network of a verified bundle. Errors: `BundleError`."""
-        graph = bundle.path / f"{name}.onnx"
+        graph = bundle.path / bundle.config.graph(name)
         if graph.name not in bundle.config.files:
             raise BundleError(
                 "bundle_unsupported",
@@ -37,15 +40,16 @@ class OnnxRuntime:
         file, prefixes = WEIGHTS[name]
         # The others are small: waking a second thread costs more than it brings, above all when others are busy. Those
         # who call at the same time are served at the same time.
-        count = threads.available() if name in ("backbone", "captioner") else 1
-        return OnnxNetwork(graph, bundle.path / file, prefixes, count)
+        count = threads.available() if name in _LARGE else 1
+        return OnnxNetwork(graph, None if bundle.config.is_int8(name) else bundle.path / file, prefixes, count)
 
 
 class OnnxNetwork:
     """A graph in a session of its own."""
 
-    def __init__(self, graph: Path, weights: Path, prefixes: tuple[str, ...] = ("",), count: int = 1) -> None:
-        """`weights`: a safetensors file; the graph names its tensors that begin with one of `prefixes`.
+    def __init__(self, graph: Path, weights: Path | None, prefixes: tuple[str, ...] = ("",), count: int = 1) -> None:
+        """`weights`: a safetensors file; the graph names its tensors that begin with one of `prefixes`. None: the graph
+        holds its weights itself.
         `count`: how many threads compute. Errors: `BundleError`.
         """
         options = onnxruntime.SessionOptions()
@@ -55,7 +59,7 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         values = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(tensor, dtype=np.float32))
-            for name, tensor in MappedTensors(weights).items()
+            for name, tensor in ({} if weights is None else MappedTensors(weights)).items()
             if name.startswith(prefixes) and np.issubdtype(tensor.dtype, np.floating)
         }
         options.add_external_initializers(list(values), list(values.values()))
@@ -66,7 +70,9 @@ class OnnxNetwork:
                     onnxruntime.InferenceSession, str(graph), options, providers=["CPUExecutionProvider"]
                 ).result()
         except Exception as error:  # ONNX Runtime has a class of its own for each of its codes
-            raise BundleError("bundle_corrupted", f"{graph} does not fit its weights in {weights}: {error}") from error
+            raise BundleError(
+                "bundle_corrupted", f"{graph} does not fit its weights in {weights or 'itself'}: {error}"
+            ) from error
         self._inputs = [one.name for one in self._session.get_inputs()]
 
     def __call__(self, *arrays: Array) -> list[Vectors]:

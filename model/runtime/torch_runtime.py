@@ -14,7 +14,12 @@ from model.errors import BundleError
 from model.runtime.interfaces import Array, Network, Vectors
 from model.runtime.networks import WEIGHTS, NetworkName
 from model.runtime.torch_encoders import ImageProjection, LstmEncoder, create_backbone
+from model.runtime.torch_imported import build_image_encoder, build_text_encoder
 from model.runtime.torch_scnlm import StructureContentModel
+from model.towers.imported_config import ImportedImageConfig, ImportedTextConfig
+
+_MIXED = ("image_encoder", "text_encoder")
+"""Large networks, which other libraries serve in mixed precision as well."""
 
 
 class TorchRuntime:
@@ -25,6 +30,12 @@ class TorchRuntime:
 
     def load(self, bundle: Bundle, name: NetworkName) -> Network:
         """A network of a verified bundle. Errors: `BundleError`."""
+        if bundle.config.is_int8(name):
+            raise BundleError(
+                "bundle_unsupported",
+                f"The bundle {bundle.path} is to run in int8, which is for processors. Choose VISEM_DEVICE=cpu, or set "
+                "`precision` to fp32 in its bundle.json and re-embed the library: visem reindex.",
+            )
         build, prefix = _NETWORKS[name]
         module = build(bundle.config)
         file, prefixes = WEIGHTS[name]
@@ -42,20 +53,23 @@ class TorchRuntime:
             raise BundleError(
                 "bundle_corrupted", f"{bundle.path / file} does not fit its configuration: {error}"
             ) from error
-        return TorchNetwork(module, self.device)
+        return TorchNetwork(module, self.device, mixed=name in _MIXED and self.device != "cpu")
 
 
 class TorchNetwork:
     """A module on a device, with arrays at both ends."""
 
-    def __init__(self, module: nn.Module, device: str) -> None:
+    def __init__(self, module: nn.Module, device: str, *, mixed: bool = False) -> None:
+        """`mixed`: compute in half precision where that is safe."""
+        self._mixed = mixed
         self._module = module.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self._device = device
 
     @torch.inference_mode()
     def __call__(self, *arrays: Array) -> list[Vectors]:
         """Its inputs, by position, to its outputs."""
-        outputs = self._module(*(self._tensor(array) for array in arrays))
+        with torch.autocast(torch.device(self._device).type, enabled=self._mixed):
+            outputs = self._module(*(self._tensor(array) for array in arrays))
         tensors = outputs if isinstance(outputs, tuple) else (outputs,)
         return [tensor.float().cpu().numpy() for tensor in tensors]
 
@@ -101,20 +115,32 @@ class _Captioner(StructureContentModel):
 
 
 def _projection(config: BundleConfig) -> nn.Module:
-    return ImageProjection(config.image.feature_dimension, config.dimension, config.image.kinds)
+    return ImageProjection(config.backbone.feature_dimension, config.dimension, config.backbone.kinds)
 
 
 def _words(config: BundleConfig) -> nn.Module:
-    if config.text.code_dimension is None:
+    if config.words.code_dimension is None:
         raise ValueError("words without codes need no network")
-    return _Words(config.dimension, config.text.code_dimension)
+    return _Words(config.dimension, config.words.code_dimension)
 
 
 def _lstm(config: BundleConfig) -> nn.Module:
-    text = config.text
+    text = config.words
     if text.lstm_dimension is None:
         raise ValueError("the bundle has no LSTM")
     return _Lstm(config.dimension, text.lstm_input_dimension or config.dimension, text.lstm_dimension)
+
+
+def _image_encoder(config: BundleConfig) -> nn.Module:
+    if not isinstance(config.image, ImportedImageConfig):
+        raise ValueError("the bundle has no imported image tower")
+    return build_image_encoder(config.image.architecture)
+
+
+def _text_encoder(config: BundleConfig) -> nn.Module:
+    if not isinstance(config.text, ImportedTextConfig):
+        raise ValueError("the bundle has no imported text tower")
+    return build_text_encoder(config.text.architecture)
 
 
 def _captioner(config: BundleConfig) -> nn.Module:
@@ -124,10 +150,12 @@ def _captioner(config: BundleConfig) -> nn.Module:
 
 
 _NETWORKS: Mapping[NetworkName, tuple[Callable[[BundleConfig], nn.Module], str]] = {
-    "backbone": (lambda config: create_backbone(config.image.backbone), ""),
+    "backbone": (lambda config: create_backbone(config.backbone.backbone), ""),
     "projection": (_projection, "image."),
     "words": (_words, "text.words."),
     "lstm": (_lstm, "text.lstm."),
     "captioner": (_captioner, "network."),
+    "image_encoder": (_image_encoder, ""),
+    "text_encoder": (_text_encoder, ""),
 }
 """How each network is built, and how the names of its weights begin in the bundle."""

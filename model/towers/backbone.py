@@ -30,7 +30,7 @@ class BackboneTower:
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
         """Load it from a verified bundle. Errors: `BundleError`."""
-        self.config = bundle.config.image
+        self.config = bundle.config.backbone
         self._dimension = bundle.config.dimension
         tensors = MappedTensors(bundle.path / ENCODERS)
         tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))

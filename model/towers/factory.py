@@ -7,11 +7,22 @@ from collections.abc import Callable, Mapping
 from model.bundle import Bundle
 from model.runtime.interfaces import Runtime
 from model.towers.backbone import BackboneTower
+from model.towers.imported_image import ImportedImageTower
 from model.towers.interfaces import ImageTower, TextTower
 from model.towers.words import WordTower
 
-IMAGE_TOWERS: Mapping[str, Callable[[Bundle, Runtime], ImageTower]] = {"backbone": BackboneTower}
-TEXT_TOWERS: Mapping[str, Callable[[Bundle, Runtime], TextTower]] = {"words": WordTower}
+
+def _imported_text(bundle: Bundle, runtime: Runtime) -> TextTower:
+    from model.towers.imported_text import ImportedTextTower  # its tokenizer's library takes a while, and memory
+
+    return ImportedTextTower(bundle, runtime)
+
+
+IMAGE_TOWERS: Mapping[str, Callable[[Bundle, Runtime], ImageTower]] = {
+    "backbone": BackboneTower,
+    "imported": ImportedImageTower,
+}
+TEXT_TOWERS: Mapping[str, Callable[[Bundle, Runtime], TextTower]] = {"words": WordTower, "imported": _imported_text}
 
 
 def build_towers(bundle: Bundle, runtime: Runtime) -> tuple[ImageTower, TextTower]:

@@ -41,7 +41,7 @@ class WordTower:
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
         """Load it from a verified bundle. Errors: `BundleError`."""
-        self.config = config = bundle.config.text
+        self.config = config = bundle.config.words
         self.vocabulary = _read_vocabulary(bundle)
         self._dimension = dimension = bundle.config.dimension
         tensors = MappedTensors(bundle.path / ENCODERS)
@@ -175,7 +175,7 @@ class WordTower:
 
 
 def _read_vocabulary(bundle: Bundle) -> Vocabulary:
-    config = bundle.config.text
+    config = bundle.config.words
     if config.tokeniser != TOKENISER:
         raise BundleError(
             "bundle_unsupported",

@@ -8,6 +8,8 @@ from typing import Any
 from model.bundle import BundleConfig
 from model.captioner_config import CaptionerConfig
 from model.concepts_config import ConceptsConfig
+from model.towers.config import TextConfig
+from model.towers.imported_config import ImportedImageConfig
 from model.training.presets import PRESETS
 
 _FLICKR8K_TERMS = """\
@@ -23,6 +25,14 @@ _KINDS = """ The
 classifier of the backbone's pre-training (the thousand kinds of things of ImageNet) is a part of the image encoder, and
 texts that name such a kind lean to what images of it look like."""
 
+_WORDS_LIMIT = """\
+It was trained on photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English;
+of other things it knows what the pre-training of its parts left in them, which is names rather than relations. Words
+outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
+do not use it to judge anybody."""
+_IMPORTED_LIMIT = """\
+Those of the model that it was imported from, which its own card should tell. Texts that are longer than its context are
+cut off. Do not use it to judge anybody."""
 
 _TEXT_TERMS = {
     "coco": "captions of COCO (Chen et al., *Microsoft COCO Captions*, 2015), CC BY 4.0",
@@ -33,26 +43,41 @@ _TEXT_TERMS = {
 
 def model_card(config: BundleConfig) -> str:
     """Markdown: what it is, data and terms, recipe and command, figures, limits, and the captioner if there is one."""
-    figures = "\n".join(
-        f"| {name} | {encoder}{' (default)' if encoder == config.text.sentence_encoder else ''} "
-        f"| {_scores(report['image_to_sentence'])} | {_scores(report['sentence_to_image'])} |"
-        for name, quality in config.quality.items()
-        for encoder, report in quality["retrieval"].items()
-    )
-    regularities = "\n".join(
-        f"| {name} | {quality['regularities']['queries']:,} | {_successes(quality['regularities'])} |"
-        for name, quality in config.quality.items()
-        if quality["regularities"]
-    )
     terms = _FLICKR8K_TERMS if "flickr8k" in config.training_data.lower() else "See the set's own terms of use."
-    teachers = _TEACHERS if config.text.code_dimension is not None else ""
-    kinds = _KINDS if config.image.kinds else ""
-    views = "" if len(config.image.views) == 1 else f" {_views(config.image.views)}"
+    known = _WORDS_LIMIT if isinstance(config.text, TextConfig) else _IMPORTED_LIMIT
+    return f"""{_trained(config, terms) if isinstance(config.text, TextConfig) else _imported(config)}
+## Figures
+
+R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the best of an image's captions.
+
+| split | sentence encoder | image to sentence | sentence to image |
+|---|---|---|---|
+{_retrieval(config)}
+
+Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 / how much of the
+rest of the photograph the first answer keeps, in percent. The numbers of the rule of arithmetic were fitted on them.
+
+| split | queries | arithmetic | the image alone | the text alone |
+|---|---|---|---|---|
+{_regularities(config)}
+
+## Limits
+
+{known}
+{_concepts(config.concepts)}{_captions(config.captioner)}"""
+
+
+def _trained(config: BundleConfig, terms: str) -> str:
+    """What it is and whence, of a bundle whose encoders Visem trained."""
+    image, text = config.backbone, config.words
+    teachers = _TEACHERS if text.code_dimension is not None else ""
+    kinds = _KINDS if image.kinds else ""
+    views = "" if len(image.views) == 1 else f" {_views(image.views)}"
     return f"""# {config.name}
 
-A joint space of images and sentences with {config.dimension} dimensions: {config.image.backbone} at
-{config.image.preprocessing.size} px, a linear projection, and the sentence encoders {", ".join(config.text.encoders)}
-over {config.text.words:,} words. After Kiros, Salakhutdinov and Zemel, *Unifying Visual-Semantic Embeddings with
+A joint space of images and sentences with {config.dimension} dimensions: {image.backbone} at
+{image.preprocessing.size} px, a linear projection, and the sentence encoders {", ".join(text.encoders)}
+over {text.words:,} words. After Kiros, Salakhutdinov and Zemel, *Unifying Visual-Semantic Embeddings with
 Multimodal Neural Language Models* (arXiv 1411.2539).{views}
 
 ## Data and terms
@@ -61,28 +86,51 @@ Trained on {config.training_data}; the backbone started from {_start(config.reci
 
 {terms}
 
-{_recipe(config.recipe) if config.recipe else ""}## Figures
+{_recipe(config.recipe) if config.recipe else ""}"""
 
-R@1 / R@5 / R@10 in percent, median rank; 1-based; image to sentence ranks the best of an image's captions.
 
-| split | sentence encoder | image to sentence | sentence to image |
-|---|---|---|---|
-{figures}
+def _imported(config: BundleConfig) -> str:
+    """The same of one whose encoders came from another library."""
+    rows = "\n".join(
+        f"| {tower} | {cosines['fp32']:.6f} | {cosines['int8']:.6f} |"
+        for tower, cosines in config.recipe["cosines"].items()
+    )
+    return f"""# {config.name}
 
-Attribute swaps (*image - black + brown* over photographs of a noun with either), success at 1 / at 10 / how much of the
-rest of the photograph the first answer keeps, in percent. The numbers of the rule of arithmetic were fitted on them.
+A joint space of images and sentences with {config.dimension} dimensions, imported: {config.recipe["origin"]}.
 
-| split | queries | arithmetic | the image alone | the text alone |
-|---|---|---|---|---|
-{regularities}
+## Data and terms
 
-## Limits
+{config.training_data}
 
-It was trained on photographs of people, dogs, sports, streets and landscapes, as amateurs take them, in plain English;
-of other things it knows what the pre-training of its parts left in them, which is names rather than relations. Words
-outside the list are reported, not guessed. It repeats what its annotators saw, their assumptions about people included:
-do not use it to judge anybody.
-{_concepts(config.concepts)}{_captions(config.captioner)}"""
+## Import
+
+The lowest cosine between the bundle's vectors and those of the library that the encoders came from, on a few made-up
+pictures and texts. A CPU runs {config.image.precision if isinstance(config.image, ImportedImageConfig) else "fp32"}.
+
+| encoder | fp32 | int8 |
+|---|---|---|
+{rows}
+
+"""
+
+
+def _retrieval(config: BundleConfig) -> str:
+    chosen = config.text.sentence_encoder if isinstance(config.text, TextConfig) else ""
+    return "\n".join(
+        f"| {name} | {encoder}{' (default)' if encoder == chosen else ''} "
+        f"| {_scores(report['image_to_sentence'])} | {_scores(report['sentence_to_image'])} |"
+        for name, quality in config.quality.items()
+        for encoder, report in quality["retrieval"].items()
+    )
+
+
+def _regularities(config: BundleConfig) -> str:
+    return "\n".join(
+        f"| {name} | {quality['regularities']['queries']:,} | {_successes(quality['regularities'])} |"
+        for name, quality in config.quality.items()
+        if quality["regularities"]
+    )
 
 
 def _views(views: Sequence[str]) -> str:

@@ -108,7 +108,7 @@ def _projection(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
     scaled = graph.add("Mul", "features", graph.weight("image.scale"))
     weights = graph.weight("image.linear.weight"), graph.weight("image.linear.bias")
     vectors = graph.add("Gemm", scaled, *weights, transB=1)
-    if config.image.kinds:
+    if config.backbone.kinds:
         weights = graph.weight("image.classifier.weight"), graph.weight("image.classifier.bias")
         probabilities = graph.add("Softmax", graph.add("Gemm", "features", *weights, transB=1), axis=1)
         counts = graph.add("Greater", probabilities, graph.constant(SMALLEST_PROBABILITY, np.float32))
@@ -116,7 +116,9 @@ def _projection(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
         vectors = graph.add("Gemm", likely, graph.weight("image.kinds.weight"), vectors, transB=1)
     norms = graph.add("ReduceL2", vectors, graph.constant([1]), keepdims=1)
     unit = graph.add("Div", vectors, graph.add("Max", norms, graph.constant(EPSILON, np.float32)))
-    return graph.finish({"features": ("float", ["n", config.image.feature_dimension])}, {unit: ["n", config.dimension]})
+    return graph.finish(
+        {"features": ("float", ["n", config.backbone.feature_dimension])}, {unit: ["n", config.dimension]}
+    )
 
 
 def _words(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
@@ -126,7 +128,7 @@ def _words(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
     vectors = graph.add("Gemm", scaled, graph.weight("text.words.map.weight"), "own", transB=1)
     inputs: dict[str, tuple[str, Shape]] = {
         "own": ("float", ["u", config.dimension]),
-        "codes": ("int8", ["u", config.text.code_dimension or 0]),
+        "codes": ("int8", ["u", config.words.code_dimension or 0]),
     }
     return graph.finish(inputs, {vectors: ["u", config.dimension]})
 
@@ -153,7 +155,7 @@ def _lstm(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
         graph.add("Unsqueeze", recurrent, first),
         graph.add("Unsqueeze", graph.add("Concat", *biases, axis=0), first),
         "lengths",
-        hidden_size=config.text.lstm_dimension,
+        hidden_size=config.words.lstm_dimension,
     )
     vectors = graph.add("Gemm", graph.add("Squeeze", last, first), graph.weight("text.lstm.output.weight"), transB=1)
     return graph.finish(

@@ -25,6 +25,11 @@ _STRENGTH, _BACKGROUND = (4.0, 14.0), (0.3, 0.8)
 """How much a kind's logit grows, and how much of the background stays, at least and at most."""
 
 
+def tells_kinds(space: JointSpace) -> bool:
+    """Whether the image tower was pre-trained to classify kinds of things."""
+    return isinstance(space.image, BackboneTower) and space.image.config.kinds > 0
+
+
 def learn_to_make_images(space: JointSpace, photographs: CaptionDataset, report: Report) -> MakeImages | None:
     """A function that makes images of kinds in front of backgrounds; None where the image tower tells no kinds."""
     tower = space.image

@@ -36,6 +36,7 @@ from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
 from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
+from model.towers.config import TextConfig
 from model.training.captioner.blank_images import blank_pictures
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
@@ -115,7 +116,8 @@ def train_captioner(
     tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies)
     detectors = None
-    if space.config.text.names is not None and tellable_words(train_set):  # few photographs tell no words
+    named = isinstance(space.config.text, TextConfig) and space.config.text.names is not None
+    if named and tellable_words(train_set):  # few photographs tell no words
         detectors = fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
     section = CaptionerConfig(
         network=model.config,

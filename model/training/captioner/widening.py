@@ -12,7 +12,7 @@ from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet
-from model.training.captioner.made_images import learn_to_make_images
+from model.training.captioner.made_images import learn_to_make_images, tells_kinds
 from model.training.captioner.naming import with_words, words_of_names
 from model.training.captioner.texts import WideTexts
 from model.training.captioner.thing_captions import ThingCaptions, names_as_words
@@ -42,7 +42,7 @@ def widen(
     known = set(structures.words)
     frequent = sorted(word for word, count in counts.items() if count >= config.texts_minimum_count)
     added = [word for word in frequent if word not in known and not space.unknown_words(word)]
-    if space.config.image.kinds:
+    if tells_kinds(space):
         added += words_of_names(space, [*structures.words, *added])
     words = [*structures.words, *added]
     numbers = {word: number for number, word in enumerate(words)}

@@ -161,8 +161,8 @@ def _make_parts(
     guided = config.guidance > 0 and config.words is not None
     parts = TrainedParts(
         backbone.to(memory_format=torch.channels_last),
-        ImageProjection(bundle.image.feature_dimension, bundle.dimension, bundle.image.kinds),
-        SentenceEncoders(bundle.text, bundle.dimension),
+        ImageProjection(bundle.backbone.feature_dimension, bundle.dimension, bundle.backbone.kinds),
+        SentenceEncoders(bundle.words, bundle.dimension),
         nn.Linear(bundle.dimension, CODE_DIMENSION) if guided else None,
     )
     if classifier is not None and parts.image.classifier is not None:
@@ -213,7 +213,7 @@ def _write_bundle(
         for name, tensor in parts.state_dict().items()
         if not name.startswith(("backbone.", "guide."))
     }
-    if bundle.text.names is not None:  # learned once images have vectors
+    if bundle.words.names is not None:  # learned once images have vectors
         encoders[LOOKS] = torch.zeros(bundle.dimension, KINDS, dtype=torch.half)
     save_file(encoders, folder / ENCODERS)
     vocabulary.write(folder / VOCABULARY)
@@ -228,13 +228,13 @@ def _measure_and_choose(
     """Let the development split choose the sentence encoder and fit what comes after it; write the figures."""
     space = JointSpace.load(folder, device="cpu")
     images, seen = (embed_photographs(space, split, counting(report, "measuring")) for split in (dev, train))
-    if config.text.names is not None:
+    if config.words.names is not None:
         learn_looks(folder, seen)
         write_config(folder, config)
         space = JointSpace.load(folder, device="cpu")
-    reports = rank_photographs(space, dev, images, config.text.choices)
-    best = max(config.text.choices, key=lambda encoder: reports[encoder].recall_sum)
-    retrieval = {encoder: reports[encoder].to_json() for encoder in config.text.choices}
+    reports = rank_photographs(space, dev, images, config.words.choices)
+    best = max(config.words.choices, key=lambda encoder: reports[encoder].recall_sum)
+    retrieval = {encoder: reports[encoder].to_json() for encoder in config.words.choices}
     chosen = config.model_copy(update={"text": config.text.model_copy(update={"sentence_encoder": best})})
     split = f"{dev.name}-{dev.split}"
     chosen = chosen.model_copy(update={"quality": {split: {"retrieval": retrieval}}})

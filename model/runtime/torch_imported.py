@@ -1,0 +1,102 @@
+"""Encoders of other libraries in torch: for import, and for serving on a GPU. Needs the extra `clip`.
+
+Each library builds its network from the configuration in the bundle; nothing is downloaded, and weights come from the
+bundle alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.errors import BundleError
+from model.towers.imported_config import Architecture
+
+
+def build_image_encoder(architecture: Architecture) -> nn.Module:
+    """Pixels (n, 3, H, W) to vectors (n, D), of any length; random weights. Errors: `BundleError`."""
+    if architecture.library == "open_clip":
+        return OpenClipImages(build_open_clip(architecture.settings))
+    raise _unknown(architecture)
+
+
+def build_text_encoder(architecture: Architecture) -> nn.Module:
+    """Tokens (n, T) int64 to vectors (n, D), of any length; random weights. Errors: `BundleError`."""
+    if architecture.library == "open_clip":
+        return OpenClipTexts(build_open_clip(architecture.settings))
+    raise _unknown(architecture)
+
+
+def build_open_clip(settings: dict[str, Any]) -> nn.Module:
+    """The network of an open_clip model configuration, as a `CustomTextCLIP`. Errors: `BundleError`."""
+    try:
+        from open_clip.model import CustomTextCLIP
+    except ModuleNotFoundError as error:
+        raise _missing(error, "open_clip_torch") from error
+    arguments = {name: value for name, value in settings.items() if name != "custom_text"}
+    network: nn.Module = CustomTextCLIP(**arguments)
+    return network
+
+
+def _missing(error: ModuleNotFoundError, package: str) -> BundleError:
+    return BundleError(
+        "bundle_unsupported",
+        f"On a GPU this bundle needs {package}, and {error.name} is not installed. Install Visem with the extra "
+        "`clip`: visem[clip]. Or choose the processor: VISEM_DEVICE=cpu.",
+    )
+
+
+def _unknown(architecture: Architecture) -> BundleError:
+    return BundleError("bundle_unsupported", f"No such encoder is built by {architecture.library}.")
+
+
+class OpenClipImages(nn.Module):
+    """The image tower of a model of open_clip."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.visual = network.visual
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, 3, H, W) to (n, D)."""
+        vectors: Tensor = self.visual(pixels)
+        return vectors
+
+
+class OpenClipTexts(nn.Module):
+    """The text tower of a model of open_clip: its own transformer.
+
+    Where tokens only look back, those behind the end of the text change nothing: a batch may be as short as its
+    longest text, and costs as much less.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.text = network.text
+
+    @property
+    def padded(self) -> bool:
+        """Whether a text has to fill the whole context."""
+        text = self.text
+        return text.attn_mask is None or text.cls_emb is not None or text.pool_type not in ("argmax", "eos")
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(n, T) to (n, D)."""
+        text = self.text
+        if self.padded:
+            whole: Tensor = text(tokens)
+            return whole
+        length = tokens.shape[1]
+        states = text.token_embedding(tokens) + text.positional_embedding[:length]
+        states = text.ln_final(text.transformer(states, attn_mask=text.attn_mask[:length, :length]))
+        ends = tokens if text.pool_type == "argmax" else (tokens == text.eos_id).int()
+        pooled = states[torch.arange(tokens.shape[0], device=tokens.device), ends.argmax(dim=-1)]
+        projection = text.text_projection
+        if isinstance(projection, nn.Linear):
+            pooled = projection(pooled)
+        elif projection is not None:
+            pooled = pooled @ projection
+        vectors: Tensor = pooled
+        return vectors

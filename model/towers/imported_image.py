@@ -1,0 +1,113 @@
+"""The image tower of kind `imported`: an image encoder that another library trained, such as CLIP's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from model.bundle import Bundle
+from model.errors import BundleError
+from model.runtime.interfaces import Network, Runtime
+from model.towers.imported_config import ImportedImageConfig, Pixels
+from model.towers.vectors import Vectors, normalise
+
+BATCH = 16
+"""Images that go through the encoder at once: more brings no speed on a CPU, and costs memory."""
+_LONGEST = 20
+"""Longer side of what is resized before its centre is cut out, in shorter ones."""
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class ImportedImageTower:
+    """Images by an encoder of another library."""
+
+    def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
+        """Load it from a verified bundle. Errors: `BundleError`."""
+        if not isinstance(bundle.config.image, ImportedImageConfig):
+            raise BundleError("bundle_corrupted", f"{bundle.path} has no imported image tower.")
+        self.config = bundle.config.image
+        self._dimension = bundle.config.dimension
+        self._bundle, self._runtime = bundle, runtime
+
+    @cached_property
+    def _encoder(self) -> Network:
+        """Loaded for the first image: a search by words does without it."""
+        return self._runtime.load(self._bundle, "image_encoder")
+
+    @property
+    def size(self) -> int:
+        """About how many pixels a side it looks at."""
+        pixels = self.config.pixels
+        return max(pixels.height, pixels.width, pixels.shorter or 0)
+
+    def embed(self, images: Sequence[Image.Image]) -> Vectors:
+        """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
+        vectors = np.empty((len(images), self._dimension), dtype=np.float32)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            (raw,) = self._encoder(prepare(batch, self.config.pixels))
+            vectors[start : start + len(batch)] = normalise(raw)
+        return vectors
+
+
+def prepare(images: Sequence[Image.Image], pixels: Pixels) -> Vectors:
+    """Upright RGB images of any size to the encoder's input, float32 (n, 3, H, W)."""
+    planes = np.stack([np.asarray(fit(image, pixels)).transpose(2, 0, 1) for image in images])
+    mean, std = (np.asarray(value, dtype=np.float32)[:, None, None] for value in (pixels.mean, pixels.std))
+    prepared = planes.astype(np.float32)
+    prepared /= np.float32(255)
+    prepared -= mean
+    prepared /= std
+    return prepared
+
+
+def fit(image: Image.Image, pixels: Pixels) -> Image.Image:
+    """An RGB image of exactly the encoder's size. As torchvision and open_clip do it, to the pixel."""
+    wanted = pixels.width, pixels.height
+    if pixels.resize == "squash":
+        return _resize(image, wanted, pixels)
+    if pixels.resize == "longest":
+        ratio = max(image.width / wanted[0], image.height / wanted[1])
+        image = _resize(image, (round(image.width / ratio), round(image.height / ratio)), pixels)
+        return _centre(image, wanted, pixels.fill)
+    image = _not_too_long(image)
+    if pixels.height == pixels.width:
+        shorter = pixels.shorter or pixels.height
+        short, long = sorted(image.size)
+        longer = int(shorter * long / short)
+        size = (shorter, longer) if image.width <= image.height else (longer, shorter)
+    else:
+        ratio = min(image.width / wanted[0], image.height / wanted[1])
+        size = round(image.width / ratio), round(image.height / ratio)
+    return _centre(_resize(image, size, pixels), wanted, pixels.fill)
+
+
+def _not_too_long(image: Image.Image) -> Image.Image:
+    """The centre of an image that is a line: only that counts, and enlarged whole it could fill the memory."""
+    longest = _LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    return _centre(image, (min(image.width, longest), min(image.height, longest)), 0)
+
+
+def _resize(image: Image.Image, size: tuple[int, int], pixels: Pixels) -> Image.Image:
+    size = max(1, size[0]), max(1, size[1])
+    return image if image.size == size else image.resize(size, _FILTERS[pixels.interpolation])
+
+
+def _centre(image: Image.Image, wanted: tuple[int, int], fill: int) -> Image.Image:
+    """The centre of an image, with borders where it is smaller."""
+    missing = [max(0, wanted[side] - image.size[side]) for side in (0, 1)]
+    if any(missing):
+        borders = missing[0] // 2, missing[1] // 2, (missing[0] + 1) // 2, (missing[1] + 1) // 2
+        image = ImageOps.expand(image, borders, (fill, fill, fill))
+    left, top = (round((image.size[side] - wanted[side]) / 2) for side in (0, 1))
+    return image if image.size == wanted else image.crop((left, top, left + wanted[0], top + wanted[1]))

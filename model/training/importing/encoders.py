@@ -1,0 +1,61 @@
+"""An encoder of torch to the files of a bundle: its weights, its graph, and the same graph in whole numbers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxscript import ir, optimizer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from model.training.tracing import leave_out_weights, trace
+
+
+def export_encoder(
+    network: nn.Module, name: str, example: Tensor, dynamic: Mapping[int, Any], folder: Path, *, input_name: str
+) -> None:
+    """Write NAME.safetensors, NAME.onnx and NAME.int8.onnx into a folder.
+
+    Weights that half precision can hold exactly are stored in it: those of many releases are.
+    """
+    file = folder / f"{name}.safetensors"
+    save_file({key: _shortest(tensor) for key, tensor in network.state_dict().items()}, file)
+    graph = trace(network, example, input_name, "vectors", dynamic)
+    _quantise(graph, folder / f"{name}.int8.onnx")
+    floating = {key for key, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    leave_out_weights(graph, floating, file.name)
+    onnx.save_model(graph, str(folder / f"{name}.onnx"))
+
+
+def _shortest(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.contiguous().clone()
+    half = tensor.half()
+    return (half if torch.equal(half.float(), tensor.float()) else tensor.float()).contiguous().clone()
+
+
+def _quantise(graph: onnx.ModelProto, file: Path) -> None:
+    """Dynamic quantisation, weights and activations as unsigned bytes.
+
+    Signed weights saturate where a CPU has no instructions for them (AVX2): on ViT-B/32 that costs 0.005 in cosine.
+    """
+    model = ir.serde.deserialize_model(graph)
+    # Only a constant can be a quantised weight: what is transposed is folded here.
+    optimizer.fold_constants(model, onnx_shape_inference=True, input_size_limit=16, output_size_limit=4096)
+    optimizer.remove_unused_nodes(model)
+    folded = ir.serde.serialize_model(model)
+    del folded.graph.value_info[:]
+    for node in folded.graph.node:
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    logging.getLogger().setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantize_dynamic(folded, str(file), weight_type=QuantType.QUInt8)

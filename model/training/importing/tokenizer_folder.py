@@ -1,0 +1,59 @@
+"""Tokenizers of transformers, from a local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from model.towers.imported_config import TOKENIZER, Cleaning
+from model.towers.tokens import CLEANINGS
+from model.training.importing.source import ImportingError
+
+
+@dataclass(frozen=True)
+class TokenizerFolder:
+    """A tokenizer as transformers reads it. `padding`: the token that fills up a batch."""
+
+    tokenizer: Tokenizer
+    padding: int
+    own: Any
+
+    @classmethod
+    def read(cls, folder: Path) -> TokenizerFolder:
+        """Read a folder with `tokenizer.json`. Errors: `ImportingError`."""
+        if not (folder / TOKENIZER).is_file():
+            raise ImportingError(
+                f"There is no {TOKENIZER} in {folder}. Download the tokenizer's files, {TOKENIZER} and "
+                "tokenizer_config.json, from where the model came from, into that folder."
+            )
+        try:
+            from transformers import AutoTokenizer
+
+            own = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            tokenizer = Tokenizer.from_str(own.backend_tokenizer.to_str())
+        except Exception as error:  # whatever a file may do to the reader
+            raise ImportingError(f"The tokenizer in {folder} cannot be read: {error}. Download it again.") from error
+        if own.pad_token_id is None:
+            raise ImportingError(f"The tokenizer in {folder} names no pad_token. Download its tokenizer_config.json.")
+        return cls(tokenizer, int(own.pad_token_id), own)
+
+    def reference(self, cleaning: Cleaning, length: int) -> Callable[[Sequence[str]], Tensor]:
+        """Cleaned texts, as transformers splits them: (n, length)."""
+        clean = CLEANINGS[cleaning]
+
+        def read(texts: Sequence[str]) -> Tensor:
+            tokens: Tensor = self.own(
+                [clean(text) for text in texts],
+                return_tensors="pt",
+                max_length=length,
+                padding="max_length",
+                truncation=True,
+            ).input_ids
+            return tokens
+
+        return read

@@ -1,0 +1,197 @@
+"""A bundle out of another library's encoders, and how near its vectors are to those of the library itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from model.bundle import MODEL_CARD, Bundle, BundleConfig, write_config
+from model.runtime.onnx_runtime import OnnxRuntime
+from model.space import JointSpace, space_on
+from model.towers.imported_config import (
+    CONCEPT_VECTORS,
+    CONCEPT_WORDS,
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    TOKENIZER,
+    ImportedImageConfig,
+    ImportedTextConfig,
+    Precision,
+    Prompts,
+)
+from model.towers.tokens import TextTokenizer
+from model.towers.vectors import Vectors, normalise
+from model.training.card import model_card
+from model.training.importing.encoders import export_encoder
+from model.training.importing.source import ImportingError, Source
+
+LEAST_COSINE = 0.999
+"""An import whose fp32 vectors are farther from the library's own than this is refused."""
+TEXTS = (
+    "a dog runs on the beach",
+    "Two men in red shirts don't look at the camera!",
+    "blue car",
+    "naïve café — 3.5 km, 100% cotton",
+    "猫 と 犬 🐈",
+    "a " + "very " * 90 + "long sentence",
+)
+"""What the tokens and the vectors of an import are compared on."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The lowest cosines between the bundle's vectors and the library's own, by precision."""
+
+    image: dict[Precision, float]
+    text: dict[Precision, float]
+
+
+def write_imported(
+    source: Source,
+    out: Path,
+    *,
+    precision: Precision = "fp32",
+    prompts: Prompts | None = None,
+    words: Sequence[str] = (),
+    terms: str = "",
+    report: Callable[[str], None] = lambda stage: None,
+) -> tuple[BundleConfig, Parity]:
+    """Write the bundle; `out` is replaced, once all is well. `words` name concepts; `terms`: those of the weights.
+
+    `report(stage)` tells what is being done. Errors: `ImportingError`.
+    """
+    staging = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        config = _write(source, staging, precision, prompts or Prompts(), terms, report)
+        report("comparing")
+        _compare_tokens(source, staging, config)
+        parity = measure_parity(source, staging, config)
+        if words:
+            report("embedding words")
+            config = _add_words(staging, config, words)
+        recipe = {"origin": source.origin, "cosines": {"image": parity.image, "text": parity.text}}
+        config = config.model_copy(update={"recipe": recipe})
+        (staging / MODEL_CARD).write_text(model_card(config), encoding="utf-8")
+        config = write_config(staging, config)
+        shutil.rmtree(out, ignore_errors=True)
+        staging.replace(out)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return config, parity
+
+
+def _write(
+    source: Source, folder: Path, precision: Precision, prompts: Prompts, terms: str, report: Callable[[str], None]
+) -> BundleConfig:
+    image, text = source.image, source.text
+    example = torch.zeros(2, 3, image.pixels.height, image.pixels.width)
+    batch = torch.export.Dim("batch")
+    report("exporting the image encoder")
+    with torch.inference_mode():
+        dimension = int(image.network(example).shape[1])
+    export_encoder(image.network, IMAGE_ENCODER, example, {0: batch}, folder, input_name="pixels")
+    report("exporting the text encoder")
+    tokens = text.reference(TEXTS[:2])
+    axes = {0: batch}
+    if not text.padded:
+        tokens, axes = tokens[:, :9].contiguous(), {0: batch, 1: torch.export.Dim("length", max=text.context_length)}
+    export_encoder(text.network, TEXT_ENCODER, tokens, axes, folder, input_name="tokens")
+    text.tokenizer.save(str(folder / TOKENIZER), pretty=False)
+    (folder / MODEL_CARD).write_text("", encoding="utf-8")
+    return write_config(
+        folder,
+        BundleConfig(
+            name=source.name,
+            dimension=dimension,
+            image=ImportedImageConfig(architecture=image.architecture, pixels=image.pixels, precision=precision),
+            text=ImportedTextConfig(
+                architecture=text.architecture,
+                cleaning=text.cleaning,
+                context_length=text.context_length,
+                padding=text.padding,
+                padded=text.padded,
+                prompts=prompts,
+                precision=precision,
+            ),
+            training_data=terms or "unknown: see where the weights came from for their data and terms of use",
+        ),
+    )
+
+
+def _compare_tokens(source: Source, folder: Path, config: BundleConfig) -> None:
+    text = source.text
+    tokenizer = TextTokenizer(folder / TOKENIZER, text.cleaning, text.context_length, text.padding, padded=True)
+    wanted = text.reference(TEXTS).numpy()
+    made = tokenizer.batch([tokenizer.tokens(one) for one in TEXTS])
+    for number, one in enumerate(TEXTS):
+        if not np.array_equal(wanted[number], made[number]):
+            raise ImportingError(
+                f"The tokenizer of {config.name} splits {one!r} in another way than its own library does: it is of a "
+                "kind that Visem does not know."
+            )
+
+
+def measure_parity(source: Source, folder: Path, config: BundleConfig) -> Parity:
+    """Compare a bundle with its source, in both precisions. Errors: `ImportingError` where fp32 differs."""
+    pictures = sample_pictures()
+    tokens = source.text.reference(TEXTS)
+    with torch.inference_mode():
+        wanted_images = _unit(source.image.network(source.image.reference(pictures)))
+        wanted_texts = _unit(source.text.whole(tokens))
+    parity = Parity({}, {})
+    for precision in ("fp32", "int8"):
+        space = _in_precision(folder, config, precision)
+        parity.image[precision] = _lowest(wanted_images, space.embed_images(pictures))
+        parity.text[precision] = _lowest(wanted_texts, space.embed_texts(TEXTS))
+    for name, cosines in (("image", parity.image), ("text", parity.text)):
+        if not cosines["fp32"] >= LEAST_COSINE:
+            raise ImportingError(
+                f"The exported {name} encoder of {config.name} gives other vectors than its own library (cosine "
+                f"{cosines['fp32']:.4f}): it cannot be imported."
+            )
+    return parity
+
+
+def _in_precision(folder: Path, config: BundleConfig, precision: Precision) -> JointSpace:
+    """The same bundle in another precision, and without prompts, as its library embeds."""
+    image = config.image.model_copy(update={"precision": precision})
+    text = config.text.model_copy(update={"precision": precision, "prompts": Prompts()})
+    return space_on(Bundle(folder, config.model_copy(update={"image": image, "text": text})), OnnxRuntime())
+
+
+def _add_words(folder: Path, config: BundleConfig, words: Sequence[str]) -> BundleConfig:
+    space = space_on(Bundle(folder, config), OnnxRuntime())
+    known = [word for word in dict.fromkeys(words) if space.knows(word)]
+    vectors = space.embed_operands(known)
+    (folder / CONCEPT_WORDS).write_text("".join(f"{word}\n" for word in known), encoding="utf-8")
+    save_file({"vectors": vectors.astype(np.float16)}, folder / CONCEPT_VECTORS)
+    return config.model_copy(update={"text": config.text.model_copy(update={"concepts": True})})
+
+
+def sample_pictures() -> list[Image.Image]:
+    """Pictures of several shapes, always the same: coarse colours, smooth ones, and noise."""
+    random = np.random.default_rng(0)
+    pictures = []
+    for width, height, cells in ((320, 240, 4), (240, 400, 9), (500, 260, 31), (97, 131, 97), (256, 256, 12)):
+        coarse = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        pictures.append(coarse.resize((width, height), Image.Resampling.BICUBIC))
+    return pictures
+
+
+def _unit(vectors: Tensor) -> Vectors:
+    return normalise(vectors.float().numpy())
+
+
+def _lowest(one: Vectors, other: Vectors) -> float:
+    return round(float((one * other).sum(axis=1).min()), 6)

@@ -1,0 +1,130 @@
+"""Models of open_clip, imported: their vectors and tokens against those of open_clip itself."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
+
+from model.errors import EmptyTextError
+from model.runtime.torch_runtime import TorchRuntime
+from model.space import JointSpace, space_on
+from model.towers.imported_config import TOKENIZER, Pixels
+from model.towers.imported_image import fit
+from model.towers.tokens import TextTokenizer
+from model.training.importing.open_clip import read_open_clip
+from model.training.importing.open_clip_tokens import clip_tokenizer
+from model.training.importing.source import ImportingError
+from model.training.importing.writing import TEXTS, sample_pictures
+from tests.clip import VIT, write_model
+
+ODD = (
+    *(
+        "it's I'LL don't",
+        "'ſ x",
+        "I’ll",
+        "a" * 300,
+        "ﬁne ǅ",
+        "\u200bzero",
+        "e\u0301",
+        "한국어",
+        "👩‍👩‍👧‍👦",
+        "²³½",
+        "１２３",
+    ),
+    *("&amp;lt;b&gt;", "ã©", "\x1c\x1d x", "a\u00a0b", "‘quoted’", "Ⅷ", "ß ẞ İ", "_x_", "!!?...", "3.5km", "\x00"),
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> TextTokenizer:
+    file = tmp_path_factory.mktemp("tokenizer") / TOKENIZER
+    clip_tokenizer().save(str(file))
+    return TextTokenizer(file, "lower", 77, 0, padded=True)
+
+
+def test_tokens_are_those_of_open_clip(tokenizer: TextTokenizer) -> None:
+    chance = random.Random(0)  # noqa: S311
+    kinds = [(32, 126), (0, 0x2FF), (0x300, 0x2FFF), (0x3000, 0xD7FF), (0xE000, 0x1FFFF)]
+    lengths = [chance.randint(1, 20) for _ in range(2000)]
+    drawn = ["".join(chr(chance.randint(*chance.choice(kinds))) for _ in range(length)) for length in lengths]
+    theirs = SimpleTokenizer()
+    compared = 0
+    for text in (*TEXTS, *ODD, *drawn):
+        wanted = theirs([text])[0].tolist()
+        try:
+            made = tokenizer.batch([tokenizer.tokens(text)])[0].tolist()
+        except EmptyTextError:
+            assert wanted[1] == theirs.eot_token_id, text
+        else:
+            compared += 1
+            assert made == wanted, ascii(text)
+    assert compared > 2000
+
+
+def test_marks_in_a_text_are_text(tokenizer: TextTokenizer) -> None:
+    assert tokenizer.tokens("a <end_of_text> dog").count(49407) == 1
+
+
+@pytest.mark.parametrize("resize", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("side", [(32, 32), (32, 48)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_pixels_are_those_of_open_clip(resize: Any, side: tuple[int, int], interpolation: Any) -> None:
+    if side[0] != side[1] and resize == "shortest" and interpolation == "bilinear":
+        pytest.skip("open_clip resizes by bicubic there, whatever it is told")
+    theirs = open_clip.image_transform(
+        side, is_train=False, mean=(0, 0, 0), std=(1, 1, 1), resize_mode=resize, interpolation=interpolation
+    )
+    pixels = Pixels(
+        height=side[0], width=side[1], resize=resize, interpolation=interpolation, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    for image in (*sample_pictures(), Image.new("RGB", (30, 500)), Image.new("RGB", (501, 33), "red")):
+        wanted = (theirs(image) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        assert np.array_equal(np.asarray(fit(image, pixels)), wanted), image.size
+
+
+@pytest.mark.parametrize("resize", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1)])
+def test_an_image_that_is_a_line(resize: Any, size: tuple[int, int]) -> None:
+    pixels = Pixels(height=224, width=224, resize=resize, mean=(0, 0, 0), std=(1, 1, 1))
+    assert fit(Image.new("RGB", size, "red"), pixels).size == (224, 224)
+
+
+def test_vectors_are_those_of_open_clip(clip_bundle: Path, tmp_path: Path) -> None:
+    config, weights = write_model(tmp_path)
+    source = read_open_clip(str(config), weights)
+    with torch.inference_mode():
+        texts = torch.nn.functional.normalize(source.text.whole(source.text.reference(TEXTS)))
+        images = torch.nn.functional.normalize(source.image.network(source.image.reference(sample_pictures())))
+    space = JointSpace.load(clip_bundle, device="cpu")
+    for one in (space, space_on(space.bundle, TorchRuntime("cpu"))):
+        assert (one.embed_texts(TEXTS) * texts.numpy()).sum(axis=1).min() > 0.99999
+        assert (one.embed_images(sample_pictures()) * images.numpy()).sum(axis=1).min() > 0.99999
+    assert space.config.recipe["cosines"]["image"]["fp32"] > 0.99999
+    assert 0.98 < space.config.recipe["cosines"]["text"]["int8"] < 1
+
+
+def test_what_is_no_weights_of_this_model(tmp_path: Path) -> None:
+    config, weights = write_model(tmp_path / "one")
+    _, others = write_model(tmp_path / "other", {**VIT, "embed_dim": 32})
+    junk = tmp_path / "junk.pt"
+    junk.write_bytes(b"junk")
+    for given, file, said in (
+        (str(config), others, "does not hold the weights of tiny"),
+        (str(config), junk, "no checkpoint that can be read"),
+        (str(config), tmp_path / "nothing.safetensors", "no file of weights"),
+        ("ViT-Z-99", weights, r"open_clip\.list_models"),
+        ("ViT-B-16-SigLIP", others, "does not hold the weights"),
+        ("coca_ViT-B-32", weights, "CoCa"),
+        ("xlm-roberta-base-ViT-B-32", weights, "would download"),
+    ):
+        with pytest.raises(ImportingError, match=said) as error:
+            read_open_clip(given, file)
+        assert "\n" not in str(error.value)
