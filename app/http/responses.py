@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from starlette.responses import Response
 
 from app import results
 from app.embedding.cache import Vector
@@ -87,6 +88,11 @@ def search_answer(result: SearchResult) -> search.SearchAnswer:
     """A page of hits."""
     hits = [hit(found) for found in result.hits]
     return search.SearchAnswer.model_validate({**vars(result), "query": result.expression, "hits": hits})
+
+
+def search_response(result: SearchResult) -> Response:
+    """A page of hits as it goes out: made here, or the framework would check it all again, and in another thread."""
+    return Response(search_answer(result).model_dump_json(), media_type="application/json")
 
 
 def caption_answer(result: results.Captions) -> captions.CaptionAnswer:

@@ -162,11 +162,16 @@ class SqlCollection(Generic[R]):
         order: Order = NEWEST_FIRST,
     ) -> list[tuple[Spot, R]]:
         """Return up to `limit` records that match with their spots in this order; see `Collection.page`."""
-        query, key = self.matching(filters, words, photo, self._columns)
+        table = self._table
         by_time = order.by == "taken" and self._target == "images"
-        stretches = (
-            stretches_by_time(query, key, after, order) if by_time else [stretch_by_key(query, key, after, order)]
-        )
+        if by_time:
+            query, key = self.matching(filters, words, photo, self._columns)
+            stretches = stretches_by_time(query, key, after, order)
+        else:  # keys first, from the labels alone: what is sorted and left out are no whole records
+            query, key = self.matching(filters, words, photo)
+            chosen = stretch_by_key(query, key, after, order).limit(limit).subquery()
+            records = select(*self._columns).join(chosen, table.c.key == chosen.c.key)
+            stretches = [stretch_by_key(records, table.c.key, None, order)]
         rows: list[Mapping[Any, Any]] = []
         with self._database.read() as connection:
             for stretch in stretches:

@@ -6,6 +6,7 @@ import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.responses import Response
 
 from app.http import responses
 from app.http.dependencies import FILTER_PARAMETER, FILTER_PREFIX, FiltersDep, SearchPlace, ServiceDep, read_filters
@@ -16,10 +17,15 @@ from app.search.expression import parse
 router = APIRouter(prefix="/v1/search", tags=["search"])
 
 
-@router.get("", summary="Search by an expression", openapi_extra={"parameters": [FILTER_PARAMETER]})
+@router.get(
+    "",
+    summary="Search by an expression",
+    response_model=SearchAnswer,
+    openapi_extra={"parameters": [FILTER_PARAMETER]},
+)
 def search(
     place: SearchPlace, parameters: Annotated[SearchQuery, Query()], service: ServiceDep, filters: FiltersDep
-) -> SearchAnswer:
+) -> Response:
     """Find images (or sentences) by a sentence, or by arithmetic such as `image:ID - blue + red`.
 
     A sentence without operators is embedded as a whole, and word order counts. Operands of arithmetic are
@@ -27,19 +33,20 @@ def search(
     hits unless `include_query_items=true`. A page goes on where the cursor says.
     """
     result = service.search(parse(parameters.q), parameters.options(filters), place=place)
-    return responses.search_answer(result)
+    return responses.search_response(result)
 
 
-@router.post("", summary="Search by a weighted sum")
-def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> SearchAnswer:
+@router.post("", summary="Search by a weighted sum", response_model=SearchAnswer)
+def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> Response:
     """Find images (or sentences) by terms: the same as an expression, without its syntax."""
     filters = {key: value if isinstance(value, str) else json.dumps(value) for key, value in body.filters.items()}
-    return responses.search_answer(service.search(body.expression(), body.options(filters), place=place))
+    return responses.search_response(service.search(body.expression(), body.options(filters), place=place))
 
 
 @router.post(
     "/image",
     summary="Search by an uploaded image",
+    response_model=SearchAnswer,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -47,7 +54,7 @@ def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> S
         }
     },
 )
-def search_image(place: SearchPlace, form: ImageForm, service: ServiceDep) -> SearchAnswer:
+def search_image(place: SearchPlace, form: ImageForm, service: ServiceDep) -> Response:
     """Find what is near to an uploaded image, alone or changed by an expression such as `- blue + red`.
 
     Filters are fields `metadata.KEY`. If the library has the same image, it is found as well.
@@ -60,4 +67,4 @@ def search_image(place: SearchPlace, form: ImageForm, service: ServiceDep) -> Se
     with service.reading(upload.size, place):
         image = upload.read(service.limits)
         result = service.search(expression, parameters.options(filters), image=image, place=place)
-    return responses.search_answer(result)
+    return responses.search_response(result)

@@ -104,7 +104,7 @@ class FaissVectorIndex:
         selection = self._selections.of(where, self._feed.version)
         if len(selection.keys) > _SCANNED:
             return self._search(vector, k, selection, excluded, generation)
-        keys = selection.keys[~np.isin(selection.keys, excluded)]
+        keys = selection.keys[~np.isin(selection.keys, excluded)] if len(excluded) else selection.keys
         with self._lock.read():
             self._require(generation)
         scores, found = self._score(vector, keys, k, generation)
@@ -290,7 +290,7 @@ class FaissVectorIndex:
                 size = self._size()
                 total = size - len(excluded)
                 if selection is not None:
-                    total = len(selection.keys) - int(np.isin(excluded, selection.keys).sum())
+                    total = len(selection.keys) - selection.count(excluded)
                 wanted = min(k, total)
                 if wanted <= 0:
                     return Nearest(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), max(total, 0))

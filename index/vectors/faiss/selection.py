@@ -34,6 +34,13 @@ class Selection:
         flags[self.keys] = True
         return np.packbits(flags, bitorder="little")
 
+    def count(self, keys: Keys) -> int:
+        """Return how many of some other keys match, in a time that hardly depends on how many do in all."""
+        if not len(self.keys):
+            return 0
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return int((self.keys[places] == keys).sum())
+
 
 class Selections:
     """Remembers what the catalog said of the filters asked last, for as long as nothing is committed."""

@@ -335,3 +335,10 @@ def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
         ).tolist()
         == []
     )
+
+
+def test_a_selection_counts_what_matches_among_other_keys() -> None:
+    selection = Selection(np.array([2, 3, 5, 8], dtype=np.int64))
+    assert selection.count(np.array([1, 3, 4, 8, 9], dtype=np.int64)) == 2
+    assert selection.count(np.empty(0, dtype=np.int64)) == 0
+    assert Selection(np.empty(0, dtype=np.int64)).count(np.array([1, 2], dtype=np.int64)) == 0
