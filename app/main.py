@@ -90,8 +90,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
         try:
             deletions = await run_in_threadpool(Deletions, running.library, settings.undo_seconds)
             try:
-                running.sources.start()
-                running.captions_kept.wake()  # for what a service before this one still owes
+                running.start()
                 running.observe_batches(metrics.observe_batch)
                 metrics.watch_library(running.stats)
                 app.state.deletions = deletions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -44,6 +46,8 @@ from index import (
     ImageRecord,
     InvalidMetadata,
     Library,
+    LibraryClosed,
+    LibraryError,
     LibraryStats,
     Month,
     NewCaption,
@@ -59,6 +63,8 @@ from index import (
 from model.bundle import MODEL_CARD
 from model.errors import ImageError
 from model.space import JointSpace
+
+_log = logging.getLogger(__name__)
 
 
 class Service:
@@ -91,6 +97,13 @@ class Service:
         library = open_library(settings, library_space(space))
         library.describe(partial(name_concepts, space))
         return cls(space, library, settings)
+
+    def start(self) -> None:
+        """Begin what a service does by itself: follow folders, write owed captions, remove what dead writers left."""
+        self.sources.start()
+        self.captions_kept.wake()  # for what a service before this one still owes
+        if self.settings.content is None:  # elsewhere it takes a listing of everything: `visem info --repair` does it
+            threading.Thread(target=self._remove_orphans, name="visem-orphans", daemon=True).start()
 
     def stop(self) -> None:
         """End what is at work, refuse what waits with ShuttingDown, and return before that has ended. Idempotent."""
@@ -384,6 +397,15 @@ class Service:
     def reading(self, size: int, place: Place) -> AbstractContextManager[None]:
         """Room in memory for one file of `size` bytes; waits until there is some. ShuttingDown."""
         return self._embedder.memory[place.lane].hold(place.client, size + DECODED_BYTES)
+
+    def _remove_orphans(self) -> None:
+        try:
+            if removed := self.library.remove_orphans():
+                _log.info("Removed the files of %d contents that no image names.", removed)
+        except LibraryClosed:
+            pass
+        except LibraryError as error:
+            _log.warning("Files that no image names are left for the next start: %s", error)
 
     def _in(self, lane: Lane, place: Place | None) -> AbstractContextManager[Place]:
         return self._embedder.admit(lane) if place is None else nullcontext(place)

@@ -9,6 +9,7 @@ indexes follow the catalog's log. What the parts are made of is the business of 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -398,6 +399,24 @@ class Library:
                 except LibraryError as error:  # too broken to look further
                     found.append(str(error))
         return found
+
+    def remove_orphans(self) -> int:
+        """Remove what writers that died left behind over an hour ago; return of how many images.
+
+        It looks at every file, one batch after another, and ends when the library is closed meanwhile: LibraryClosed.
+        """
+        removed = 0
+        with self._gate.enter():
+            self._content.sweep_unfinished(time.time() - maintenance.ORPHAN_GRACE)
+        batches = maintenance.orphans(self._catalog, self._content)
+        while True:
+            with self._gate.enter():
+                orphans = next(batches, None)
+                if orphans is None:
+                    return removed
+                if orphans:
+                    maintenance.remove(self._catalog, self._content, orphans)
+            removed += len(orphans)
 
     def repair(self, render: RenderThumbnail) -> list[str]:
         """Mend what `check` finds and can be mended; return what was done. `render` makes a thumbnail of a content."""

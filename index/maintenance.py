@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from index.errors import LibraryError, RecordNotFound
@@ -25,19 +26,14 @@ _BATCH = 1000
 _log = logging.getLogger(__name__)
 
 
-def sweep(catalog: Catalog, content: ContentStore, grace: float = ORPHAN_GRACE) -> int:
-    """Remove what writers that died left behind over `grace` seconds ago; return how many orphans.
+def orphans(catalog: Catalog, content: ContentStore, grace: float = ORPHAN_GRACE) -> Iterator[list[str]]:
+    """Yield, for some files at a time, the digests of those over `grace` seconds old that no record names.
 
     Files are written before their records, so a young one may belong to a record that is about to be written.
     """
-    before = time.time() - grace
-    content.sweep_unfinished(before)
-    names = list(dict.fromkeys(content.stored_before(before)))
-    orphans = catalog.images.unknown(names)
-    if orphans:
-        remove(catalog, content, orphans)
-        _log.info("Removed %d content files that no image names.", len(orphans))
-    return len(orphans)
+    stored = content.stored_before(time.time() - grace)
+    while names := list(dict.fromkeys(islice(stored, _BATCH))):
+        yield catalog.images.unknown(names)
 
 
 def remove(catalog: Catalog, content: ContentStore, names: Sequence[str]) -> None:

@@ -72,8 +72,6 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
         found = catalog.state().space
         if space is not None and not found.agrees_with(space):
             raise SpaceMismatch(found, space)
-        if config.content is None:  # elsewhere it would take a listing of everything: `visem info --repair` does it
-            maintenance.sweep(catalog, content)
         maintenance.adopt_pending_deletions(config.folder, catalog)
         maintenance.remove_snapshots(config.folder)
         library = Library(catalog, content, _indexes(config, catalog, space), _presence(config).verify)

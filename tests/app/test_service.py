@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +68,22 @@ def test_readiness(service: Service) -> None:
     service.library.close()
     with pytest.raises(LibraryClosed):
         service.check_ready()
+
+
+def test_a_started_service_removes_what_dead_writers_left(space: JointSpace, tmp_path: Path) -> None:
+    settings = Settings(library=tmp_path / "library")
+    Service.open(settings, space=space).close()
+    orphan = settings.library / "content" / "ab" / ("ab" * 32)
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"x")
+    os.utime(orphan, (time.time() - 7200,) * 2)
+    with Service.open(settings, space=space) as service:
+        assert orphan.exists()  # opening looks at no file: that would take ever longer
+        service.start()
+        deadline = time.monotonic() + 20
+        while orphan.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_closing_is_final_and_can_be_repeated(space: JointSpace, tmp_path: Path) -> None:
