@@ -120,7 +120,7 @@ class LibraryNotFound(LibraryError):
 
     code = "library_not_found"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | str) -> None:
         super().__init__(f"There is no library in {root}. Add something with `visem add` to create it.")
         self.root = root
 
@@ -211,7 +211,7 @@ class CatalogCorrupted(LibraryError):
 
     code = "catalog_corrupted"
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(
             f"The catalog {path} cannot be used: {reason}. Restore it from a backup, or move it and the "
             "files beside it away to start with an empty library."
@@ -243,7 +243,7 @@ class EngineAway(LibraryError):
         """`reason` is without secrets: it is logged and shown on the command line."""
         super().__init__(
             f"The engine of VISEM_{part.upper()} does not answer: {reason}. "
-            "What was not acknowledged was not stored: try again when it is back."
+            "Try again when it is back: what was not acknowledged may be stored or not, and doing it again does no harm."
         )
         self.part = part
         self.reason = reason

@@ -1,6 +1,7 @@
 """Opening a library: which engines its three parts run on.
 
-Each part is chosen by URL; without one it is in the library's folder:
+Each part is chosen by URL; without one it is in the library's folder. The catalog may be in PostgreSQL instead
+(`index.catalog.postgres`):
 
     FOLDER/catalog.sqlite          every record and every vector, in SQLite: the one source of truth
     FOLDER/content/, thumbnails/   the files, named by their SHA-256; or s3://bucket/prefix: `index.content.s3`
@@ -58,7 +59,7 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     """Open a library. Close it, or use it as a context manager.
 
     With `space` it is created where there is none, and its vectors have to be of that space: SpaceMismatch. Without,
-    it has to be there (LibraryNotFound) and may be of any space. EngineUnsupported, CatalogUnsupported.
+    it has to be there (LibraryNotFound) and may be of any space. EngineUnsupported, EngineAway, CatalogUnsupported.
     """
     if space is None:
         require_library(config)
@@ -137,8 +138,10 @@ def _presence(config: LibraryConfig) -> Presence:
 
 def _require_engines(config: LibraryConfig) -> None:
     """Refuse what this build has no engine for, before anything is opened."""
-    if config.catalog is not None and not config.catalog.startswith("sqlite:"):
-        raise EngineUnsupported("catalog", config.catalog, "SQLite (unset, or sqlite:///path)")
+    if config.catalog is not None and not config.catalog.startswith(("sqlite:", "postgresql+psycopg:")):
+        raise EngineUnsupported(
+            "catalog", config.catalog, "SQLite (unset, or sqlite:///path), PostgreSQL (postgresql+psycopg://…)"
+        )
     if config.vectors is not None:
         raise EngineUnsupported("vectors", config.vectors, "FAISS in the library's folder (unset)")
     if config.content is not None and not config.content.startswith("s3://"):

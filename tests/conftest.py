@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
+import secrets
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from model.space import JointSpace
+from tests.servers.postgres import PostgresServer, absent
 from tests.servers.s3 import CREDENTIALS, s3_server
 
 TESTS = Path(__file__).parent
@@ -124,3 +127,19 @@ def s3_content(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def clip_bundle(kept_bundle: KeptBundle) -> Path:
     """A tiny model of open_clip with random weights, imported. For tests that do not change it."""
     return kept_bundle("clip", "tests.clip:write_clip")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of this process."""
+    if reason := absent():
+        assert not os.environ.get("REQUIRE_POSTGRES"), reason
+        pytest.skip(reason)
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of an empty schema, for one catalog."""
+    return postgres_server.schema(f"test_{secrets.token_hex(8)}")

@@ -20,7 +20,7 @@ from app.http import descriptors
 from app.problems import PROBLEMS, Problem
 from app.search.expression import QueryError
 from app.search.operands import UnknownOperandError
-from index import EngineAway, LibraryError, RecordNotFound
+from index import EngineAway, LibraryBusy, LibraryError, RecordNotFound
 from model.errors import ModelError, NoKnownWordsError
 from model.images.processes import DecodersClosed
 
@@ -37,6 +37,7 @@ _STATUS_CODES = {
     416: "range_not_satisfiable",
 }
 _MAX_ERRORS = 50
+_BUSY = 2  # seconds after which another writer may be done
 _ENGINE_BACK = 5  # seconds after which an engine that was away may be back
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -79,6 +80,8 @@ def as_problem(error: Exception) -> Problem:
             return Problem(error.code, str(error), headers={"Retry-After": str(error.retry_after)})
         case RecordNotFound():
             return Problem(error.code, str(error), kind=error.kind, id=error.id)
+        case LibraryBusy():
+            return Problem(error.code, PROBLEMS[error.code].meaning, headers={"Retry-After": str(_BUSY)})
         case EngineAway():
             return Problem(
                 error.code, PROBLEMS[error.code].meaning, engine=error.part, headers={"Retry-After": str(_ENGINE_BACK)}

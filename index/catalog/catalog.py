@@ -1,6 +1,7 @@
 """The catalog over a SQL database: every record and every vector, and with that the one source of truth.
 
-It is chosen by URL. `sqlite:///path` is what there is, and the default is a file in the folder of the library.
+It is chosen by URL: `sqlite:///path`, of which the default is a file in the folder of the library, or
+`postgresql+psycopg://user@host/database`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from index.catalog.pending_deletions import SqlPendingDeletions
 from index.catalog.photos import SqlPhotos
 from index.catalog.sources import SqlSources
 from index.catalog.sqlite import SqliteDatabase
-from index.errors import CatalogCorrupted, CatalogUnsupported
+from index.errors import CatalogCorrupted, CatalogUnsupported, EngineUnsupported
 from index.interfaces import Catalog, CatalogState
 from index.metadata import decode_metadata
 from index.types import ImageRecord, NameConcepts, SentenceRecord, Space
@@ -37,13 +38,24 @@ def open_catalog(url: str | URL, space: Space | None, may_create: Callable[[], b
 
     Nothing is created without a space, or if `may_create` refuses. CatalogUnsupported for another database.
     """
+    return SqlCatalog(_open_database(url), space, may_create)
+
+
+def _open_database(url: str | URL) -> Database:
+    use = "use sqlite:///path/to/catalog or postgresql+psycopg://user@host/database"
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise CatalogUnsupported(f"{url!r} is not a database URL; use sqlite:///path/to/catalog.") from error
+    except ArgumentError as error:  # the URL may hold a password
+        raise CatalogUnsupported(f"The URL of the catalog is not one of a database; {use}.") from error
+    if parsed.drivername == "postgresql+psycopg":
+        try:
+            from index.catalog.postgres import PostgresDatabase  # the driver comes with the extra `cluster`
+        except ImportError as error:
+            raise EngineUnsupported("catalog", str(url), "SQLite; for PostgreSQL install visem[cluster]") from error
+        return PostgresDatabase(parsed)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        raise CatalogUnsupported(f"{parsed.drivername} is not supported; use sqlite:///path/to/catalog.")
-    return SqlCatalog(SqliteDatabase(Path(parsed.database)), space, may_create)
+        raise CatalogUnsupported(f"{parsed.drivername} is not supported; {use}.")
+    return SqliteDatabase(Path(parsed.database))
 
 
 class SqlCatalog:
@@ -113,10 +125,10 @@ class SqlCatalog:
             if schema.table_names(connection):  # another process was faster
                 return
             if space is None:
-                raise CatalogCorrupted(database.path, "it is empty")
+                raise database.missing()
             if not may_create():
                 raise CatalogCorrupted(
-                    database.path, "it is empty or was missing, but there are content files beside it"
+                    database.location, "it is empty or was missing, but there are content files beside it"
                 )
             schema.create(connection, space)
 
@@ -129,10 +141,10 @@ class SqlCatalog:
         if old:
             database.write(migrations.run)
         with database.read() as connection:
-            inspection.verify(connection, database.path)
+            inspection.verify(connection, database.location)
             damage = database.damage(connection, thorough=False)
         if damage:
-            raise CatalogCorrupted(database.path, damage[0])
+            raise CatalogCorrupted(database.location, damage[0])
 
 
 def _image(row: Mapping[str, Any]) -> ImageRecord:

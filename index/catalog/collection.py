@@ -265,7 +265,7 @@ class SqlCollection(Generic[R]):
         try:
             return unpack([blobs[id] for id in ids], space.dimension)
         except InvalidVector as error:
-            raise CatalogCorrupted(self._database.path, str(error)) from error
+            raise CatalogCorrupted(self._database.location, str(error)) from error
 
     def head(self) -> Position:
         """Return the position of the last change."""
@@ -343,7 +343,7 @@ class SqlCollection(Generic[R]):
             return self._to_record(row)
         except ValueError as error:
             reason = f"the metadata of the {_NOUNS[self._target]} {row['id']} is damaged ({error})"
-            raise CatalogCorrupted(self._database.path, reason) from error
+            raise CatalogCorrupted(self._database.location, reason) from error
 
     def _halves(self, found: Sequence[Any], generation: int) -> tuple[Keys, Halves]:
         import numpy as np
@@ -358,7 +358,7 @@ class SqlCollection(Generic[R]):
             return keys, stored_rows(packed or b"", len(keys), int(dimension))
         except InvalidVector as error:
             reason = f"{self._target} with keys from {keys[0]} to {keys[-1]} have invalid vectors ({error})"
-            raise CatalogCorrupted(self._database.path, reason) from error
+            raise CatalogCorrupted(self._database.location, reason) from error
 
     def matching(
         self,

@@ -67,7 +67,7 @@ def fill_missing(database: Database, space: Space, name: NameConcepts) -> int:
         try:
             vectors = unpack([row.vector for row in rows], space.dimension)
         except InvalidVector as error:
-            raise CatalogCorrupted(database.path, str(error)) from error
+            raise CatalogCorrupted(database.location, str(error)) from error
         for row, pairs in zip(rows, name(vectors), strict=True):
             concepts = checked_concepts(pairs)
             if not concepts:

@@ -1,17 +1,18 @@
 """What the catalog asks of a database: the seam between SQLAlchemy Core and one dialect.
 
-SQLite is what there is (`index.catalog.sqlite`). Everything else of this package is written against this
-protocol and the plain SQL that dialects share, so another database is another module beside that one.
+There are `index.catalog.sqlite` and `index.catalog.postgres`. Everything else of this package is written against this
+protocol and the plain SQL that dialects share, so another database is another module beside these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
+
+from index.errors import LibraryError
 
 T = TypeVar("T")
 
@@ -23,14 +24,14 @@ class Database(Protocol):
     """A database that is open. Thread-safe; after `close` everything raises LibraryClosed."""
 
     @property
-    def path(self) -> Path:
-        """What errors name."""
+    def location(self) -> str:
+        """What errors name: a path, or a URL without secrets."""
 
     def write(self, function: Callable[[Connection], T]) -> T:
         """Run `function` in a transaction; return its result once that is durable.
 
         Nobody else writes meanwhile, in whatever process, and keys come in the order of these transactions.
-        An exception rolls everything back and is raised here. LibraryBusy, StorageFailed, CatalogCorrupted.
+        An exception rolls everything back and is raised here. LibraryBusy, EngineAway, StorageFailed, CatalogCorrupted.
         """
 
     def read(self) -> AbstractContextManager[Connection]:
@@ -41,6 +42,12 @@ class Database(Protocol):
 
     def version(self, connection: Connection) -> int:
         """Return, cheaply, a number that changes for this connection whenever something was committed."""
+
+    def missing(self) -> LibraryError:
+        """Return the error for a database without any tables, where a catalog should be."""
+
+    def as_label(self, value: str) -> str:
+        """Return a text as it comes out of a column of `schema.Label`."""
 
     def insert_missing(self, table: Table) -> Insert:
         """Return an INSERT that leaves out rows whose primary key is there already."""
@@ -65,7 +72,7 @@ class Database(Protocol):
         """Return any number of values as one, to bind it."""
 
     def named_errors(self) -> AbstractContextManager[None]:
-        """Raise what the driver raises as LibraryBusy, CatalogCorrupted or StorageFailed, where it is one."""
+        """Raise what the driver raises as LibraryBusy, EngineAway, CatalogCorrupted or StorageFailed if it is one."""
 
     def damage(self, connection: Connection, *, thorough: bool) -> list[str]:
         """Return what is wrong with the structure of the database.

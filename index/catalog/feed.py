@@ -69,7 +69,7 @@ class SqlChangeFeed:
                 vectors = unpack([row.vector for row in rows], dimension)
             except InvalidVector as error:
                 reason = f"{self._target} with keys from {last.key + 1} on have invalid vectors ({error})"
-                raise CatalogCorrupted(self._database.path, reason) from error
+                raise CatalogCorrupted(self._database.location, reason) from error
             last = Position(state.generation, int(added[-1]) if len(added) else last.key, deletion)
             yield ChangeBatch(reset, dimension, removed, added, vectors, last)
             if len(rows) < _BATCH:

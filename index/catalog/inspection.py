@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 
 from sqlalchemy import Connection, exists, select
 
@@ -25,11 +24,11 @@ def problems(database: Database, connection: Connection) -> list[str]:
     if found:
         return [f"The catalog is damaged: {line}" for line in found]
     for target in schema.records:
-        found += _record_problems(connection, target)
+        found += _record_problems(database, connection, target)
     return found + concept_problems(connection) + _relation_problems(connection)
 
 
-def _record_problems(connection: Connection, target: Target) -> list[str]:
+def _record_problems(database: Database, connection: Connection, target: Target) -> list[str]:
     """Return the records whose vector or metadata is broken, and metadata that filters see differently."""
     dimension = schema.read_state(connection).space.dimension
     table = schema.records[target]
@@ -57,7 +56,8 @@ def _record_problems(connection: Connection, target: Target) -> list[str]:
                 found.append(f"{target}: {row.id} has invalid metadata: {error}")
                 filed.pop(row.key, None)
                 continue
-            if filed.pop(row.key, {}) != labels(metadata):
+            sought = {database.as_label(name): database.as_label(value) for name, value in labels(metadata).items()}
+            if filed.pop(row.key, {}) != sought:
                 found.append(f"{target}: the metadata filters of {row.id} do not match its metadata")
     found += [f"{target}: there are metadata filters for the key {key} without a record" for key in filed]
     return found
@@ -79,24 +79,24 @@ def _file_problems(connection: Connection) -> list[str]:
     ]
 
 
-def verify(connection: Connection, path: Path) -> None:
-    """Raise CatalogCorrupted or CatalogUnsupported unless this code can work with the catalog at `path`."""
+def verify(connection: Connection, location: str) -> None:
+    """Raise CatalogCorrupted or CatalogUnsupported unless this code can work with the catalog at `location`."""
     present = schema.table_names(connection)
     if schema.meta.name not in present:
-        raise CatalogCorrupted(path, "it is a database of something else than Visem")
+        raise CatalogCorrupted(location, "it is a database of something else than Visem")
     version = schema.read_meta(connection).get("schema_version", "")
     if version != str(schema.SCHEMA_VERSION):
         raise CatalogUnsupported(
-            f"The catalog {path} has the schema version {version or 'unknown'}, but this version of Visem "
+            f"The catalog {location} has the schema version {version or 'unknown'}, but this version of Visem "
             f"works with version {schema.SCHEMA_VERSION}. Use the version of Visem that wrote it, or a newer one."
         )
     missing = {table.name for table in schema.tables.sorted_tables} - present
     if missing:
-        raise CatalogCorrupted(path, f"it lacks the tables {', '.join(sorted(missing))}")
+        raise CatalogCorrupted(location, f"it lacks the tables {', '.join(sorted(missing))}")
     try:
         schema.read_state(connection)
     except (KeyError, ValueError) as error:
-        raise CatalogCorrupted(path, f"its description of itself is incomplete ({error})") from error
+        raise CatalogCorrupted(location, f"its description of itself is incomplete ({error})") from error
 
 
 def _relation_problems(connection: Connection) -> list[str]:

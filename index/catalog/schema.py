@@ -41,6 +41,11 @@ CLUSTERED = {"clustered": True}
 
 tables = MetaData()
 
+
+class Label(Text):
+    """Text that is compared for equality alone: a database may keep a digest of what is long."""
+
+
 meta = Table("meta", tables, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 """Rows: schema_version, library_id, generation, space_id, space_name, space_dimension, staging_space."""
 
@@ -123,7 +128,7 @@ captions = Table(
 captions_owed = Table(
     "captions_owed",
     tables,
-    Column("image", Integer, primary_key=True),
+    Column("image", Integer, primary_key=True, autoincrement=False),
     Column("count", Integer, nullable=False),
     Column("claimed_until", Integer, nullable=False),  # microseconds; somebody is at work on it, or it rests
     Column("attempts", Integer, nullable=False, server_default="0"),  # that were begun; one too many, and it is left
@@ -133,7 +138,7 @@ captions_owed = Table(
 pending_deletions = Table(
     "pending_deletions",
     tables,
-    Column("image", Integer, primary_key=True),
+    Column("image", Integer, primary_key=True, autoincrement=False),
     Column("due", Integer, nullable=False),  # microseconds since the epoch, UTC
 )
 """Images whose deletion can still be undone."""
@@ -175,7 +180,7 @@ source_files = Table(
 images_in_place = Table(
     "images_in_place",
     tables,
-    Column("image", Integer, primary_key=True),
+    Column("image", Integer, primary_key=True, autoincrement=False),
     Column("missing_since", Integer),  # microseconds; NULL while one of its files is there
 )
 """Images of which the library has no copy: their content is in the files of sources alone."""
@@ -205,8 +210,8 @@ def _labels(name: str) -> Table:
     return Table(
         name,
         tables,
-        Column("name", Text, primary_key=True),
-        Column("value", Text, primary_key=True),
+        Column("name", Label, primary_key=True),
+        Column("value", Label, primary_key=True),
         Column("key", Integer, primary_key=True),
         info=CLUSTERED,
     )
@@ -214,7 +219,8 @@ def _labels(name: str) -> Table:
 
 def _staged(name: str) -> Table:
     """Vectors of a reindex that is under way."""
-    return Table(name, tables, Column("key", Integer, primary_key=True), Column("vector", LargeBinary, nullable=False))
+    key = Column("key", Integer, primary_key=True, autoincrement=False)
+    return Table(name, tables, key, Column("vector", LargeBinary, nullable=False))
 
 
 records: Mapping[Target, Table] = {"images": images, "sentences": sentences}

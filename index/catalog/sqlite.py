@@ -46,7 +46,7 @@ from sqlalchemy.exc import DBAPIError
 
 from index.catalog import schema
 from index.catalog.database import PreparedQuery
-from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, StorageFailed
+from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, LibraryError, StorageFailed
 
 T = TypeVar("T")
 
@@ -74,6 +74,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, busy_timeout: float = _BUSY_TIMEOUT) -> None:
         """Open or create the file; CatalogCorrupted if it is something else than a database."""
         self.path = path
+        self.location = str(path)
         self._busy_timeout = busy_timeout
         self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", _WRITING)
         self._readers = self._engine(QueuePool, "BEGIN", _READING, pool_size=8, max_overflow=-1)
@@ -135,6 +136,14 @@ class SqliteDatabase:
     def insert_missing(self, table: Table) -> Insert:
         """Return an INSERT that leaves out rows whose primary key is there already."""
         return insert(table).on_conflict_do_nothing()
+
+    def missing(self) -> LibraryError:
+        """Return the error for an empty file."""
+        return CatalogCorrupted(self.path, "it is empty")
+
+    def as_label(self, value: str) -> str:
+        """Return a text as labels have it: as it is."""
+        return value
 
     def damage(self, connection: Connection, *, thorough: bool) -> list[str]:
         """Return what SQLite finds wrong with the structure of the file."""

@@ -13,7 +13,7 @@ from index import LibraryConfig, NewImage, Space, open_library
 @pytest.mark.parametrize(
     ("part", "url", "present"),
     [
-        ("catalog", "postgresql+psycopg://visem:secret@host/db", "SQLite"),
+        ("catalog", "mysql://visem:secret@host/db", "PostgreSQL"),
         ("vectors", "milvus+http://user:secret@host:19530/name", "FAISS"),
         ("content", "s3x://secret/prefix", "s3://bucket/prefix"),
         ("content", "s3://key:secret@bucket/prefix", "s3://bucket/prefix"),

@@ -42,14 +42,21 @@ def tick(request: pytest.FixtureRequest) -> float:
     return 1.1 if request.node.callspec.params["open_content"] == "s3" else 0.05
 
 
-@pytest.fixture(params=["sqlite"])
-def open_records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Catalog]]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the catalog of this test is; nothing is there yet."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'records.sqlite'}"
+
+
+@pytest.fixture
+def open_records(catalog_url: str) -> Iterator[Callable[..., Catalog]]:
     """Opens the catalog of this test, for a space or as it is: the same one each time, as another process would."""
-    urls = {"sqlite": f"sqlite:///{tmp_path / 'records.sqlite'}"}
     with ExitStack() as stack:
 
         def open_one(space: Space | None = None) -> Catalog:
-            catalog = open_catalog(urls[request.param], space, lambda: True)
+            catalog = open_catalog(catalog_url, space, lambda: True)
             stack.callback(catalog.close)
             return catalog
 
@@ -103,11 +110,12 @@ def open_index(
     return indexes[request.param]
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3", "postgresql", "postgresql-s3"])
 def open_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Library]]:
     """Opens the library of this test, for a space or as it is: the same one each time, as another process would."""
-    content = request.getfixturevalue("s3_content") if request.param == "s3" else None
-    config = LibraryConfig(tmp_path / "library", content=content)
+    catalog = request.getfixturevalue("postgres_url") if "postgresql" in request.param else None
+    content = request.getfixturevalue("s3_content") if "s3" in request.param else None
+    config = LibraryConfig(tmp_path / "library", catalog=catalog, content=content)
     with ExitStack() as stack:
 
         def open_one(space: Space | None = None) -> Library:
