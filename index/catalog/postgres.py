@@ -364,7 +364,7 @@ def _set_options() -> None:
             if "where" in index.info:
                 index.dialect_options["postgresql"]["where"] = index.info["where"]
     # A sentence may be longer than an entry of a B-tree.
-    longer = DDL(
+    longer = DDL(  # type: ignore[no-untyped-call]
         "ALTER TABLE sentences DROP CONSTRAINT sentences_text_key, "
         "ADD CONSTRAINT sentences_text_key EXCLUDE USING hash (text WITH =)"
     )
