@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     catalog: str | None = Field(
         None,
         repr=False,
-        description="URL of the catalog; in the library's directory when unset, the only place so far.",
+        description="URL of the catalog: postgresql+psycopg://user@host/name; in the library's directory when unset.",
     )
     vectors: str | None = Field(
         None,

@@ -243,7 +243,7 @@ class EngineAway(LibraryError):
         """`reason` is without secrets: it is logged and shown on the command line."""
         super().__init__(
             f"The engine of VISEM_{part.upper()} does not answer: {reason}. "
-            "Try again when it is back: what was not acknowledged may be stored or not, and doing it again does no harm."
+            "Try again when it is back: what was not acknowledged may be stored or not."
         )
         self.part = part
         self.reason = reason

@@ -26,7 +26,7 @@ INNER = {
     "index.library": ["index.catalog", "index.content", "index.vectors", "boto3", "botocore"],
     "index.searching": ["index.vectors", "index.opening", "faiss"],
     "index.vectors": ["index.content"],
-    "index.catalog": ["index.vectors"],
+    "index.catalog": ["index.vectors", "psycopg"],
     "index.feed": ["sqlalchemy"],
     "app.service": ["faiss", "alembic", "model.training"],
     "model.space": ["torch", "timm", "model.runtime.torch_runtime", "model.training"],

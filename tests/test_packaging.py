@@ -39,7 +39,7 @@ def extra_requirements() -> list[Requirement]:
     return [Requirement(line) for extra in extras for line in extra]
 
 
-ENGINES = (Path("index/content/s3.py"), Path("index/vectors/milvus/client.py"))
+ENGINES = (Path("index/catalog/postgres.py"), Path("index/content/s3.py"), Path("index/vectors/milvus/client.py"))
 """What talks to an engine on other machines."""
 
 

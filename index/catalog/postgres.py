@@ -11,8 +11,8 @@ connection; one that is cut off, or pauses too long between two statements, lose
 **Readers see one moment**: their transactions are REPEATABLE READ and READ ONLY. The snapshot itself tells whether
 anything was committed (`pg_current_snapshot`): it says which transactions have ended, so two equal ones see the same.
 
-**When PostgreSQL is away**, EngineAway is raised, and for up to a second after a failed attempt nobody tries to connect
-again. Connections are tested before use, so whatever comes after its return works.
+**When PostgreSQL is away**, EngineAway is raised, and after some failed attempts nobody tries to connect for a second.
+Connections are tested before use, so whatever comes after its return works.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 
+from index.breaker import CircuitBreaker
 from index.catalog import schema
 from index.catalog.database import PreparedQuery
 from index.errors import (
@@ -78,7 +79,7 @@ _MORE = 16  # others that are opened under load
 _BUSY = 30.0  # seconds to wait for the writers' lock, or for a connection of the pool
 _HELD = 120  # seconds that a transaction may do nothing before it loses its lock
 _STATEMENT = 600  # seconds; a reindex swaps a large library within this
-_REST = 1.0  # seconds after a failed attempt until the next one
+_PAUSE = 1.0  # seconds in which nobody tries to connect, after several have failed
 
 _LOCK = text(
     """SELECT set_config('idle_in_transaction_session_timeout', :held, true),
@@ -282,22 +283,15 @@ def _engine(url: URL, location: str, busy_timeout: float) -> Engine:
         },
     )
     engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _Integer, Text: _Text, schema.Label: _Label}
-    resting = threading.Event()
-    until = 0.0
+    breaker = CircuitBreaker("catalog", pause=_PAUSE)
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Dialect, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        nonlocal until
-        if resting.is_set():
-            if time.monotonic() < until:
-                raise EngineAway("catalog", location, "it could not be reached a moment ago")
-            resting.clear()
-        try:
-            return dialect.connect(*arguments, **options)
-        except psycopg.OperationalError:
-            until = time.monotonic() + _REST * random.uniform(0.5, 1.0)  # noqa: S311 (not every replica at once)
-            resting.set()
-            raise
+        with breaker.call():
+            try:
+                return dialect.connect(*arguments, **options)
+            except psycopg.OperationalError as error:
+                raise EngineAway("catalog", f"{location}: {_reason(error)}") from error
 
     @event.listens_for(engine, "connect")
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:
@@ -306,7 +300,10 @@ def _engine(url: URL, location: str, busy_timeout: float) -> Engine:
             f"SELECT set_config('lock_timeout', '{round(busy_timeout * 1000)}ms', false), "
             f"set_config('statement_timeout', '{_STATEMENT}s', false), "
             "set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), "
-            "set_config('tcp_keepalives_count', '3', false)"
+            "set_config('tcp_keepalives_count', '3', false), "
+            # What is acknowledged has to survive the server.
+            "CASE current_setting('synchronous_commit') "
+            "WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
         )
         connection.autocommit = False
 
@@ -378,7 +375,7 @@ def _named(error: DBAPIError | psycopg.Error, location: str) -> LibraryError | N
     """Return the error of libraries that an error of the driver is, by its SQLSTATE; None if it is none."""
     original = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(original, "sqlstate", None) or ""
-    reason = str(original).strip().partition("\n")[0]
+    reason = _reason(original)
     if code in ("55P03", "57014", "40001", "40P01"):  # a time-out, or two that waited for each other
         return LibraryBusy()
     if code in ("53100", "53200", "58030", "25006"):  # full, out of memory, input/output, a standby server
@@ -388,8 +385,12 @@ def _named(error: DBAPIError | psycopg.Error, location: str) -> LibraryError | N
     if code in ("3F000", "42501"):  # no such schema, no permission
         return CatalogUnsupported(f"{location} cannot hold a library: {reason}. Create the schema, or grant its use.")
     if _is_lost(error):
-        return EngineAway("catalog", location, reason)
+        return EngineAway("catalog", f"{location}: {reason}")
     return None
+
+
+def _reason(error: BaseException | None) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 def _is_lost(error: DBAPIError | psycopg.Error) -> bool:

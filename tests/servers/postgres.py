@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/usr/bin")
-_QUICK = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
+_QUICK = ("fsync", "full_page_writes", "autovacuum")
 
 
 def programs() -> Path | None:
