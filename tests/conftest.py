@@ -143,3 +143,10 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The URL of an empty schema, for one catalog."""
     return postgres_server.schema(f"test_{secrets.token_hex(8)}")
+
+
+@pytest.fixture
+def own_postgres_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that a test may stop."""
+    with PostgresServer() as server:
+        yield server

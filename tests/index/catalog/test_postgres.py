@@ -135,14 +135,14 @@ def test_who_waits_too_long_for_the_lock_is_told(opened: Open, postgres_url: str
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 def test_it_recovers_by_itself_after_a_restart(
-    own_server: PostgresServer, how: signal.Signals, image: Image, space: Space
+    own_postgres_server: PostgresServer, how: signal.Signals, image: Image, space: Space
 ) -> None:
-    url = own_server.schema("lib")
+    url = own_postgres_server.schema("lib")
     with closing(open_catalog(url, space, lambda: True)) as catalog:
         add(catalog, space, image(1))
         feed = catalog.images.feed()
         (batch,) = list(feed.poll(None))
-        own_server.stop(how)
+        own_postgres_server.stop(how)
         for act in (
             lambda: catalog.images.count({}),
             lambda: add(catalog, space, image(2)),
@@ -155,7 +155,7 @@ def test_it_recovers_by_itself_after_a_restart(
                 act()
             assert caught.value.part == "catalog"
             assert time.monotonic() < started + 3, "nobody waits for what is away"
-        own_server.start()
+        own_postgres_server.start()
         deadline = time.monotonic() + 5
         while True:
             try:
@@ -172,16 +172,9 @@ def test_it_recovers_by_itself_after_a_restart(
         feed.close()
 
 
-@pytest.fixture
-def own_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """A server that a test may stop."""
-    with PostgresServer() as server:
-        yield server
-
-
-def test_its_password_is_never_told(own_server: PostgresServer, space: Space) -> None:
-    own_server.stop()
-    url = f"postgresql+psycopg://visem:topsecret@/visem?host={own_server.folder}"
+def test_its_password_is_never_told(own_postgres_server: PostgresServer, space: Space) -> None:
+    own_postgres_server.stop()
+    url = f"postgresql+psycopg://visem:topsecret@/visem?host={own_postgres_server.folder}"
     with pytest.raises(index.EngineAway) as caught:
         open_catalog(url, space, lambda: True)
     shown = f"{caught.value} {caught.value.reason} {LibraryConfig(Path('x'), catalog=url)}"
