@@ -23,10 +23,12 @@ from index import LibraryConfig, NewSentence, Space, open_library
 from index.catalog import default_url, open_catalog
 from index.interfaces import Catalog, Where
 from index.vectors.faiss import Builder, BuildOptions, FaissVectorIndex
+from index.vectors.faiss.files import IndexFolder
 
 SPACE = Space("a" * 64, "first-bundle", 16)
 OPTIONS = BuildOptions(exact_up_to=60, seal_at=20)
 KILLED = 9
+MOST_SEGMENTS = 8
 
 
 def vector(number: int) -> np.ndarray:
@@ -110,12 +112,35 @@ def check(root: Path) -> None:
         assert not list(folder.glob("*.segment")) or (folder / "manifest.json").exists()
 
 
+def build_whole(root: Path) -> None:
+    with catalog_of(root) as catalog:
+        build(catalog, root)
+
+
+def segments(root: Path) -> int:
+    manifest = IndexFolder(root / "index" / "sentences").manifest()
+    return 0 if manifest is None else len(manifest.segments)
+
+
+def fill_up_to_a_merge(root: Path, first: int) -> int:
+    """Seal one segment after another until there are as many as may be; return the number of the next sentence."""
+    while segments(root) < MOST_SEGMENTS:
+        assert in_fork(lambda: add(root, first, first + OPTIONS.seal_at)) == 0  # noqa: B023 (it is called at once)
+        assert in_fork(lambda: build_whole(root)) == 0
+        first += OPTIONS.seal_at
+    return first
+
+
 def main(folder: Path) -> None:
-    # Each is a state from which there is something to build: nothing yet, new records, and many deleted ones.
-    stages = {"train": (0, 100, 0), "seal": (100, 150, 0), "purge": (150, 151, 60)}
-    root, counts = folder / "library", {}
-    for name, (first, last, removed) in stages.items():
-        assert in_fork(lambda: add(root, first, last, removed)) == 0  # noqa: B023 (it is called at once)
+    # Each is a state from which there is something to build: nothing yet, new records, one segment too many, and many
+    # deleted records.
+    root, counts, first = folder / "library", {}, 0
+    for name, added, removed in (("train", 100, 0), ("seal", 50, 0), ("merge", 20, 0), ("purge", 1, 120)):
+        if name == "merge":
+            first = fill_up_to_a_merge(root, first)
+        assert in_fork(lambda: add(root, first, first + added, removed)) == 0  # noqa: B023
+        first += added
+        before = segments(root)
         for after in (False, True):
             at = 1
             while True:
@@ -129,12 +154,8 @@ def main(folder: Path) -> None:
                     break
                 at += 1
             counts[f"{name}, {'after' if after else 'before'}"] = at - 1
-
-        def whole(root: Path = root) -> None:
-            with catalog_of(root) as catalog:
-                build(catalog, root)
-
-        assert in_fork(whole) == 0
+        assert in_fork(lambda: build_whole(root)) == 0
+        assert name != "merge" or segments(root) <= before, "nothing was merged"
     sys.stdout.write(json.dumps(counts) + "\n")
 
 

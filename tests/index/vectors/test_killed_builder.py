@@ -23,5 +23,7 @@ def test_a_kill_at_any_write_loses_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
-    assert set(counts) == {f"{stage}, {when}" for stage in ("train", "seal", "purge") for when in ("before", "after")}
+    assert set(counts) == {
+        f"{stage}, {when}" for stage in ("train", "seal", "merge", "purge") for when in ("before", "after")
+    }
     assert min(counts.values()) >= 5  # writes at which it was killed
