@@ -66,7 +66,7 @@ def make_private(root: Path, names: Iterable[str]) -> None:
     """Take away from everybody but the owner what they may do in a folder and with these files and folders in it.
 
     What another user owns stays as it is, and what links point to. A folder that is private already is not looked
-    into: everything in it was written that way.
+    into: everything in it was written that way. Nor is one on a file system without modes, where nothing can be done.
     """
     for path in (*(root / name for name in names), root):
         with suppress(OSError):
@@ -74,6 +74,9 @@ def make_private(root: Path, names: Iterable[str]) -> None:
             if not status.st_mode & 0o077 or path.is_symlink():
                 continue
             if path != root and path.is_dir():
+                path.chmod(PRIVATE_FOLDER)  # from now on nobody else gets at what is in it
+                if path.lstat().st_mode & 0o077:
+                    continue
                 for folder, _, files in os.walk(path, topdown=False):
                     for name in files:
                         if not Path(folder, name).is_symlink():

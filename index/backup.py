@@ -7,7 +7,8 @@ A backup is a tar file. `tar -xf` and `sha256sum -c SHA256SUMS` read it without 
     SHA256SUMS                  of all the others; it comes last, so what lacks its end lacks this
 
 While the catalog is copied nobody can write, and in that time the content gets hard links, so that a deletion meanwhile
-takes nothing away. Then everybody goes on, and the links are read.
+takes nothing away. Then everybody goes on, and the links are read. Where there are no links, content is copied before
+that time, and only what is new since is copied in it: content never changes.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def back_up(config: LibraryConfig, target: Path) -> Backup:
     open_library(config).close()  # brings an older one up to date
     with _holding(config.folder) as held:
         problems: list[str] = []
+        if not _has_links(held):
+            _copy_ahead(config.folder, held)
         images, sentences = copy_catalog(
             config.folder / CATALOG_FILE, held / CATALOG_FILE, lambda names: _link(config.folder, held, names, problems)
         )
@@ -167,6 +170,7 @@ def _at_work(held: Path) -> bool:
 
 def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[str]) -> None:
     """Link, or copy where there are no links, the files of all images; `names` tells which have their own content."""
+    kept: set[Path] = set()
     for sha256, own in names.items():
         paths = [Path("thumbnails", sha256[:2], f"{sha256}.jpg")]
         if own:
@@ -177,10 +181,47 @@ def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[st
                 problems.append(f"{source} is missing.")
                 continue
             (held / path).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(source, held / path)
-            except OSError:
-                shutil.copyfile(source, held / path)
+            kept.add(path)
+            if not (held / path).exists():
+                try:
+                    os.link(source, held / path)
+                except OSError:
+                    shutil.copyfile(source, held / path)
+    for path in _stored(held):
+        if path not in kept:  # deleted since it was copied ahead
+            (held / path).unlink()
+
+
+def _has_links(held: Path) -> bool:
+    """Tell whether the file system of a folder knows hard links."""
+    one, other = held / "one", held / "other"
+    one.touch()
+    try:
+        os.link(one, other)
+    except OSError:
+        return False
+    finally:
+        one.unlink()
+        other.unlink(missing_ok=True)
+    return True
+
+
+def _copy_ahead(folder: Path, held: Path) -> None:
+    """Copy all content while others go on working; what they delete meanwhile is left out."""
+    for path in _stored(folder):
+        (held / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(folder / path, held / path)
+        except FileNotFoundError:
+            (held / path).unlink(missing_ok=True)
+
+
+def _stored(folder: Path) -> Iterator[Path]:
+    """Yield the content and thumbnails below a folder, as paths below it, without links."""
+    for pattern in ("content/*/*", "thumbnails/*/*"):
+        for path in folder.glob(pattern):
+            if not path.is_symlink() and not path.parent.is_symlink() and path.is_file():
+                yield path.relative_to(folder)
 
 
 def _write(file: IO[bytes], held: Path, problems: list[str]) -> int:

@@ -159,6 +159,8 @@ class Library:
                 before_insert=lambda names: store(incomplete(names)),
             )
             self._indexes["images"].added(len(added))
+            if replaced := [one.replaced for one in added if one.replaced is not None]:
+                maintenance.try_remove(self._catalog, self._content, replaced)
             return added
 
     def add_sentences(self, sentences: Sequence[NewSentence]) -> list[Added[SentenceRecord]]:

@@ -35,6 +35,7 @@ class Reindexing:
         self._space = space
         self._progress = progress
         self._done = 0
+        self._hidden: frozenset[int] = frozenset()
 
     def run(self, embed_images: EmbedImages, embed_sentences: EmbedSentences) -> None:
         """Do it. What the callables raise comes through; ContentMissing, InvalidVector, ReindexConflict."""
@@ -69,8 +70,6 @@ class Reindexing:
 
     def _bytes(self, record: ImageRecord) -> bytes | None:
         """Return the content of an image; None if the image was deleted meanwhile."""
-        import numpy as np
-
         try:
             with closing(self._content.open(record.sha256, "content")) as content:
                 return content.read()
@@ -79,10 +78,17 @@ class Reindexing:
                 self._catalog.images.get(record.id)
             except RecordNotFound:
                 return None
-            if np.isin(self._catalog.images.keys_of([record.id]), self._catalog.images.hidden()).all():
+            if self._is_hidden(record):
                 # Its file is missing, perhaps for good, and nobody finds it until it is back: the thumbnail will do.
                 return self._thumbnail(record)
             raise ContentMissing(record.id, self._content.location(record.sha256, "content")) from error
+
+    def _is_hidden(self, record: ImageRecord) -> bool:
+        """Tell whether nobody finds an image. All such are asked for again only when one is not among those known."""
+        keys = self._catalog.images.keys_of([record.id]).tolist()
+        if not self._hidden.issuperset(keys):
+            self._hidden = frozenset(self._catalog.images.hidden().tolist())
+        return self._hidden.issuperset(keys)
 
     def _thumbnail(self, record: ImageRecord) -> bytes:
         try:

@@ -106,7 +106,7 @@ class Connections:
         return connection in self._turned_away
 
     def _evict(self, held: set[Connection]) -> bool:
-        idle = [connection for connection in held if connection.is_idle]
+        idle = [connection for connection in held if connection.can_make_room]
         if not idle:
             return False
         oldest = min(idle, key=lambda connection: connection.active_at)
@@ -154,6 +154,11 @@ class Connection(HttpToolsProtocol):
     def is_idle(self) -> bool:
         """Whether no request is at work, and none has come in completely."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def can_make_room(self) -> bool:
+        """Whether closing the connection would cut off nothing: neither a request nor an answer."""
+        return self.is_idle and not self.transport.get_write_buffer_size()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let the connection in, or say why not."""

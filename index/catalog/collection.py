@@ -99,7 +99,7 @@ class SqlCollection(Generic[R]):
                 if name not in known:
                     first.setdefault(name, at)
             before_insert(list(first))
-            changed: set[str] = set()
+            replaced: dict[str, str] = {}
             plain: list[Draft] = []
             for name, at in first.items():
                 old = self._replaceable(connection, drafts[at])
@@ -107,7 +107,7 @@ class SqlCollection(Generic[R]):
                     plain.append(drafts[at])
                 else:
                     known[name] = self.record(relations.replace_image(connection, old, drafts[at]))
-                    changed.add(name)
+                    replaced[name] = old["sha256"]
             for draft, row in zip(plain, insert_records(connection, self._target, plain), strict=True):
                 known[draft.name] = self.record(row)
                 if draft.file is not None:
@@ -115,7 +115,7 @@ class SqlCollection(Generic[R]):
             if self._target == "images":
                 self._note_files(connection, drafts)
             return [
-                Added(known[name], created=first.get(name) == at and name not in changed, changed=name in changed)
+                Added(known[name], created=first.get(name) == at and name not in replaced, replaced=replaced.get(name))
                 for at, name in enumerate(names)
             ]
 

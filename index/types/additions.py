@@ -61,9 +61,14 @@ class NewCaption:
 class Added(Generic[R]):
     """The answer to adding one thing. `created` is False where the same content was there already.
 
-    `changed`: an image got this content instead of another, since its file was changed.
+    `changed`: an image got this content instead of another, `replaced` (its SHA-256), since its file was changed.
     """
 
     record: R
     created: bool
-    changed: bool = False
+    replaced: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the image had another content before."""
+        return self.replaced is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable
@@ -49,10 +51,23 @@ def test_everything_comes_back(root: Path, stocked: Library, space: Space, tmp_p
     assert [path.name for path in root.glob("backup-*")] == []
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
 def test_it_is_of_one_moment_while_others_add_and_delete(
-    root: Path, stocked: Library, image: Callable[..., NewImage], space: Space, tmp_path: Path
+    root: Path,
+    stocked: Library,
+    image: Callable[..., NewImage],
+    space: Space,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    links: bool,
 ) -> None:
     """Images come and go in pairs, in one transaction each: a backup has both or none, with their files."""
+
+    def no_links(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "There are no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
     stop = threading.Event()
 
     def churn() -> None:
@@ -219,3 +234,23 @@ def test_a_deletion_after_the_copy_takes_nothing_away(
     restore(tmp_path / "file.tar", tmp_path / "new")
     with open_library(LibraryConfig(tmp_path / "new"), space) as restored:
         assert list(contents(restored)) == ids
+
+
+def test_where_there_are_no_links_content_is_copied_while_others_write(
+    root: Path, stocked: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copyfile, copied = shutil.copyfile, []
+
+    def no_links(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "There are no links here")
+
+    def copy(source: Path, target: Path) -> None:
+        copied.append(source)
+        image_id = stocked.list_images(limit=1).items[0].id
+        stocked.update_image(image_id, lambda record: {**record.metadata, "n": len(copied)})  # nobody has the lock
+        copyfile(source, target)
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    assert back_up(LibraryConfig(root), tmp_path / "file.tar").files == 41
+    assert len(copied) == 40

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -31,7 +32,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.mark.parametrize("error", [0], ids=["kill"])
+@pytest.mark.parametrize("error", [0, errno.ENOSPC, errno.EIO], ids=["kill", "ENOSPC", "EIO"])
 def test_no_write_is_the_wrong_one_to_stop_at(shim: Path, tmp_path: Path, error: int) -> None:
     command = [sys.executable, SEED / "driver.py", shim, tmp_path, str(STRIDE), str(error)]
     environment = {**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

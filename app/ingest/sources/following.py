@@ -76,6 +76,7 @@ class SourceFollower:
         self._wanted: set[str] = set()  # somebody asked for these: refused files are tried again
         self._not_before: dict[str, float] = {}
         self._paused: set[str] = set()
+        self._forgetting: set[str] = set()
         self._progress: dict[str, PassProgress] = {}
         self._errors: dict[str, str] = {}
         self._at_work: str | None = None
@@ -137,9 +138,13 @@ class SourceFollower:
     def forget(self, source_id: str) -> int:
         """Delete a source and the images that are in it alone, but no file; return how many. SourceNotFound."""
         with self._lock:
-            self._paused.add(source_id)  # ends a pass that is under way
+            self._forgetting.add(source_id)  # ends a pass that is under way, and no other one begins
             self._lock.wait_for(lambda: self._at_work != source_id)
-        return self._library.sources.forget(source_id)
+        try:
+            return self._library.sources.forget(source_id)
+        finally:
+            with self._lock:
+                self._forgetting.discard(source_id)
 
     def _status(self, source: Source) -> SourceStatus:
         watcher = self._watcher
@@ -213,6 +218,8 @@ class SourceFollower:
 
     def _pass(self, source: Source) -> None:
         with self._lock:
+            if source.id in self._forgetting:
+                return
             asked = source.id in self._wanted
             self._wanted.discard(source.id)
             self._due[source.id] = math.inf  # unless something happens meanwhile
@@ -252,7 +259,7 @@ class SourceFollower:
             self._lock.notify_all()
 
     def _is_to_stop(self, source_id: str) -> bool:
-        if self._closing or source_id in self._paused:
+        if self._closing or source_id in self._paused or source_id in self._forgetting:
             return True
         try:
             return self._library.sources.get(source_id).paused

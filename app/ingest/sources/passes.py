@@ -211,6 +211,8 @@ class SourcePass:
                 return left
             read: list[tuple[FileInPlace, str]] = []
             for path, signature in chunk:
+                if self._stop():
+                    break
                 try:
                     data, now = self._read(path)
                 except (OSError, FileTooLarge):

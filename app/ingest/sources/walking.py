@@ -63,6 +63,8 @@ class Walk:
                 continue
             folders: list[tuple[str, int]] = []
             for entry in listed:
+                if self.stop():
+                    return
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 try:
                     if entry.is_symlink():

@@ -58,12 +58,15 @@ def test_a_moved_file_keeps_its_image_with_all_that_was_said_about_it(service: S
 def test_a_changed_file_is_embedded_again_under_its_id(service: Service, photos: Path, go: Go) -> None:
     go()
     before = ids(service)
+    digest = service.get_image(before["0.jpg"]).sha256
     service.patch_image(before["0.jpg"], {"album": "mine"})
     old = service.library.image_vectors([before["0.jpg"]])
     (photos / "2023" / "0.jpg").write_bytes(picture(100))
     with pytest.raises(ContentMissing):  # rather than another content under the old name
         service.image_content(before["0.jpg"])
     assert did(go()) == {"unchanged": 5, "changed": 1}
+    assert service.thumbnail_of(digest) is None  # it belongs to no image any more
+    assert service.thumbnail_of(service.get_image(before["0.jpg"]).sha256)
     assert ids(service) == before
     assert service.get_image(before["0.jpg"]).metadata == {"album": "mine"}
     new = service.library.image_vectors([before["0.jpg"]])
