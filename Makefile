@@ -12,6 +12,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LIGHT := $(VENV)/light
+MILVUS := .venv-milvus
 CONSTRAINTS := constraints.txt
 TORCH_INDEX ?=
 DEVICE ?=
@@ -31,13 +32,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The constraints pin the build backend, too, so the build may use the environment's own.
 INSTALL_VISEM := $(PIP_INSTALL) --no-build-isolation --editable
 
-.PHONY: help serve test test-light torture lint train bench clean
+.PHONY: help serve test test-light torture lint train bench milvus clean
 
 help:
 	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000; DEVICE=cuda for a GPU'
 	@echo 'make test    lint, types, architecture and all tests'
 	@echo 'make torture the attacks on storage, network and files, at full length: up to 20 minutes'
 	@echo 'make test-light   after that: a part of the tests in an environment without torch'
+	@echo 'make milvus  install the Milvus server that some tests need, in .venv-milvus'
 	@echo 'make lint    ruff, mypy and import-linter'
 	@echo 'make train   train a bundle:        make train ARGS="--data DIR --out BUNDLE"'
 	@echo 'make bench   measure this machine:  make bench ARGS="..."'
@@ -72,8 +74,11 @@ torture: $(VENV)/.dev
 test-light: $(LIGHT)/.test
 	$(LIGHT)/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/index tests/app/http/routes tests/app/search
 
+# A real Milvus for the tests. It wants an older setuptools, so it has an environment of its own.
+milvus: $(MILVUS)/.installed
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(MILVUS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # Each stamp is one set of packages, installed on top of the one before: pip never runs twice at once (make -j2).
@@ -119,6 +124,11 @@ $(LIGHT)/.test: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	@$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) setuptools
 	@$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
 	  --no-build-isolation --editable '.[test]'
+	@touch $@
+
+$(MILVUS)/.installed:
+	@'$(PYTHON)' -m venv --clear $(MILVUS)
+	@$(MILVUS)/bin/python -m pip install --quiet --disable-pip-version-check milvus==2.3.5 'setuptools<81'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train

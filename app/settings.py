@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     vectors: str | None = Field(
         None,
         repr=False,
-        description="URL of the vector engine; in the library's directory when unset, the only place so far.",
+        description="URL of the vector engine: milvus+http://host:19530/name; in the library's directory when unset.",
     )
     content: str | None = Field(
         None,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -124,8 +125,24 @@ def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Ma
         folder = config.folder / "index" / collection.target
         return FaissVectorIndex(catalog, collection, folder, options, background, space)
 
+    if config.vectors is not None:
+        return _milvus(config.vectors, catalog)
     return {
         collection.target: DeferredVectorIndex(collection, partial(open_faiss, collection), config.exact_up_to)
+        for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
+    }
+
+
+def _milvus(url: str, catalog: Catalog) -> Mapping[Target, VectorIndex]:
+    """Return the vector indexes on Milvus. pymilvus is imported when one is needed. EngineUnsupported."""
+
+    def open_milvus(collection: Collection[Any]) -> VectorIndex:
+        from index.vectors.milvus import MilvusVectorIndex
+
+        return MilvusVectorIndex(catalog, collection, url)
+
+    return {
+        collection.target: DeferredVectorIndex(collection, partial(open_milvus, collection), 0)
         for collection in cast(tuple[Collection[Any], ...], (catalog.images, catalog.sentences))
     }
 
@@ -142,7 +159,9 @@ def _require_engines(config: LibraryConfig) -> None:
         raise EngineUnsupported(
             "catalog", config.catalog, "SQLite (unset, or sqlite:///path), PostgreSQL (postgresql+psycopg://…)"
         )
-    if config.vectors is not None:
-        raise EngineUnsupported("vectors", config.vectors, "FAISS in the library's folder (unset)")
+    if config.vectors is not None and not config.vectors.startswith(("milvus+http://", "milvus+https://")):
+        raise EngineUnsupported("vectors", config.vectors, "FAISS (unset), milvus+http://host:19530/name")
+    if config.vectors is not None and find_spec("pymilvus") is None:
+        raise EngineUnsupported("vectors", config.vectors, "Milvus once visem[cluster] is installed")
     if config.content is not None and not config.content.startswith("s3://"):
         raise EngineUnsupported("content", config.content, "files in the library's folder (unset), s3://bucket/prefix")

@@ -18,6 +18,7 @@ from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from model.space import JointSpace
+from tests.servers.milvus import milvus_python, milvus_server
 from tests.servers.postgres import PostgresServer, absent
 from tests.servers.s3 import CREDENTIALS, s3_server
 
@@ -29,9 +30,17 @@ KeptBundle = Callable[..., Path]
 
 
 class Together(LoadFileScheduling):
-    """One worker runs all tests of a file, and all that share what is slow to start: the browser, and training."""
+    """One worker runs all tests of a file, and all that share what is slow to start: browser, training, Milvus."""
 
-    TOGETHER = ("tests/e2e/", ("tests/model/training/", "tests/app/cli/test_train.py", "tests/model/captioner/"))
+    MILVUS = (
+        "tests/index/contract/test_vectors.py",
+        "tests/index/vectors/test_milvus.py",
+    )
+    TOGETHER = (
+        "tests/e2e/",
+        MILVUS,
+        ("tests/model/training/", "tests/app/cli/test_train.py", "tests/model/captioner/"),
+    )
 
     def _split_scope(self, nodeid: str) -> str:
         for prefixes in self.TOGETHER:
@@ -150,3 +159,30 @@ def own_postgres_server(postgres_server: PostgresServer) -> Iterator[PostgresSer
     """A server that a test may stop."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of a real Milvus."""
+    python = milvus_python()
+    if python is None or importlib.util.find_spec("pymilvus") is None:
+        reason = "Milvus: no server in .venv-milvus (`make milvus`), or no pymilvus"
+        if os.environ.get("REQUIRE_MILVUS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with milvus_server(python, tmp_path_factory.mktemp("milvus")) as address:
+        yield address
+
+
+@pytest.fixture
+def milvus_vectors(milvus_address: str) -> Iterator[str]:
+    """The URL of an empty place in Milvus; what a test leaves there is removed."""
+    from pymilvus import MilvusClient
+
+    name = f"test_{uuid.uuid4().hex}"
+    yield f"milvus+http://{milvus_address}/{name}"
+    client = MilvusClient(f"http://{milvus_address}", timeout=10)
+    for collection in client.list_collections():
+        if collection.startswith(name):
+            client.drop_collection(collection)
+    client.close()

@@ -23,7 +23,7 @@ WRONG = {
 
 
 INNER = {
-    "index.library": ["index.catalog", "index.content", "index.vectors", "boto3", "botocore"],
+    "index.library": ["index.catalog", "index.content", "index.vectors", "boto3", "botocore", "pymilvus", "grpc"],
     "index.searching": ["index.vectors", "index.opening", "faiss"],
     "index.vectors": ["index.content"],
     "index.catalog": ["index.vectors", "psycopg"],

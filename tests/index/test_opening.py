@@ -14,7 +14,7 @@ from index import LibraryConfig, NewImage, Space, open_library
     ("part", "url", "present"),
     [
         ("catalog", "mysql://visem:secret@host/db", "PostgreSQL"),
-        ("vectors", "milvus+http://user:secret@host:19530/name", "FAISS"),
+        ("vectors", "milvus://user:secret@host:19530/name", "FAISS"),
         ("content", "s3x://secret/prefix", "s3://bucket/prefix"),
         ("content", "s3://key:secret@bucket/prefix", "s3://bucket/prefix"),
         ("content", "secret", "not a URL"),

@@ -87,7 +87,7 @@ class BuildsAtOnce:
         self._builder.close()
 
 
-@pytest.fixture(params=["faiss-exact", "faiss-segments"])
+@pytest.fixture(params=["faiss-exact", "faiss-segments", "milvus"])
 def open_index(
     request: pytest.FixtureRequest, tmp_path: Path, space: Space
 ) -> Callable[[Catalog, Collection[Any]], VectorIndex]:
@@ -106,6 +106,17 @@ def open_index(
 
         return open_one
 
+    if request.param == "milvus":
+        from index.vectors.milvus import MilvusVectorIndex
+
+        url = request.getfixturevalue("milvus_vectors")
+
+        def milvus(catalog: Catalog, collection: Collection[Any]) -> VectorIndex:
+            index = MilvusVectorIndex(catalog, collection, url, push_at=20)
+            index.push()
+            return index
+
+        return milvus
     indexes = {"faiss-exact": faiss(BuildOptions()), "faiss-segments": faiss(BuildOptions(50, 20))}
     return indexes[request.param]
 

@@ -18,6 +18,8 @@ OpenIndex = Callable[[Catalog, Collection[ImageRecord]], VectorIndex]
 
 COUNT = 120
 
+pytestmark = pytest.mark.parametrize("open_parts", ["folder"], indirect=True)  # where files are does not matter
+
 
 @pytest.fixture
 def library(library: Library, image: Image) -> Library:

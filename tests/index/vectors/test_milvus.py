@@ -1,0 +1,169 @@
+"""What only the index on Milvus has to do; the rest is in tests/index/contract/test_vectors.py."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from index import Library, LibraryConfig, NewSentence, Space, open_library
+from index.errors import EngineAway, EngineUnsupported
+from index.interfaces import Where
+
+Sentence = Callable[..., NewSentence]
+COUNT = 100
+
+
+def open_index(library: Library, url: str, push_at: int = 20) -> Any:
+    from index.vectors.milvus import MilvusVectorIndex
+
+    return MilvusVectorIndex(library._catalog, library._catalog.sentences, url, push_at)
+
+
+def found(index: Any, library: Library, vector: np.ndarray, k: int = 1) -> list[str]:
+    index.refresh()
+    keys = index.search((vector / np.linalg.norm(vector)).astype(np.float32), k, Where(), generation=1).keys
+    records = library._catalog.sentences.records(keys)
+    return [records[key].text for key in keys.tolist()]
+
+
+@pytest.fixture
+def milvus(milvus_vectors: str) -> Iterator[Any]:
+    """Milvus, as somebody else would look at it."""
+    from pymilvus import MilvusClient
+
+    client = MilvusClient("http://" + milvus_vectors.split("/")[2], timeout=10)
+    yield client
+    client.close()
+
+
+def collections(milvus: Any, url: str) -> list[str]:
+    name = url.rpartition("/")[2]
+    return [one for one in milvus.list_collections() if one.startswith(name)]
+
+
+@pytest.fixture
+def filled(library: Library, sentence: Sentence) -> Library:
+    library.add_sentences([sentence(n) for n in range(COUNT)])
+    return library
+
+
+def test_what_is_added_is_written_in_the_background(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray]
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index:
+        assert found(index, filled, vector(7)) == ["sentence 7"]  # before Milvus has anything
+        for _ in range(300):
+            index.refresh()
+            if index._view.written is not None and index._view.key == COUNT:
+                break
+            time.sleep(0.1)
+        assert len(index._view.head) == 0
+        [name] = collections(milvus, milvus_vectors)
+        [row] = milvus.query(name, filter="key > -1", output_fields=["count(*)"], consistency_level="Strong")
+        assert row["count(*)"] == COUNT
+        assert found(index, filled, vector(7)) == ["sentence 7"]
+
+
+def test_what_was_deleted_is_not_found_although_milvus_has_it(
+    filled: Library, milvus_vectors: str, vector: Callable[[int], np.ndarray]
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index, closing(open_index(filled, milvus_vectors)) as other:
+        index.push()
+        assert found(other, filled, vector(7), 3)[0] == "sentence 7"
+        record = next(one for one in filled.list_sentences(limit=COUNT).items if one.text == "sentence 7")
+        filled.delete_sentence(record.id)
+        for one in (index, other):
+            assert "sentence 7" not in found(one, filled, vector(7), COUNT)
+            assert len(found(one, filled, vector(7), COUNT)) == COUNT - 1
+
+
+def test_a_collection_that_is_lost_is_built_anew(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray]
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index:
+        index.push()
+        assert found(index, filled, vector(7)) == ["sentence 7"]
+        for name in collections(milvus, milvus_vectors):
+            milvus.drop_collection(name)
+        assert found(index, filled, vector(7)) == ["sentence 7"]  # no search fails for it
+        index.push()
+        assert found(index, filled, vector(8)) == ["sentence 8"]
+        assert index.problems() == []
+        assert len(collections(milvus, milvus_vectors)) == 1
+
+
+def test_what_is_missing_in_milvus_is_told_and_does_not_stop_a_search(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray]
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index:
+        index.push()
+        [name] = collections(milvus, milvus_vectors)
+        milvus.delete(name, ids=list(range(1, 11)))
+        assert any("10 vectors are missing" in problem for problem in index.problems())
+        assert len(found(index, filled, vector(7), COUNT)) == COUNT
+
+
+def test_two_that_write_at_once_do_no_harm(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray]
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from index.vectors.milvus.client import CollectionLost
+
+    def push(index: Any) -> None:
+        for _ in range(5):
+            try:
+                index.push()
+                return
+            except CollectionLost:  # the other one was ahead
+                continue
+
+    with closing(open_index(filled, milvus_vectors)) as one, closing(open_index(filled, milvus_vectors)) as two:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(push, (one, two)))
+        for index in (one, two):
+            assert found(index, filled, vector(7)) == ["sentence 7"]
+            assert len(set(found(index, filled, vector(7), COUNT))) == COUNT
+        assert one.problems() == two.problems() == []
+
+
+def test_a_server_that_is_away(
+    root: Any, space: Space, sentence: Sentence, vector: Callable[[int], np.ndarray]
+) -> None:
+    pytest.importorskip("pymilvus")
+    config = LibraryConfig(root, vectors="milvus+http://user:secret@127.0.0.1:9/name")
+    with open_library(config, space) as library:
+        library.add_sentences([sentence(1)])  # the catalog has it
+        assert library.get_sentence(library.list_sentences().items[0].id).text == "sentence 1"
+        for _ in range(4):
+            with pytest.raises(EngineAway) as caught:
+                library.search(vector(1), 1, "sentences")
+            assert "secret" not in str(caught.value)
+            assert caught.value.part == "vectors"
+    with open_library(LibraryConfig(root), space) as library:
+        assert library.search(vector(1), 1, "sentences").items[0].record.text == "sentence 1"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "url", ["milvus+http://host/", "milvus+http:///name", "milvus+http://host/a/b", "milvus://h/n"]
+)
+def test_only_a_server_and_a_name_are_a_place(library: Library, url: str) -> None:
+    pytest.importorskip("pymilvus")
+    with pytest.raises(EngineUnsupported):
+        open_index(library, url)
+
+
+def test_nothing_of_it_is_imported_by_the_base_install() -> None:
+    code = (
+        "import sys, index, app.cli, app.main;"
+        "sys.exit(bool({'pymilvus', 'grpc', 'boto3', 'botocore', 'pandas'} & set(sys.modules)))"
+    )
+    import sys
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
