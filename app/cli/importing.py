@@ -98,6 +98,33 @@ def open_clip(
         )
 
 
+@imports.command("hugging-face")
+def hugging_face(
+    folder: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Directory with config.json, model.safetensors, preprocessor_config.json, tokenizer.json.",
+        ),
+    ],
+    out: OutOption,
+    precision: PrecisionOption = "fp32",
+    prompt: PromptOption = None,
+    sentence_prompt: SentencePromptOption = None,
+    words: WordsOption = None,
+    terms: TermsOption = "",
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Import CLIP or SigLIP as transformers stores them, from a local folder; nothing is downloaded."""
+    check_bundle_out(out, overwrite)
+    with _importing_installed():
+        from model.training.importing.hugging_face import read_hugging_face
+
+        prompts = (sentence_prompt or ["{}"], prompt or ["{}"])
+        _write(lambda: read_hugging_face(folder), out, precision, prompts, words, terms, json)
+
+
 def _write(
     read: Callable[[], Source],
     out: Path,

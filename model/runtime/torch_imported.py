@@ -19,14 +19,14 @@ def build_image_encoder(architecture: Architecture) -> nn.Module:
     """Pixels (n, 3, H, W) to vectors (n, D), of any length; random weights. Errors: `BundleError`."""
     if architecture.library == "open_clip":
         return OpenClipImages(build_open_clip(architecture.settings))
-    raise _unknown(architecture)
+    return TransformersImages(build_transformers(architecture.settings))
 
 
 def build_text_encoder(architecture: Architecture) -> nn.Module:
     """Tokens (n, T) int64 to vectors (n, D), of any length; random weights. Errors: `BundleError`."""
     if architecture.library == "open_clip":
         return OpenClipTexts(build_open_clip(architecture.settings))
-    raise _unknown(architecture)
+    return TransformersTexts(build_transformers(architecture.settings))
 
 
 def build_open_clip(settings: dict[str, Any]) -> nn.Module:
@@ -40,16 +40,25 @@ def build_open_clip(settings: dict[str, Any]) -> nn.Module:
     return network
 
 
+def build_transformers(settings: dict[str, Any]) -> nn.Module:
+    """The network of a `config.json` of CLIP or SigLIP in transformers. Errors: `BundleError`."""
+    try:
+        from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+    except ModuleNotFoundError as error:
+        raise _missing(error, "transformers") from error
+    if settings.get("model_type") == "clip":
+        clip: nn.Module = CLIPModel(CLIPConfig.from_dict(settings))
+        return clip
+    siglip: nn.Module = SiglipModel(SiglipConfig.from_dict(settings))
+    return siglip
+
+
 def _missing(error: ModuleNotFoundError, package: str) -> BundleError:
     return BundleError(
         "bundle_unsupported",
         f"On a GPU this bundle needs {package}, and {error.name} is not installed. Install Visem with the extra "
         "`clip`: visem[clip]. Or choose the processor: VISEM_DEVICE=cpu.",
     )
-
-
-def _unknown(architecture: Architecture) -> BundleError:
-    return BundleError("bundle_unsupported", f"No such encoder is built by {architecture.library}.")
 
 
 class OpenClipImages(nn.Module):
@@ -99,4 +108,34 @@ class OpenClipTexts(nn.Module):
         elif projection is not None:
             pooled = pooled @ projection
         vectors: Tensor = pooled
+        return vectors
+
+
+class TransformersImages(nn.Module):
+    """The image tower of CLIP or SigLIP in transformers; SigLIP has no projection behind it."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.vision_model = network.vision_model
+        self.visual_projection = getattr(network, "visual_projection", nn.Identity())
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, 3, H, W) to (n, D)."""
+        vectors: Tensor = self.visual_projection(self.vision_model(pixel_values=pixels).pooler_output)
+        return vectors
+
+
+class TransformersTexts(nn.Module):
+    """The text tower of CLIP or SigLIP in transformers; SigLIP has no projection behind it."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.text_model = network.text_model
+        self.text_projection = getattr(network, "text_projection", nn.Identity())
+        self.padded = network.config.model_type != "clip"
+        """Whether a text has to fill the whole context: CLIP's tokens only look back."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(n, T) to (n, D)."""
+        vectors: Tensor = self.text_projection(self.text_model(input_ids=tokens).pooler_output)
         return vectors

@@ -30,7 +30,7 @@ class _Config(BaseModel):
 class Architecture(_Config):
     """What the network is, in the terms of the library that builds it; torch builds it from this on a GPU."""
 
-    library: Literal["open_clip", "transformers", "timm"]
+    library: Literal["open_clip", "transformers"]
     settings: dict[str, Any] = Field(description="The library's own configuration of the network.")
 
 
@@ -45,6 +45,10 @@ class Pixels(_Config):
     )
     shorter: int | None = Field(
         default=None, gt=0, description="Length of the shorter side before the centre is cut out; none: it fits."
+    )
+    half: Literal["even", "down"] = Field(
+        default="even",
+        description="Where the centre begins if that is half a pixel: at the even one (torchvision), or before.",
     )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     fill: int = Field(default=0, ge=0, le=255, description="Brightness of what is filled.")

@@ -77,8 +77,8 @@ def fit(image: Image.Image, pixels: Pixels) -> Image.Image:
     if pixels.resize == "longest":
         ratio = max(image.width / wanted[0], image.height / wanted[1])
         image = _resize(image, (round(image.width / ratio), round(image.height / ratio)), pixels)
-        return _centre(image, wanted, pixels.fill)
-    image = _not_too_long(image)
+        return _centre(image, wanted, pixels)
+    image = _not_too_long(image, pixels)
     if pixels.height == pixels.width:
         shorter = pixels.shorter or pixels.height
         short, long = sorted(image.size)
@@ -87,15 +87,15 @@ def fit(image: Image.Image, pixels: Pixels) -> Image.Image:
     else:
         ratio = min(image.width / wanted[0], image.height / wanted[1])
         size = round(image.width / ratio), round(image.height / ratio)
-    return _centre(_resize(image, size, pixels), wanted, pixels.fill)
+    return _centre(_resize(image, size, pixels), wanted, pixels)
 
 
-def _not_too_long(image: Image.Image) -> Image.Image:
+def _not_too_long(image: Image.Image, pixels: Pixels) -> Image.Image:
     """The centre of an image that is a line: only that counts, and enlarged whole it could fill the memory."""
     longest = _LONGEST * min(image.size)
     if max(image.size) <= longest:
         return image
-    return _centre(image, (min(image.width, longest), min(image.height, longest)), 0)
+    return _centre(image, (min(image.width, longest), min(image.height, longest)), pixels)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], pixels: Pixels) -> Image.Image:
@@ -103,11 +103,12 @@ def _resize(image: Image.Image, size: tuple[int, int], pixels: Pixels) -> Image.
     return image if image.size == size else image.resize(size, _FILTERS[pixels.interpolation])
 
 
-def _centre(image: Image.Image, wanted: tuple[int, int], fill: int) -> Image.Image:
+def _centre(image: Image.Image, wanted: tuple[int, int], pixels: Pixels) -> Image.Image:
     """The centre of an image, with borders where it is smaller."""
     missing = [max(0, wanted[side] - image.size[side]) for side in (0, 1)]
     if any(missing):
         borders = missing[0] // 2, missing[1] // 2, (missing[0] + 1) // 2, (missing[1] + 1) // 2
-        image = ImageOps.expand(image, borders, (fill, fill, fill))
-    left, top = (round((image.size[side] - wanted[side]) / 2) for side in (0, 1))
+        image = ImageOps.expand(image, borders, (pixels.fill,) * 3)
+    rests = [image.size[side] - wanted[side] for side in (0, 1)]
+    left, top = (rest // 2 if pixels.half == "down" else round(rest / 2) for rest in rests)
     return image if image.size == wanted else image.crop((left, top, left + wanted[0], top + wanted[1]))

@@ -151,7 +151,7 @@ def measure_parity(source: Source, folder: Path, config: BundleConfig) -> Parity
         wanted_texts = _unit(source.text.whole(tokens))
     parity = Parity({}, {})
     for precision in ("fp32", "int8"):
-        space = _in_precision(folder, config, precision)
+        space = in_precision(folder, config, precision)
         parity.image[precision] = _lowest(wanted_images, space.embed_images(pictures))
         parity.text[precision] = _lowest(wanted_texts, space.embed_texts(TEXTS))
     for name, cosines in (("image", parity.image), ("text", parity.text)):
@@ -163,7 +163,7 @@ def measure_parity(source: Source, folder: Path, config: BundleConfig) -> Parity
     return parity
 
 
-def _in_precision(folder: Path, config: BundleConfig, precision: Precision) -> JointSpace:
+def in_precision(folder: Path, config: BundleConfig, precision: Precision) -> JointSpace:
     """The same bundle in another precision, and without prompts, as its library embeds."""
     image = config.image.model_copy(update={"precision": precision})
     text = config.text.model_copy(update={"precision": precision, "prompts": Prompts()})

@@ -1,0 +1,160 @@
+"""CLIP and SigLIP as transformers stores them: a folder of `config.json`, weights, preprocessing and tokenizer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model.runtime.torch_imported import TransformersImages, TransformersTexts
+from model.towers.imported_config import Architecture, Cleaning, Pixels
+from model.training.importing.source import ImageSource, ImportingError, Source, TextSource
+from model.training.importing.tokenizer_folder import TokenizerFolder
+
+_KINDS = ("clip", "siglip")
+_FILTERS: dict[int, Literal["nearest", "lanczos", "bilinear", "bicubic"]] = {
+    0: "nearest",
+    1: "lanczos",
+    2: "bilinear",
+    3: "bicubic",
+}
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+def read_hugging_face(folder: Path) -> Source:
+    """Read a folder. Errors: `ImportingError`."""
+    settings = _read_json(folder / "config.json", "config.json, the weights, preprocessor_config.json, tokenizer.json")
+    kind = settings.get("model_type")
+    if kind not in _KINDS:
+        raise ImportingError(
+            f"{folder / 'config.json'} is of the kind {kind!r}; Visem imports {' and '.join(_KINDS)} alone."
+        )
+    network = _load(folder, kind)
+    settings = json.loads(network.config.to_json_string(use_diff=True))
+    architecture = Architecture(library="transformers", settings=settings)
+    pixels = _pixels(folder)
+    name = folder.resolve().name
+    return Source(
+        name=name,
+        origin=f"transformers, {name}",
+        image=ImageSource(architecture, TransformersImages(network), pixels, _image_reference(folder)),
+        text=_text(folder, network, architecture),
+    )
+
+
+def _read_json(file: Path, needed: str) -> dict[str, Any]:
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ImportingError(f"There is no {file}. Download the whole model into one folder: {needed}.") from None
+    except (OSError, ValueError) as error:
+        raise ImportingError(f"{file} cannot be read: {error}. Download it again.") from error
+    if not isinstance(read, dict):
+        raise ImportingError(f"{file} is no configuration. Download it again.")
+    return read
+
+
+def _load(folder: Path, kind: str) -> Any:
+    from transformers import CLIPModel, SiglipModel
+
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise ImportingError(f"There are no weights in {folder}. Download the model's model.safetensors into it.")
+    logging.getLogger("transformers").setLevel(logging.CRITICAL)
+    model: Any = CLIPModel if kind == "clip" else SiglipModel
+    try:
+        network, found = model.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except Exception as error:  # whatever a file may do to the reader
+        reason = str(error).strip().split("\n")[0][:300]
+        raise ImportingError(f"The weights in {folder} cannot be read: {reason} Download them again.") from error
+    missing = sorted(str(one) for one in found["missing_keys"] | {key for key, *_ in found["mismatched_keys"]})
+    if missing:
+        raise ImportingError(
+            f"The weights in {folder} are not those of its config.json: {missing[0]} and {len(missing) - 1} more are "
+            "missing or of another size. Download both from one place."
+        )
+    return network.eval().requires_grad_(False)
+
+
+def _pixels(folder: Path) -> Pixels:
+    file = folder / "preprocessor_config.json"
+    if not file.is_file() and (folder / "processor_config.json").is_file():
+        file = folder / "processor_config.json"
+    read = _read_json(file, "config.json, the weights, preprocessor_config.json and tokenizer.json")
+    read = read.get("image_processor", read)
+    size, crop = _size(read.get("size", 224)), _size(read.get("crop_size", read.get("size", 224)))
+    cropped = read.get("do_center_crop", "shortest_edge" in size)
+    if not read.get("do_resize", True) or not read.get("do_normalize", True):
+        raise ImportingError(
+            f"{file} neither resizes nor normalises images, which Visem cannot do. Choose another model."
+        )
+    try:
+        if "shortest_edge" in size:
+            if not cropped:
+                raise ImportingError(f"{file} keeps the shape of images, which Visem cannot do. Choose another model.")
+            height, width = crop.get("height", size["shortest_edge"]), crop.get("width", size["shortest_edge"])
+            shape: dict[str, Any] = {"resize": "shortest", "shorter": size["shortest_edge"]}
+        else:
+            height, width, shape = size["height"], size["width"], {"resize": "squash"}
+        return Pixels(
+            height=height,
+            width=width,
+            interpolation=_FILTERS[int(read.get("resample", 3))],
+            mean=tuple(read["image_mean"]),
+            std=tuple(read["image_std"]),
+            half="down",
+            **shape,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ImportingError(f"{file} says not all about images, or what Visem does not know: {error}.") from error
+
+
+def _size(value: Any) -> dict[str, int]:
+    return value if isinstance(value, dict) else {"shortest_edge": int(value)}
+
+
+def _image_reference(folder: Path) -> Any:
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")
+
+    def read(images: Sequence[Image.Image]) -> Tensor:
+        pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
+        return pixels
+
+    return read
+
+
+def _text(folder: Path, network: Any, architecture: Architecture) -> TextSource:
+    tokenizer = TokenizerFolder.read(folder)
+    length = int(network.config.text_config.max_position_embeddings)
+    cleaning: Cleaning = "none" if tokenizer.is_of_transformers or network.config.model_type == "clip" else "plain"
+    encoder = TransformersTexts(network)
+
+    def whole(tokens: Tensor) -> Tensor:
+        vectors: Tensor = network.get_text_features(input_ids=tokens).pooler_output
+        return vectors
+
+    return TextSource(
+        architecture,
+        encoder,
+        tokenizer.tokenizer,
+        cleaning,
+        length,
+        tokenizer.padding,
+        encoder.padded,
+        tokenizer.reference(cleaning, length),
+        whole,
+    )

@@ -1,0 +1,77 @@
+"""CLIP and SigLIP of transformers, imported: their vectors against those of transformers itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.runtime.torch_runtime import TorchRuntime
+from model.space import JointSpace, space_on
+from model.training.importing.hugging_face import read_hugging_face
+from model.training.importing.source import ImportingError
+from model.training.importing.writing import TEXTS, sample_pictures, write_imported
+from tests.clip import write_clip_folder, write_siglip_folder
+
+WRITERS: dict[str, Callable[[Path], Path]] = {"clip": write_clip_folder, "siglip": write_siglip_folder}
+
+
+@pytest.fixture(scope="module", params=list(WRITERS))
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return WRITERS[request.param](tmp_path_factory.mktemp("models") / request.param)
+
+
+def test_vectors_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
+    source = read_hugging_face(folder)
+    config, parity = write_imported(source, tmp_path / "bundle")
+    assert config.name == folder.name
+    assert min(parity.image["fp32"], parity.text["fp32"]) > 0.99999
+    with torch.inference_mode():
+        tokens = source.text.reference(TEXTS)
+        texts = torch.nn.functional.normalize(source.text.whole(tokens)).numpy()
+        images = torch.nn.functional.normalize(source.image.network(source.image.reference(sample_pictures()))).numpy()
+    space = JointSpace.load(tmp_path / "bundle", device="cpu")
+    for one in (space, space_on(space.bundle, TorchRuntime("cpu"))):
+        assert (one.embed_texts(TEXTS) * texts).sum(axis=1).min() > 0.9999
+        assert (one.embed_images(sample_pictures()) * images).sum(axis=1).min() > 0.9999
+    upper, lower = space.embed_texts(["A DOG, runs", "a dog, runs"])
+    assert np.allclose(upper, lower)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("config.json", "Download the whole model"),
+        ("model.safetensors", "There are no weights"),
+        ("preprocessor_config.json", "Download the whole model"),
+        ("tokenizer.json", r"There is no tokenizer\.json"),
+    ],
+)
+def test_a_file_that_is_missing_or_junk(folder: Path, tmp_path: Path, file: str, said: str) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    (other / file).unlink()
+    with pytest.raises(ImportingError, match=said) as missing:
+        read_hugging_face(other)
+    (other / file).write_bytes(b"junk")
+    with pytest.raises(ImportingError, match="again") as junk:
+        read_hugging_face(other)
+    for error in (missing, junk):
+        assert "\n" not in str(error.value)
+        assert str(other) in str(error.value)
+
+
+def test_weights_of_another_configuration(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    settings = json.loads((other / "config.json").read_text())
+    settings["vision_config"]["num_hidden_layers"] = 3
+    (other / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ImportingError, match="not those of its config"):
+        read_hugging_face(other)
+    (other / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ImportingError, match="'bert'"):
+        read_hugging_face(other)
