@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from index import Library
+from index import Library, LibraryError
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ class Deletions:
     """Carries out the deletions that wait in the library, each when it is due. `close` carries out all it has time for.
 
     They are in the catalog: every service on the library shows them and can undo them, and storing a photograph again
-    keeps it. What a service leaves behind, the next one takes up; it can be undone for as long again.
+    keeps it. What another service has scheduled stays due when it is. What is overdue was left behind: the next service
+    takes it up, and it can be undone for as long again.
     """
 
     def __init__(self, library: Library, seconds: float) -> None:
@@ -39,15 +40,19 @@ class Deletions:
         self._timers: dict[str, threading.Timer] = {}
         self._under_way = 0
         for one in library.deletions.pending():
-            library.deletions.schedule(one.image_id, self._due())
-            self._start(one.image_id)
+            due = one.due
+            if due <= datetime.now(UTC):
+                due = self._due()
+                library.deletions.schedule(one.image_id, due)
+            self._start(one.image_id, due)
 
     def schedule(self, image_id: str) -> None:
         """Delete an image in a while; RecordNotFound. Doing it again changes nothing."""
         if image_id in self.ids():
             return
-        self._library.deletions.schedule(image_id, self._due())
-        self._start(image_id)
+        due = self._due()
+        self._library.deletions.schedule(image_id, due)
+        self._start(image_id, due)
 
     def undo(self, image_id: str) -> bool:
         """Keep an image after all; False when it is too late, or was never to be deleted."""
@@ -87,14 +92,26 @@ class Deletions:
     def _due(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._seconds)
 
-    def _start(self, image_id: str) -> None:
-        timer = threading.Timer(self._seconds, self._carry_out, [image_id])
+    def _start(self, image_id: str, due: datetime) -> None:
+        seconds = max(0.0, (due - datetime.now(UTC)).total_seconds())
+        timer = threading.Timer(seconds, self._carry_out_if_due, [image_id])
         timer.daemon = True
         with self._changed:
             if (old := self._timers.pop(image_id, None)) is not None:  # it was stored again, and is deleted again
                 old.cancel()
             self._timers[image_id] = timer
         timer.start()
+
+    def _carry_out_if_due(self, image_id: str) -> None:
+        """Another service may have undone it meanwhile, and scheduled it again for later."""
+        try:
+            due = {one.image_id: one.due for one in self._library.deletions.pending()}.get(image_id)
+        except LibraryError:  # carrying it out says what is wrong
+            due = None
+        if due is not None and due > datetime.now(UTC):
+            self._start(image_id, due)
+        else:
+            self._carry_out(image_id)
 
     def _carry_out(self, image_id: str) -> None:
         with self._changed:

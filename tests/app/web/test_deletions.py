@@ -198,3 +198,24 @@ def test_what_a_killed_service_left_is_taken_up_and_can_be_undone_for_as_long_ag
     assert deletions.undo(other)
     wait_for(deletions, image_id)
     assert [record.id for record in library.list_images().items] == [other]
+
+
+def test_a_service_that_starts_puts_nothing_off(library: Library, start: Start) -> None:
+    image_id = add(library)
+    first = start(0.5)
+    first.schedule(image_id)
+    due = library.deletions.pending()[0].due
+    start(600)
+    assert library.deletions.pending()[0].due == due
+    wait_for(first, image_id)
+
+
+def test_what_was_scheduled_again_elsewhere_waits_for_its_new_time(library: Library, start: Start) -> None:
+    image_id = add(library)
+    first, second = start(0.3), start(1.5)
+    first.schedule(image_id)
+    assert second.undo(image_id)
+    second.schedule(image_id)
+    time.sleep(0.8)
+    assert library.get_image(image_id).id == image_id
+    wait_for(first, image_id)
