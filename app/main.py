@@ -229,7 +229,7 @@ def server_config(service: Service) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Announces its address, and stops the service when the time of requests is over: they cannot be cancelled else."""
+    """Announces its address, and stops the service when requests have had their time: threads cannot be cancelled."""
 
     def __init__(self, service: Service, announce: Callable[[str, int], None]) -> None:
         super().__init__(server_config(service))

@@ -40,10 +40,10 @@ class LibraryDeletions:
         with self._gate.enter():
             return self._catalog.pending.all()
 
-    def carry_out(self, image_id: str) -> bool:
-        """Delete an image if it still waits for its deletion, as `Library.delete_image`; False if it does not."""
+    def carry_out(self, image_id: str, until: datetime) -> bool:
+        """Delete an image, as `Library.delete_image`, if its deletion is pending and due by then; False if not."""
         with self._gate.enter():
-            record = self._catalog.pending.carry_out(image_id)
+            record = self._catalog.pending.carry_out(image_id, until)
             if record is not None:
                 maintenance.try_remove(self._catalog, self._content, [record.sha256])
             return record is not None

@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from index import Library, LibraryError
+from index import Library
 
 logger = logging.getLogger(__name__)
 
 CLOSING = 0.5
 """Seconds for which deletions are carried out when the service stops."""
+_AT_ANY_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,10 @@ class Pending:
 
 
 class Deletions:
-    """Carries out the deletions that wait in the library, each when it is due. `close` carries out all it has time for.
+    """Carries out the deletions that wait in the library, each when it is due.
 
-    They are in the catalog: every service on the library shows them and can undo them, and storing a photograph again
-    keeps it. What another service has scheduled stays due when it is. What is overdue was left behind: the next service
-    takes it up, and it can be undone for as long again.
+    They are in the catalog: every service on the library shows them, can undo them and carries them out, and storing a
+    photograph again keeps it. What is overdue was left behind: the next service that starts schedules it anew.
     """
 
     def __init__(self, library: Library, seconds: float) -> None:
@@ -38,21 +38,19 @@ class Deletions:
         self._seconds = seconds
         self._changed = threading.Condition()
         self._timers: dict[str, threading.Timer] = {}
+        self._scheduled: set[str] = set()
         self._under_way = 0
+        self._closed = False
         for one in library.deletions.pending():
-            due = one.due
-            if due <= datetime.now(UTC):
-                due = self._due()
-                library.deletions.schedule(one.image_id, due)
-            self._start(one.image_id, due)
+            if one.due > datetime.now(UTC):
+                self._start(one.image_id, one.due)
+            else:
+                self._schedule(one.image_id)
 
     def schedule(self, image_id: str) -> None:
         """Delete an image in a while; RecordNotFound. Doing it again changes nothing."""
-        if image_id in self.ids():
-            return
-        due = self._due()
-        self._library.deletions.schedule(image_id, due)
-        self._start(image_id, due)
+        if image_id not in self.ids():
+            self._schedule(image_id)
 
     def undo(self, image_id: str) -> bool:
         """Keep an image after all; False when it is too late, or was never to be deleted."""
@@ -75,51 +73,47 @@ class Deletions:
         return frozenset(one.image_id for one in self._library.deletions.pending())
 
     def close(self) -> None:
-        """Carry out what is pending here, now, for up to CLOSING seconds, and wait for what is under way.
+        """Carry out now what was scheduled here, for up to CLOSING seconds, and wait for what is under way.
 
-        The rest stays in the library, for the next service.
+        The rest stays in the library, for other services and the next one.
         """
         with self._changed:
+            self._closed = True
             waiting = dict(self._timers)
         end = time.monotonic() + CLOSING
         for image_id, timer in waiting.items():
             timer.cancel()
-            if time.monotonic() < end:
-                self._carry_out(image_id)
+            if image_id in self._scheduled and time.monotonic() < end:
+                self._carry_out(image_id, _AT_ANY_TIME)
         with self._changed:
             self._changed.wait_for(lambda: not self._under_way)
 
-    def _due(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self._seconds)
+    def _schedule(self, image_id: str) -> None:
+        due = datetime.now(UTC) + timedelta(seconds=self._seconds)
+        self._library.deletions.schedule(image_id, due)
+        self._scheduled.add(image_id)
+        self._start(image_id, due)
 
     def _start(self, image_id: str, due: datetime) -> None:
         seconds = max(0.0, (due - datetime.now(UTC)).total_seconds())
-        timer = threading.Timer(seconds, self._carry_out_if_due, [image_id])
+        timer = threading.Timer(seconds, self._carry_out, [image_id, due])
         timer.daemon = True
         with self._changed:
+            if self._closed:
+                return
             if (old := self._timers.pop(image_id, None)) is not None:  # it was stored again, and is deleted again
                 old.cancel()
             self._timers[image_id] = timer
         timer.start()
 
-    def _carry_out_if_due(self, image_id: str) -> None:
-        """Another service may have undone it meanwhile, and scheduled it again for later."""
-        try:
-            due = {one.image_id: one.due for one in self._library.deletions.pending()}.get(image_id)
-        except LibraryError:  # carrying it out says what is wrong
-            due = None
-        if due is not None and due > datetime.now(UTC):
-            self._start(image_id, due)
-        else:
-            self._carry_out(image_id)
-
-    def _carry_out(self, image_id: str) -> None:
+    def _carry_out(self, image_id: str, until: datetime) -> None:
         with self._changed:
             if self._timers.pop(image_id, None) is None:
                 return
             self._under_way += 1
         try:
-            self._library.deletions.carry_out(image_id)
+            if not self._library.deletions.carry_out(image_id, until):
+                self._wait_longer(image_id)
         except Exception:
             logger.exception("image %s could not be deleted", image_id)
             try:
@@ -130,3 +124,9 @@ class Deletions:
             with self._changed:
                 self._under_way -= 1
                 self._changed.notify_all()
+
+    def _wait_longer(self, image_id: str) -> None:
+        """Carry a deletion out later, which another service undid and scheduled again."""
+        for one in self._library.deletions.pending():
+            if one.image_id == image_id:
+                self._start(image_id, one.due)

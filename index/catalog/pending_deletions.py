@@ -32,7 +32,7 @@ class SqlPendingDeletions:
         def transaction(connection: Connection) -> None:
             key = self._images.row(connection, image_id)["key"]
             connection.execute(delete(table).where(table.c.image == key))
-            connection.execute(table.insert().values(image=key, due=(due - _EPOCH) // _MICROSECOND))
+            connection.execute(table.insert().values(image=key, due=_microseconds(due)))
 
         self._database.write(transaction)
 
@@ -72,8 +72,8 @@ class SqlPendingDeletions:
             rows = connection.execute(query).all()
         return [PendingDeletion(row.id, row.filename, _EPOCH + row.due * _MICROSECOND) for row in rows]
 
-    def carry_out(self, image_id: str) -> ImageRecord | None:
-        """Delete an image if its deletion is still pending; None if it is not."""
+    def carry_out(self, image_id: str, until: datetime) -> ImageRecord | None:
+        """Delete an image if its deletion is pending and due by `until`; None if it is not."""
         table = schema.pending_deletions
 
         def transaction(connection: Connection) -> ImageRecord | None:
@@ -81,9 +81,14 @@ class SqlPendingDeletions:
                 row = self._images.row(connection, image_id)
             except RecordNotFound:
                 return None
-            if connection.execute(select(table.c.image).where(table.c.image == row["key"])).first() is None:
+            due = (table.c.image == row["key"]) & (table.c.due <= _microseconds(until))
+            if connection.execute(select(table.c.image).where(due)).first() is None:
                 return None
             relations.remove_images(connection, [row["key"]])
             return self._images.record(row)
 
         return self._database.write(transaction)
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND

@@ -172,5 +172,5 @@ class PendingDeletions(Protocol):
     def all(self) -> list[PendingDeletion]:
         """Return what is pending, the first due first."""
 
-    def carry_out(self, image_id: str) -> ImageRecord | None:
-        """Delete an image if its deletion is still pending, as `Collection.delete`; None if it is not."""
+    def carry_out(self, image_id: str, until: datetime) -> ImageRecord | None:
+        """Delete an image, as `Collection.delete`, if its deletion is pending and due by then; None if it is not."""

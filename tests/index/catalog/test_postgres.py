@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -300,12 +301,11 @@ def test_replicas_share_captions_and_deletions_out(opened: Open, image: Image, s
         claimed = [id for batch in pool.map(claim, range(6)) for id in batch]
     assert sorted(claimed) == sorted(ids), "each once"
 
-    from datetime import UTC, datetime
-
+    due = datetime(2026, 1, 1, tzinfo=UTC)
     for id in ids:
-        replicas[0].pending.schedule(id, datetime.now(UTC))
+        replicas[0].pending.schedule(id, due)
     with ThreadPoolExecutor(6) as pool:
-        done = list(pool.map(lambda n: replicas[n % 3].pending.carry_out(ids[n // 3]), range(180)))
+        done = list(pool.map(lambda n: replicas[n % 3].pending.carry_out(ids[n // 3], due), range(180)))
     assert sum(record is not None for record in done) == 60
     assert replicas[1].images.count({}) == 0
 

@@ -278,9 +278,10 @@ def test_pending_deletions_are_known_to_all_and_end_once(
     assert other.pending.all()[0].due == DUE
     assert other.pending.cancel([one.id, "nowhere", one.id]) == [one.id]
     assert catalog.pending.cancel([one.id]) == []
-    assert catalog.pending.carry_out(one.id) is None
-    assert other.pending.carry_out(two.id) == two
-    assert catalog.pending.carry_out(two.id) is None
+    assert catalog.pending.carry_out(one.id, DUE + timedelta(days=1)) is None
+    assert other.pending.carry_out(two.id, DUE - timedelta(microseconds=1)) is None, "it is not due yet"
+    assert other.pending.carry_out(two.id, DUE) == two
+    assert catalog.pending.carry_out(two.id, DUE) is None
     add(other, 3)  # whoever stores it again keeps it
     assert catalog.pending.all() == []
     assert catalog.images.count({}) == 2
