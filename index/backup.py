@@ -67,11 +67,14 @@ def back_up(config: LibraryConfig, target: Path) -> Backup:
     open_library(config).close()  # brings an older one up to date
     with _holding(config.folder) as held:
         problems: list[str] = []
-        if not _has_links(held):
-            _copy_ahead(config.folder, held)
-        images, sentences = copy_catalog(
-            config.folder / CATALOG_FILE, held / CATALOG_FILE, lambda names: _link(config.folder, held, names, problems)
-        )
+        ahead = set() if _has_links(held) else _copy_ahead(config.folder, held)
+
+        def keep(names: Mapping[str, bool]) -> None:
+            ahead.difference_update(_link(config.folder, held, names, problems))
+
+        images, sentences = copy_catalog(config.folder / CATALOG_FILE, held / CATALOG_FILE, keep)
+        for path in ahead:  # what is left of it was deleted since it was copied
+            (held / path).unlink()
         unfinished = target.with_name(f"{target.name}.{secrets.token_hex(8)}.unfinished")
         try:
             descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -168,9 +171,11 @@ def _at_work(held: Path) -> bool:
     return False
 
 
-def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[str]) -> None:
-    """Link, or copy where there are no links, the files of all images; `names` tells which have their own content."""
-    kept: set[Path] = set()
+def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[str]) -> Iterator[Path]:
+    """Link, or copy where there are no links, the files of all images that are not there yet; yield their paths.
+
+    `names` tells which images have their own content.
+    """
     for sha256, own in names.items():
         paths = [Path("thumbnails", sha256[:2], f"{sha256}.jpg")]
         if own:
@@ -181,15 +186,12 @@ def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[st
                 problems.append(f"{source} is missing.")
                 continue
             (held / path).parent.mkdir(parents=True, exist_ok=True)
-            kept.add(path)
+            yield path
             if not (held / path).exists():
                 try:
                     os.link(source, held / path)
                 except OSError:
                     shutil.copyfile(source, held / path)
-    for path in _stored(held):
-        if path not in kept:  # deleted since it was copied ahead
-            (held / path).unlink()
 
 
 def _has_links(held: Path) -> bool:
@@ -206,14 +208,18 @@ def _has_links(held: Path) -> bool:
     return True
 
 
-def _copy_ahead(folder: Path, held: Path) -> None:
-    """Copy all content while others go on working; what they delete meanwhile is left out."""
+def _copy_ahead(folder: Path, held: Path) -> set[Path]:
+    """Copy all content while others go on working, and return the paths; what they delete meanwhile is left out."""
+    copied: set[Path] = set()
     for path in _stored(folder):
         (held / path).parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(folder / path, held / path)
         except FileNotFoundError:
             (held / path).unlink(missing_ok=True)
+        else:
+            copied.add(path)
+    return copied
 
 
 def _stored(folder: Path) -> Iterator[Path]:
