@@ -15,6 +15,7 @@ from app.cli.options import JsonOption
 from app.cli.output import print_json, say, shown, write
 
 if TYPE_CHECKING:
+    from model.towers.imported_config import Prompts
     from model.training.importing.source import Source
 
 imports = typer.Typer(no_args_is_help=True)
@@ -87,15 +88,8 @@ def open_clip(
     with _importing_installed():
         from model.training.importing.open_clip import read_open_clip
 
-        _write(
-            lambda: read_open_clip(config, weights, tokenizer),
-            out,
-            precision,
-            (sentence_prompt or ["{}"], prompt or ["{}"]),
-            words,
-            terms,
-            json,
-        )
+        prompts = _prompts(sentence_prompt, prompt)
+        _write(lambda: read_open_clip(config, weights, tokenizer), out, precision, prompts, words, terms, json)
 
 
 @imports.command("hugging-face")
@@ -121,38 +115,43 @@ def hugging_face(
     with _importing_installed():
         from model.training.importing.hugging_face import read_hugging_face
 
-        prompts = (sentence_prompt or ["{}"], prompt or ["{}"])
+        prompts = _prompts(sentence_prompt, prompt)
         _write(lambda: read_hugging_face(folder), out, precision, prompts, words, terms, json)
+
+
+def _prompts(sentence: list[str] | None, operand: list[str] | None) -> Prompts:
+    from pydantic import ValidationError
+
+    from model.towers.imported_config import Prompts
+
+    given = {"sentence": sentence, "operand": operand}
+    try:
+        return Prompts.model_validate({role: texts for role, texts in given.items() if texts})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise CommandError("invalid_request", f"{reason[:1].upper()}{reason[1:]}.", USAGE) from error
 
 
 def _write(
     read: Callable[[], Source],
     out: Path,
     precision: Literal["fp32", "int8"],
-    prompts: tuple[list[str], list[str]],
+    prompts: Prompts,
     words: Path | None,
     terms: str,
     json: bool,
 ) -> None:
     """Read the source, write its bundle, and say how near its vectors are."""
-    from pydantic import ValidationError
-
-    from model.towers.imported_config import Prompts
     from model.training.importing.words import concept_words
     from model.training.importing.writing import write_imported
 
-    try:
-        chosen = Prompts(sentence=tuple(prompts[0]), operand=tuple(prompts[1]))
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise CommandError("invalid_request", f"{reason[:1].upper()}{reason[1:]}.", USAGE) from error
     listed = concept_words(words)
     say("Reading the model …")
     config, parity = write_imported(
         read(),
         out,
         precision=precision,
-        prompts=chosen,
+        prompts=prompts,
         words=listed,
         terms=terms,
         report=lambda stage: say(f"{stage[:1].upper()}{stage[1:]} …"),

@@ -64,8 +64,12 @@ def leave_out_weights(model: onnx.ModelProto, names: Collection[str], file: str)
         left_out += 1
     if not left_out:
         raise RuntimeError("the exported graph holds none of the network's weights by name")
+    strip_notes(model)
+
+
+def strip_notes(model: onnx.ModelProto) -> None:
+    """Take out what nothing reads: shapes in between, and each operation's place in the Python source, a megabyte."""
     del model.graph.value_info[:]
     for node in model.graph.node:
-        # The exporter notes each operation's place in the Python source: a megabyte that nothing reads.
         node.ClearField("doc_string")
         del node.metadata_props[:]

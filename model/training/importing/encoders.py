@@ -15,7 +15,7 @@ from onnxscript import ir, optimizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.training.tracing import leave_out_weights, trace
+from model.training.tracing import leave_out_weights, strip_notes, trace
 
 
 def export_encoder(
@@ -51,11 +51,16 @@ def _quantise(graph: onnx.ModelProto, file: Path) -> None:
     optimizer.fold_constants(model, onnx_shape_inference=True, input_size_limit=16, output_size_limit=4096)
     optimizer.remove_unused_nodes(model)
     folded = ir.serde.serialize_model(model)
-    del folded.graph.value_info[:]
-    for node in folded.graph.node:
-        node.ClearField("doc_string")
-        del node.metadata_props[:]
-    logging.getLogger().setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        quantize_dynamic(folded, str(file), weight_type=QuantType.QUInt8)
+    strip_notes(folded)
+    logger = logging.getLogger()  # that of the quantiser, which advises what was just done
+    logger.addFilter(_is_error)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            quantize_dynamic(folded, str(file), weight_type=QuantType.QUInt8)
+    finally:
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.runtime.torch_imported import TransformersImages, TransformersTexts
-from model.towers.imported_config import Architecture, Cleaning, Pixels
+from model.towers.imported_config import Architecture, Cleaning, ImportedImageConfig, ImportedTextConfig, Pixels
 from model.training.importing.source import ImageSource, ImportingError, Source, TextSource
 from model.training.importing.tokenizer_folder import TokenizerFolder
 
@@ -29,7 +29,7 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.
 
 def read_hugging_face(folder: Path) -> Source:
     """Read a folder. Errors: `ImportingError`."""
-    settings = _read_json(folder / "config.json", "config.json, the weights, preprocessor_config.json, tokenizer.json")
+    settings = _read_json(folder / "config.json")
     kind = settings.get("model_type")
     if kind not in _KINDS:
         raise ImportingError(
@@ -38,21 +38,27 @@ def read_hugging_face(folder: Path) -> Source:
     network = _load(folder, kind)
     settings = json.loads(network.config.to_json_string(use_diff=True))
     architecture = Architecture(library="transformers", settings=settings)
-    pixels = _pixels(folder)
     name = folder.resolve().name
     return Source(
         name=name,
         origin=f"transformers, {name}",
-        image=ImageSource(architecture, TransformersImages(network), pixels, _image_reference(folder)),
+        image=ImageSource(
+            ImportedImageConfig(architecture=architecture, pixels=_pixels(folder)),
+            TransformersImages(network),
+            _image_reference(folder),
+        ),
         text=_text(folder, network, architecture),
     )
 
 
-def _read_json(file: Path, needed: str) -> dict[str, Any]:
+def _read_json(file: Path) -> dict[str, Any]:
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ImportingError(f"There is no {file}. Download the whole model into one folder: {needed}.") from None
+        raise ImportingError(
+            f"There is no {file}. Download the whole model into one folder: config.json, the weights, "
+            "preprocessor_config.json, tokenizer.json."
+        ) from None
     except (OSError, ValueError) as error:
         raise ImportingError(f"{file} cannot be read: {error}. Download it again.") from error
     if not isinstance(read, dict):
@@ -92,7 +98,7 @@ def _pixels(folder: Path) -> Pixels:
     file = folder / "preprocessor_config.json"
     if not file.is_file() and (folder / "processor_config.json").is_file():
         file = folder / "processor_config.json"
-    read = _read_json(file, "config.json, the weights, preprocessor_config.json and tokenizer.json")
+    read = _read_json(file)
     read = read.get("image_processor", read)
     size, crop = _size(read.get("size", 224)), _size(read.get("crop_size", read.get("size", 224)))
     cropped = read.get("do_center_crop", "shortest_edge" in size)
@@ -147,14 +153,11 @@ def _text(folder: Path, network: Any, architecture: Architecture) -> TextSource:
         vectors: Tensor = network.get_text_features(input_ids=tokens).pooler_output
         return vectors
 
-    return TextSource(
-        architecture,
-        encoder,
-        tokenizer.tokenizer,
-        cleaning,
-        length,
-        tokenizer.padding,
-        encoder.padded,
-        tokenizer.reference(cleaning, length),
-        whole,
+    config = ImportedTextConfig(
+        architecture=architecture,
+        cleaning=cleaning,
+        context_length=length,
+        padding=tokenizer.padding,
+        padded=encoder.padded,
     )
+    return TextSource(config, encoder, tokenizer.tokenizer, tokenizer.reference(cleaning, length), whole)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.runtime.torch_imported import OpenClipImages, OpenClipTexts, build_open_clip
-from model.towers.imported_config import Architecture, Cleaning, Pixels
+from model.towers.imported_config import Architecture, Cleaning, ImportedImageConfig, ImportedTextConfig, Pixels
 from model.training.importing.open_clip_tokens import clip_tokenizer
 from model.training.importing.source import ImageSource, ImportingError, Source, TextSource, misfit, read_weights
 from model.training.importing.tokenizer_folder import TokenizerFolder
@@ -57,7 +57,7 @@ def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
                 f"open_clip knows no model {config!r}, and there is no such file. Names are those of "
                 "open_clip.list_models(), such as ViT-B-32 or ViT-B-16-SigLIP; or give a model's open_clip_config.json."
             )
-        name, settings, preprocessing = config, deepcopy(found), {}
+        name, settings, preprocessing = config, deepcopy(found), released_preprocessing(config)
     if not isinstance(settings, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= settings.keys():
         raise ImportingError(f"{config} is no configuration of open_clip: it lacks embed_dim, vision_cfg or text_cfg.")
     if "multimodal_cfg" in settings:
@@ -70,6 +70,23 @@ def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     settings["vision_cfg"].pop("timm_model_pretrained", None)
     settings.pop("custom_text", None)
     return name, settings, preprocessing
+
+
+def released_preprocessing(name: str) -> dict[str, Any]:
+    """How the published weights of a model see images: the name alone does not say it."""
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    released: list[dict[str, Any]] = [
+        merge_preprocess_dict(PreprocessCfg(), {**get_pretrained_cfg(name, tag), "size": None})
+        for tag in list_pretrained_tags_by_model(name)
+    ]
+    if any(one != released[0] for one in released):
+        raise ImportingError(
+            f"Published weights of {name} prepare images in different ways. Give the open_clip_config.json "
+            "that came with yours instead of the name."
+        )
+    return released[0] if released else {}
 
 
 def _load(name: str, settings: dict[str, Any], weights: Path) -> nn.Module:
@@ -110,18 +127,18 @@ def _image(
     chosen = PreprocessCfg(**merge_preprocess_dict(PreprocessCfg(), of_model))
     height, width = (size, size) if isinstance(size, int) else size
     transform = image_transform_v2(chosen, is_train=False)
+    pixels = Pixels(
+        height=height,
+        width=width,
+        resize=chosen.resize_mode,
+        interpolation="bilinear" if chosen.interpolation == "bilinear" else "bicubic",
+        fill=chosen.fill_color,
+        mean=chosen.mean,
+        std=chosen.std,
+    )
     return ImageSource(
-        architecture,
+        ImportedImageConfig(architecture=architecture, pixels=pixels),
         OpenClipImages(network),
-        Pixels(
-            height=height,
-            width=width,
-            resize=chosen.resize_mode,
-            interpolation="bilinear" if chosen.interpolation == "bilinear" else "bicubic",
-            fill=chosen.fill_color,
-            mean=chosen.mean,
-            std=chosen.std,
-        ),
         lambda images: torch.stack([transform(image) for image in images]),
     )
 
@@ -130,8 +147,9 @@ def _text(
     network: Any, architecture: Architecture, settings: dict[str, Any], folder: Path | None, name: str
 ) -> TextSource:
     text = settings["text_cfg"]
+    special = text.get("tokenizer_kwargs", {})
     length = int(text.get("context_length", _DEFAULT_CONTEXT))
-    cleaning: Cleaning = text.get("tokenizer_kwargs", {}).get("clean", "whitespace" if folder else "lower")
+    cleaning: Cleaning = special.get("clean", "whitespace" if folder else "lower")
     encoder = OpenClipTexts(network)
     if text.get("tokenizer_mode"):
         raise ImportingError(f"{name} marks its texts as CLIPS does, which Visem cannot do. Choose another model.")
@@ -142,15 +160,14 @@ def _text(
                 "tokenizer_config.json into a folder, and name that with --tokenizer DIR."
             )
         read = TokenizerFolder.read(folder)
-        strip_separator = bool(text.get("tokenizer_kwargs", {}).get("strip_sep_token"))
-        if strip_separator:
+        if special.get("strip_sep_token"):
             raise ImportingError(f"{name} takes a mark out of its texts, which Visem cannot do. Choose another model.")
         tokenizer, padding = read.tokenizer, read.padding
-        reference = read.reference(cleaning if text.get("tokenizer_kwargs", {}).get("clean") else "whitespace", length)
+        reference = read.reference(cleaning, length)
     else:
         from open_clip.tokenizer import SimpleTokenizer
 
-        if text.get("tokenizer_kwargs", {}).get("reduction_mask"):
+        if special.get("reduction_mask"):
             raise ImportingError(f"{name} thins out long texts, which Visem cannot do. Choose another model.")
         tokenizer, padding = clip_tokenizer(), 0
         simple = SimpleTokenizer(context_length=length, clean=cleaning)
@@ -159,6 +176,11 @@ def _text(
             tokens: Tensor = simple(list(texts))
             return tokens
 
-    return TextSource(
-        architecture, encoder, tokenizer, cleaning, length, padding, encoder.padded, reference, network.encode_text
+    config = ImportedTextConfig(
+        architecture=architecture,
+        cleaning=cleaning,
+        context_length=length,
+        padding=padding,
+        padded=encoder.padded,
     )
+    return TextSource(config, encoder, tokenizer, reference, network.encode_text)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from model.errors import ModelError
-from model.towers.imported_config import Architecture, Cleaning, Pixels
+from model.towers.imported_config import ImportedImageConfig, ImportedTextConfig
 
 
 class ImportingError(ModelError):
@@ -25,9 +25,8 @@ class ImportingError(ModelError):
 class ImageSource:
     """An image encoder with its weights; `reference` is how its own library prepares images: (n, 3, H, W)."""
 
-    architecture: Architecture
+    config: ImportedImageConfig
     network: nn.Module
-    pixels: Pixels
     reference: Callable[[Sequence[Image.Image]], Tensor]
 
 
@@ -35,13 +34,9 @@ class ImageSource:
 class TextSource:
     """A text encoder with its weights; `reference` is how its own library reads texts: (n, context) int64."""
 
-    architecture: Architecture
+    config: ImportedTextConfig
     network: nn.Module
     tokenizer: Tokenizer
-    cleaning: Cleaning
-    context_length: int
-    padding: int
-    padded: bool
     reference: Callable[[Sequence[str]], Tensor]
     whole: Callable[[Tensor], Tensor]
     """How its own library embeds these tokens: (n, D)."""

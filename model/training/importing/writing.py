@@ -22,8 +22,6 @@ from model.towers.imported_config import (
     IMAGE_ENCODER,
     TEXT_ENCODER,
     TOKENIZER,
-    ImportedImageConfig,
-    ImportedTextConfig,
     Precision,
     Prompts,
 )
@@ -95,7 +93,7 @@ def _write(
     source: Source, folder: Path, precision: Precision, prompts: Prompts, terms: str, report: Callable[[str], None]
 ) -> BundleConfig:
     image, text = source.image, source.text
-    example = torch.zeros(2, 3, image.pixels.height, image.pixels.width)
+    example = torch.zeros(2, 3, image.config.pixels.height, image.config.pixels.width)
     batch = torch.export.Dim("batch")
     report("exporting the image encoder")
     with torch.inference_mode():
@@ -104,8 +102,9 @@ def _write(
     report("exporting the text encoder")
     tokens = text.reference(TEXTS[:2])
     axes = {0: batch}
-    if not text.padded:
-        tokens, axes = tokens[:, :9].contiguous(), {0: batch, 1: torch.export.Dim("length", max=text.context_length)}
+    if not text.config.padded:
+        length = torch.export.Dim("length", max=text.config.context_length)
+        tokens, axes = tokens[:, :9].contiguous(), {0: batch, 1: length}
     export_encoder(text.network, TEXT_ENCODER, tokens, axes, folder, input_name="tokens")
     text.tokenizer.save(str(folder / TOKENIZER), pretty=False)
     (folder / MODEL_CARD).write_text("", encoding="utf-8")
@@ -114,25 +113,17 @@ def _write(
         BundleConfig(
             name=source.name,
             dimension=dimension,
-            image=ImportedImageConfig(architecture=image.architecture, pixels=image.pixels, precision=precision),
-            text=ImportedTextConfig(
-                architecture=text.architecture,
-                cleaning=text.cleaning,
-                context_length=text.context_length,
-                padding=text.padding,
-                padded=text.padded,
-                prompts=prompts,
-                precision=precision,
-            ),
+            image=image.config.model_copy(update={"precision": precision}),
+            text=text.config.model_copy(update={"precision": precision, "prompts": prompts}),
             training_data=terms or "unknown: see where the weights came from for their data and terms of use",
         ),
     )
 
 
 def _compare_tokens(source: Source, folder: Path, config: BundleConfig) -> None:
-    text = source.text
+    text = source.text.config
     tokenizer = TextTokenizer(folder / TOKENIZER, text.cleaning, text.context_length, text.padding, padded=True)
-    wanted = text.reference(TEXTS).numpy()
+    wanted = source.text.reference(TEXTS).numpy()
     made = tokenizer.batch([tokenizer.tokens(one) for one in TEXTS])
     for number, one in enumerate(TEXTS):
         if not np.array_equal(wanted[number], made[number]):

@@ -19,7 +19,7 @@ from model.space import JointSpace, space_on
 from model.towers.imported_config import TOKENIZER, Pixels
 from model.towers.imported_image import fit
 from model.towers.tokens import TextTokenizer
-from model.training.importing.open_clip import read_open_clip
+from model.training.importing.open_clip import read_open_clip, released_preprocessing
 from model.training.importing.open_clip_tokens import clip_tokenizer
 from model.training.importing.source import ImportingError
 from model.training.importing.writing import TEXTS, sample_pictures
@@ -97,6 +97,12 @@ def test_an_image_that_is_a_line(resize: Any, size: tuple[int, int]) -> None:
     assert fit(Image.new("RGB", size, "red"), pixels).size == (224, 224)
 
 
+def test_a_name_brings_the_preprocessing_of_its_published_weights() -> None:
+    siglip, mobile = released_preprocessing("ViT-B-16-SigLIP"), released_preprocessing("MobileCLIP-S1")
+    assert (siglip["mean"], siglip["resize_mode"], siglip["interpolation"]) == ((0.5,) * 3, "squash", "bicubic")
+    assert (mobile["mean"], mobile["std"], mobile["interpolation"]) == ((0.0,) * 3, (1.0,) * 3, "bilinear")
+
+
 def test_vectors_are_those_of_open_clip(clip_bundle: Path, tmp_path: Path) -> None:
     config, weights = write_model(tmp_path)
     source = read_open_clip(str(config), weights)
@@ -123,6 +129,7 @@ def test_what_is_no_weights_of_this_model(tmp_path: Path) -> None:
         ("ViT-Z-99", weights, r"open_clip\.list_models"),
         ("ViT-B-16-SigLIP", others, "does not hold the weights"),
         ("coca_ViT-B-32", weights, "CoCa"),
+        ("ViT-H-14", weights, r"open_clip_config\.json"),
         ("xlm-roberta-base-ViT-B-32", weights, "would download"),
     ):
         with pytest.raises(ImportingError, match=said) as error:
