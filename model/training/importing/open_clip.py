@@ -48,7 +48,9 @@ def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
             read = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ImportingError(f"The configuration {file} cannot be read: {error}.") from error
-        settings = read.get("model_cfg", read) if isinstance(read, dict) else {}
+        if not isinstance(read, dict):
+            raise ImportingError(f"{file} is no configuration of open_clip: it is not a JSON object.")
+        settings = read.get("model_cfg", read)
         name, preprocessing = file.parent.name if "model_cfg" in read else file.stem, read.get("preprocess_cfg", {})
     else:
         found = open_clip.get_model_config(config)
@@ -60,6 +62,8 @@ def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
         name, settings, preprocessing = config, deepcopy(found), released_preprocessing(config)
     if not isinstance(settings, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= settings.keys():
         raise ImportingError(f"{config} is no configuration of open_clip: it lacks embed_dim, vision_cfg or text_cfg.")
+    if not all(isinstance(one, dict) for one in (settings["vision_cfg"], settings["text_cfg"], preprocessing)):
+        raise ImportingError(f"{config} is no configuration of open_clip: one of its sections is not a JSON object.")
     if "multimodal_cfg" in settings:
         raise ImportingError(f"{name} is a CoCa model, which Visem cannot import. Choose a model with two towers.")
     if settings["text_cfg"].get("hf_model_name"):

@@ -122,7 +122,12 @@ def test_what_is_no_weights_of_this_model(tmp_path: Path) -> None:
     _, others = write_model(tmp_path / "other", {**VIT, "embed_dim": 32})
     junk = tmp_path / "junk.pt"
     junk.write_bytes(b"junk")
+    lists, numbers = tmp_path / "lists.json", tmp_path / "numbers.json"
+    lists.write_text("[1]")
+    numbers.write_text('{"embed_dim": 8, "vision_cfg": 3, "text_cfg": []}')
     for given, file, said in (
+        (str(lists), weights, "not a JSON object"),
+        (str(numbers), weights, "sections is not a JSON object"),
         (str(config), others, "does not hold the weights of tiny"),
         (str(config), junk, "no checkpoint that can be read"),
         (str(config), tmp_path / "nothing.safetensors", "no file of weights"),
