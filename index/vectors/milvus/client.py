@@ -30,14 +30,14 @@ _NOT_FOUND = frozenset(
 _HNSW = {"M": 16, "efConstruction": 200}
 
 
-class CollectionLost(Exception):  # noqa: N818 (a signal inside this package, not an error)
+class CollectionLostError(Exception):
     """There is no such collection in Milvus."""
 
 
 class MilvusCollections:
     """Collections in Milvus: each has vectors by key, and a row that says what it holds. Thread-safe.
 
-    All methods raise EngineAway, and CollectionLost where the collection has to be there.
+    All methods raise EngineAway, and CollectionLostError where the collection has to be there.
     """
 
     def __init__(self, url: str) -> None:
@@ -155,7 +155,7 @@ class MilvusCollections:
                 yield self._client
             except MilvusException as error:
                 if error.code in _NOT_FOUND:
-                    raise CollectionLost from error
+                    raise CollectionLostError from error
                 raise EngineAway("vectors", f"Milvus failed with code {error.code}") from error
             except (grpc.RpcError, grpc.FutureTimeoutError) as error:
                 raise EngineAway("vectors", f"no answer from Milvus ({type(error).__name__})") from error

@@ -7,7 +7,7 @@ was deleted is never found, whatever Milvus still has, and a score does not depe
 from __future__ import annotations
 
 import logging
-import random
+import secrets
 import threading
 import time
 from contextlib import closing
@@ -20,7 +20,7 @@ from index.errors import EngineAway, LibraryClosed, LibraryError
 from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
 from index.scoring import best, nearest
 from index.types import IndexStats, Keys, Vectors
-from index.vectors.milvus.client import MOST, CollectionLost, MilvusCollections
+from index.vectors.milvus.client import MOST, CollectionLostError, MilvusCollections
 from index.vectors.milvus.head import Head
 from index.vectors.milvus.pushing import Pusher, Written
 
@@ -105,13 +105,13 @@ class MilvusVectorIndex:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged, EngineAway."""
         try:
             return self._nearest(self._require(generation), vector, k, where, generation)
-        except CollectionLost:  # it was removed, or somebody has another one by now
+        except CollectionLostError:  # it was removed, or somebody has another one by now
             with self._refreshing:
                 self._view = None
             self.refresh()
         try:
             return self._nearest(self._require(generation), vector, k, where, generation)
-        except CollectionLost as error:
+        except CollectionLostError as error:
             raise EngineAway("vectors", "the collection in Milvus was removed") from error
 
     def _nearest(self, view: _View, vector: Vectors, k: int, where: Where, generation: int) -> Nearest:
@@ -149,7 +149,7 @@ class MilvusVectorIndex:
             return []  # it is built when there is enough to build
         try:
             there = self._milvus.count(written.name)
-        except CollectionLost:
+        except CollectionLostError:
             there = 0
         keys = np.concatenate([self._collection.keys({}), self._collection.hidden()])
         missing = int((keys <= written.position.key).sum()) - there
@@ -228,18 +228,18 @@ class MilvusVectorIndex:
             self._helper.start()
 
     def _push_later(self) -> None:
-        self._closed.wait(random.random() / 2)  # noqa: S311  # several processes see at the same time what is due
+        self._closed.wait(secrets.randbelow(500) / 1000)  # several processes see at the same time what is due
         try:
             self.push()
         except LibraryClosed:
             pass
-        except CollectionLost:
+        except CollectionLostError:
             self._later("it was removed while it was written")
         except LibraryError as error:
             self._later(str(error))
 
     def push(self) -> None:
-        """Write to Milvus what is due; CollectionLost, EngineAway."""
+        """Write to Milvus what is due; CollectionLostError, EngineAway."""
         state, head = self._catalog.state(), self._collection.head()
         written = self._pusher.written(state.generation)
         if written is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from index.interfaces import Catalog, Collection, Position
-from index.vectors.milvus.client import CollectionLost, MilvusCollections
+from index.vectors.milvus.client import CollectionLostError, MilvusCollections
 
 _LITTLE = 256  # records for which it is not worth writing another batch
 
@@ -53,7 +53,7 @@ class Pusher:
     def push(self, since: Written) -> tuple[Written, bool]:
         """Write one batch of what happened since; return up to where it is then, and whether there may be much more.
 
-        CollectionLost, EngineAway.
+        CollectionLostError, EngineAway.
         """
         with closing(self._collection.feed()) as feed, closing(feed.poll(since.position)) as batches:
             batch = next(batches, None)
@@ -82,7 +82,7 @@ class Pusher:
         """Return up to where a collection has been written, if it is of this history."""
         try:
             found = self._milvus.position(name)
-        except CollectionLost:
+        except CollectionLostError:
             return None
         if found is None:
             return None

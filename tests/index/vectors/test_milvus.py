@@ -114,14 +114,14 @@ def test_two_that_write_at_once_do_no_harm(
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from index.vectors.milvus.client import CollectionLost
+    from index.vectors.milvus.client import CollectionLostError
 
     def push(index: Any) -> None:
         for _ in range(5):
             try:
                 index.push()
                 return
-            except CollectionLost:  # the other one was ahead
+            except CollectionLostError:  # the other one was ahead
                 continue
 
     with closing(open_index(filled, milvus_vectors)) as one, closing(open_index(filled, milvus_vectors)) as two:
