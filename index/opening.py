@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _OWN = (CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", "content", "thumbnails", "incoming", "index")
 """What a library has in its folder."""
 
+_SIGNS = ({CATALOG_FILE, "content"}, {"content", "thumbnails", "incoming"})
+"""What tells that a folder is one of a library with pictures in it: the catalog may be elsewhere."""
+
 
 @dataclass(frozen=True)
 class LibraryConfig:
@@ -90,7 +93,8 @@ def require_library(config: LibraryConfig) -> None:
 
 def is_library(names: Iterable[str]) -> bool:
     """Tell whether a folder with files and folders of these names holds a library."""
-    return {CATALOG_FILE, "content"} <= set(names)
+    there = set(names)
+    return any(signs <= there for signs in _SIGNS)
 
 
 def _own_content(config: LibraryConfig) -> ContentStore:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import index
-from index import LibraryConfig, NewImage, Space, open_library
+from index import LibraryConfig, NewImage, Space, is_library, open_library
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,13 @@ def test_strange_files_and_folders_stop_no_search(root: Path, space: Space, imag
         [hit] = library.search(image(50).vector, 1, "images").items
         assert hit.record.filename == "50.png"
     assert (root / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("catalog", [None, "postgres_url"])
+def test_a_folder_with_content_is_known_as_a_library_wherever_its_catalog_is(
+    catalog: str | None, tmp_path: Path, space: Space, request: pytest.FixtureRequest
+) -> None:
+    config = LibraryConfig(tmp_path, catalog=request.getfixturevalue(catalog) if catalog else None)
+    assert not is_library(path.name for path in tmp_path.iterdir())
+    open_library(config, space).close()
+    assert is_library(path.name for path in tmp_path.iterdir())
