@@ -12,24 +12,24 @@ connection; one that is cut off, or pauses too long between two statements, lose
 anything was committed (`pg_current_snapshot`): it says which transactions have ended, so two equal ones see the same.
 
 **When PostgreSQL is away**, EngineAway is raised, and after some failed attempts nobody tries to connect for a second.
-Connections are tested before use, so whatever comes after its return works.
+Connections that were not in use just now are tested first, so whatever comes after its return works.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
+import math
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 from sqlalchemy import (
     ARRAY,
-    DDL,
     URL,
     BigInteger,
     Column,
@@ -52,9 +52,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from index.breaker import CircuitBreaker
 from index.catalog import schema
@@ -79,6 +81,7 @@ _MORE = 16  # others that are opened under load
 _BUSY = 30.0  # seconds to wait for the writers' lock, or for a connection of the pool
 _HELD = 120  # seconds that a transaction may do nothing before it loses its lock
 _STATEMENT = 600  # seconds; a reindex swaps a large library within this
+_FRESH = 0.5  # seconds after its last use in which a connection is not tested, as in HikariCP
 _PAUSE = 1.0  # seconds in which nobody tries to connect, after several have failed
 
 _LOCK = text(
@@ -235,12 +238,11 @@ class PostgresDatabase:
     def _snapshot(self, connection: Connection) -> str:
         """Ask for a snapshot without beginning a transaction, which would be held to it."""
         pooled = connection.connection  # a new one where the last was lost
-        driver = pooled.driver_connection
-        assert isinstance(driver, psycopg.Connection)  # noqa: S101 (narrows the type)
+        driver = cast("psycopg.Connection[tuple[str]]", pooled.driver_connection)
         try:
             driver.autocommit = True
             try:
-                row = driver.execute(_SNAPSHOT).fetchone()
+                [(snapshot,)] = driver.execute(_SNAPSHOT)
             finally:
                 if not driver.closed:
                     driver.autocommit = False
@@ -248,8 +250,7 @@ class PostgresDatabase:
             if driver.closed:
                 connection.invalidate()
             raise
-        assert row is not None  # noqa: S101 (narrows the type)
-        return str(row[0])
+        return snapshot
 
     @staticmethod
     def _once_more(read: Callable[[], T]) -> T:
@@ -259,7 +260,7 @@ class PostgresDatabase:
         except (DBAPIError, psycopg.OperationalError) as error:
             if not _is_lost(error):
                 raise
-            time.sleep(random.uniform(0.02, 0.1))  # noqa: S311 (not every reader at once)
+            time.sleep(0.02 + secrets.randbelow(80) / 1000)  # not every reader at once
             return read()
 
 
@@ -269,7 +270,6 @@ def _engine(url: URL, location: str, busy_timeout: float) -> Engine:
         pool_size=_POOL,
         max_overflow=_MORE,
         pool_timeout=busy_timeout,
-        pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
         connect_args={
@@ -306,6 +306,20 @@ def _engine(url: URL, location: str, busy_timeout: float) -> Engine:
             "WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
         )
         connection.autocommit = False
+
+    @event.listens_for(engine, "checkin")
+    def note_use(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def test(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Test a connection before use: what `pool_pre_ping` does, but not again and again in one search."""
+        if time.monotonic() - record.info.get("used", math.inf) < _FRESH:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.OperationalError as error:
+            raise InvalidatePoolError from error
 
     return engine
 
@@ -360,15 +374,19 @@ def _set_options() -> None:
         for index in table.indexes:
             if "where" in index.info:
                 index.dialect_options["postgresql"]["where"] = index.info["where"]
-    # A sentence may be longer than an entry of a B-tree.
-    longer = DDL(  # type: ignore[no-untyped-call]
-        "ALTER TABLE sentences DROP CONSTRAINT sentences_text_key, "
-        "ADD CONSTRAINT sentences_text_key EXCLUDE USING hash (text WITH =)"
-    )
-    event.listen(schema.sentences, "after_create", longer.execute_if(dialect="postgresql"))
 
 
 _set_options()
+
+
+@event.listens_for(schema.sentences, "after_create")
+def _allow_long_sentences(_table: Table, connection: Connection, **_options: object) -> None:
+    """Compare sentences by a hash index: one may be longer than an entry of a B-tree."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            "ALTER TABLE sentences DROP CONSTRAINT sentences_text_key, "
+            "ADD CONSTRAINT sentences_text_key EXCLUDE USING hash (text WITH =)"
+        )
 
 
 def _named(error: DBAPIError | psycopg.Error, location: str) -> LibraryError | None:
@@ -378,7 +396,8 @@ def _named(error: DBAPIError | psycopg.Error, location: str) -> LibraryError | N
     reason = _reason(original)
     if code in ("55P03", "57014", "40001", "40P01"):  # a time-out, or two that waited for each other
         return LibraryBusy()
-    if code in ("53100", "53200", "58030", "25006"):  # full, out of memory, input/output, a standby server
+    # full, out of memory, input/output, a standby server, too long for an index
+    if code in ("53100", "53200", "58030", "25006", "54000"):
         return StorageFailed(location, reason)
     if code.startswith("XX00"):
         return CatalogCorrupted(location, reason)

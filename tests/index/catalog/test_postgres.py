@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import make_url
 
 import index
-from index import LibraryConfig, NewImage, NewSentence, Space, open_library, require_library
+from index import FileInPlace, LibraryConfig, NewImage, NewSentence, Signature, Space, open_library, require_library
 from index.catalog import migrations, open_catalog
 from index.catalog.catalog import SqlCatalog
 from index.drafts import image_drafts, sentence_drafts
@@ -171,6 +173,36 @@ def test_it_recovers_by_itself_after_a_restart(
         assert len(later.added) == 1
         assert len(catalog.images.records(later.added)) == 1
         feed.close()
+
+
+def test_a_connection_is_tested_only_where_it_was_not_in_use_just_now(
+    opened: Open, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = opened()
+    tests: list[object] = []
+    ping = PGDialect_psycopg.do_ping
+    monkeypatch.setattr(PGDialect_psycopg, "do_ping", lambda self, one: (tests.append(one), ping(self, one))[1])
+    catalog.state()
+    for _ in range(5):
+        catalog.state()
+    assert len(tests) <= 1
+    time.sleep(0.6)
+    tests.clear()
+    postgres_server.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'visem' "
+        "AND state IN ('idle', 'idle in transaction')"
+    )
+    catalog.captions.retry()  # a write, which is not done again by itself
+    assert tests
+
+
+def test_a_path_too_long_for_an_index_is_told(opened: Open, image: Image, space: Space) -> None:
+    catalog = opened()
+    source = catalog.sources.register("/photos")
+    file = FileInPlace(source.id, secrets.token_hex(1800), Signature(1, 2, 3))  # compresses badly
+    with pytest.raises(index.StorageFailed, match="exceeds"):
+        add(catalog, space, image(1, file=file))
+    assert catalog.images.count({}) == 0
 
 
 def test_its_password_is_never_told(own_postgres_server: PostgresServer, space: Space) -> None:
