@@ -24,9 +24,10 @@ def open_content(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
     """Opens the content store of this test: the same one each time, as another process would."""
 
     def s3() -> ContentStore:
+        url = request.getfixturevalue("s3_content")
         from index.content.s3 import S3ContentStore
 
-        return S3ContentStore(request.getfixturevalue("s3_content"))
+        return S3ContentStore(url)
 
     stores: dict[str, Callable[[], ContentStore]] = {
         "s3": s3,
@@ -107,9 +108,8 @@ def open_index(
         return open_one
 
     if request.param == "milvus":
-        from index.vectors.milvus import MilvusVectorIndex
-
         url = request.getfixturevalue("milvus_vectors")
+        from index.vectors.milvus import MilvusVectorIndex
 
         def milvus(catalog: Catalog, collection: Collection[Any]) -> VectorIndex:
             index = MilvusVectorIndex(catalog, collection, url, push_at=20)
