@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import index
 from index import LibraryConfig, NewImage, Space, is_library, open_library
 
+needs_boto3 = pytest.mark.skipif(find_spec("boto3") is None, reason="boto3 is not installed")
+
 
 @pytest.mark.parametrize(
     ("part", "url", "present"),
@@ -16,7 +19,7 @@ from index import LibraryConfig, NewImage, Space, is_library, open_library
         ("catalog", "mysql://visem:secret@host/db", "PostgreSQL"),
         ("vectors", "milvus://user:secret@host:19530/name", "FAISS"),
         ("content", "s3x://secret/prefix", "s3://bucket/prefix"),
-        ("content", "s3://key:secret@bucket/prefix", "s3://bucket/prefix"),
+        pytest.param("content", "s3://key:secret@bucket/prefix", "s3://bucket/prefix", marks=needs_boto3),
         ("content", "secret", "not a URL"),
     ],
 )
