@@ -69,7 +69,7 @@ _PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 ROUTERS = tuple(
-    module.router for module in (images, image_captions, sentences, search, maps, captions, embeddings, sources, about)
+    module.router for module in (search, images, image_captions, sentences, maps, captions, embeddings, sources, about)
 )
 
 

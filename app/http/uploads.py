@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 from fastapi import Depends
 from fastapi.exceptions import RequestValidationError
@@ -126,12 +126,12 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     return validate(model, document)
 
 
-def validate(model: type[Model], document: object) -> Model:
-    """Validate what came in a body; RequestValidationError names each bad field."""
+def validate(model: type[Model], document: object, *, of: Literal["body", "query"] = "body") -> Model:
+    """Validate what came in a body, or in a query; RequestValidationError names each bad field."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        details = [{**detail, "loc": ("body", *detail["loc"])} for detail in error.errors(include_url=False)]
+        details = [{**detail, "loc": (of, *detail["loc"])} for detail in error.errors(include_url=False)]
         raise RequestValidationError(details) from None
 
 
