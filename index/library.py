@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.repairing import RenderThumbnail
 from index.searching import Query, search_page
 from index.sources import LibrarySources, is_away
+from index.storing import FilesToStore
 from index.types import (
     ANY_PHOTO,
     NEWEST_FIRST,
@@ -141,23 +142,9 @@ class Library:
                 if draft.name not in files or image.file is None:
                     files[draft.name] = (None if image.file else image.content, image.thumbnail)
 
-            def store(names: list[str]) -> None:
-                self._content.put_many({name: files[name] for name in names})
-
-            unknown = set(self._catalog.images.unknown(list(files)))
-
-            def incomplete(names: Iterable[str]) -> list[str]:
-                sizes = {name: None if files[name][0] is None else len(files[name][0] or b"") for name in names}
-                return [name for name, size in sizes.items() if not self._is_whole(name, size)]
-
-            # Adding an image again also brings back files that got lost.
-            store([*unknown, *incomplete(files.keys() - unknown)])
-            added = self._catalog.images.add(
-                drafts,
-                space,
-                # Somebody may have deleted the same image, or swept its files, since.
-                before_insert=lambda names: store(incomplete(names)),
-            )
+            storing = FilesToStore(self._catalog, self._content, files)
+            storing.store()
+            added = self._catalog.images.add(drafts, space, before_insert=storing.ensure)
             self._indexes["images"].added(len(added))
             if replaced := [one.replaced for one in added if one.replaced is not None]:
                 maintenance.try_remove(self._catalog, self._content, replaced)
@@ -189,12 +176,12 @@ class Library:
     def has_files(self, record: ImageRecord) -> bool:
         """Tell whether copy and thumbnail of an image are there; adding the image again brings lost ones back."""
         with self._gate.enter():
-            return self._is_whole(record.sha256, record.size)
+            return maintenance.is_stored(self._content, record.sha256, record.size)
 
     def has_thumbnail(self, record: ImageRecord) -> bool:
         """Tell whether the thumbnail of an image is there: all that an image in place has in the library."""
         with self._gate.enter():
-            return self._is_whole(record.sha256, None)
+            return maintenance.is_stored(self._content, record.sha256, None)
 
     def get_image(self, id: str) -> ImageRecord:
         """Return one image; RecordNotFound."""
@@ -489,12 +476,6 @@ class Library:
             next_cursor=None if end is None else ListCursor(end.key, end.taken).encode(identity),
             total=collection.count(wanted, words, photo),
         )
-
-    def _is_whole(self, sha256: str, size: int | None) -> bool:
-        """Tell whether a thumbnail and, with a size, a copy of the content are there."""
-        if size is None:
-            return self._content.stat(sha256, "thumbnail") is not None
-        return self._content.has_copy(sha256) and maintenance.is_whole(self._content, sha256, size)
 
     def _collection(self, target: Target) -> Collection[Any]:
         """Return a collection by name; ValueError."""

@@ -107,6 +107,13 @@ def is_whole(content: ContentStore, sha256: str, size: int) -> bool:
     return stored is not None and stored.size == size and content.stat(sha256, "thumbnail") is not None
 
 
+def is_stored(content: ContentStore, sha256: str, size: int | None) -> bool:
+    """Tell whether a thumbnail and, with a `size`, a copy of the content are there."""
+    if size is None:
+        return content.stat(sha256, "thumbnail") is not None
+    return content.has_copy(sha256) and is_whole(content, sha256, size)
+
+
 def _problem(content: ContentStore, record: ImageRecord, deep: bool) -> str | None:
     where = content.location(record.sha256, "content")
     stored = content.stat(record.sha256, "content")

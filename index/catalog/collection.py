@@ -218,9 +218,16 @@ class SqlCollection(Generic[R]):
         """Call `remove` with those names that no record has, while nobody else can write."""
 
         def transaction(connection: Connection) -> None:
-            remove(self._unknown(connection, names))
+            if unnamed := self._unknown(connection, names):
+                schema.count_removal(connection)
+                remove(unnamed)
 
         self._database.write(transaction)
+
+    def removals(self) -> int:
+        """Return how often `release` had anything to remove."""
+        with self._database.read() as connection:
+            return schema.read_removals(connection)
 
     def keys(self, filters: Filters, words: Sequence[str] = (), photo: PhotoFilter = ANY_PHOTO) -> Keys:
         """Return the keys of all records that match, ascending."""

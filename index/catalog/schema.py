@@ -47,7 +47,7 @@ class Label(Text):
 
 
 meta = Table("meta", tables, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
-"""Rows: schema_version, library_id, generation, space_id, space_name, space_dimension, staging_space."""
+"""Rows: schema_version, library_id, generation, space_id, space_name, space_dimension, staging_space; removals, once there was one."""
 
 # The vectors come last in a row: whoever reads the rest never touches the pages that they spill to.
 images = Table(
@@ -280,3 +280,17 @@ def require_space(connection: Connection, space: Space) -> CatalogState:
     if (state.space.id, state.space.dimension) != (space.id, space.dimension):
         raise SpaceMismatch(state.space, space)
     return state
+
+
+def read_removals(connection: Connection) -> int:
+    """Return how often files were removed, as far as that was counted."""
+    return int(connection.execute(select(meta.c.value).where(meta.c.name == "removals")).scalar() or 0)
+
+
+def count_removal(connection: Connection) -> None:
+    """Note that files are about to be removed."""
+    count = read_removals(connection)
+    if count:
+        write_meta(connection, {"removals": str(count + 1)})
+    else:
+        connection.execute(meta.insert().values(name="removals", value="1"))

@@ -126,6 +126,9 @@ class Collection(Protocol[R]):
     def release(self, names: Sequence[str], remove: Callable[[list[str]], None]) -> None:
         """Call `remove` with those names that no record has, while nobody else can write."""
 
+    def removals(self) -> int:
+        """Return how often `release` had anything to remove: what was stored before is there while this is the same."""
+
     def keys(self, filters: Filters, words: Sequence[str] = (), photo: PhotoFilter = ANY_PHOTO) -> Keys:
         """Return the keys of all records that match, ascending."""
 
