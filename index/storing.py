@@ -9,7 +9,7 @@ from index.interfaces import Catalog, ContentStore
 
 
 class FilesToStore:
-    """The files of images that are about to be added: by SHA-256 the content, None if it stays elsewhere, and thumbnail.
+    """The files of images about to be added, by SHA-256: the content, None if it stays elsewhere, and the thumbnail.
 
     `store` does the work while others may write; `ensure` makes sure within the lock of the catalog. Whoever removes
     files does so within that lock, too, and is counted, so that usually nothing has to be asked there: for files on S3

@@ -47,7 +47,7 @@ class Label(Text):
 
 
 meta = Table("meta", tables, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
-"""Rows: schema_version, library_id, generation, space_id, space_name, space_dimension, staging_space; removals, once there was one."""
+"""Rows: schema_version, library_id, generation, space_id, space_name, space_dimension, staging_space, removals."""
 
 # The vectors come last in a row: whoever reads the rest never touches the pages that they spill to.
 images = Table(
