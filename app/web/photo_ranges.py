@@ -34,6 +34,20 @@ def ranges(view: View) -> list[Range]:
     return found
 
 
+@dataclass(frozen=True)
+class Days:
+    """The first and the last day of a search, as ISO dates; "" where it has no limit, or none in whole days."""
+
+    first: str
+    last: str
+
+
+def days(view: View) -> Days:
+    """The limits of a search as days, for the two fields of the page."""
+    first = _midnight(view.photo.get("taken_after", ""))
+    return Days(_iso(first) if first else "", _day_before(view.photo.get("taken_before", "")) or "")
+
+
 def month_url(view: View, year: int, month: int) -> str:
     """The search within one month."""
     following = _after_month(year, month)
@@ -66,7 +80,29 @@ def _span(after: str, before: str) -> str:
         return whole
     if not before:
         return f"from {_words(after)}"
-    return f"before {_words(before)}" if not after else f"from {_words(after)}, before {_words(before)}"
+    last = _day_before(before) if len(before.strip()) == 10 else None
+    if last is not None:
+        return f"from {_words(after)} to {_words(last)}" if after else f"until {_words(last)}"
+    return f"from {_words(after)}, before {_words(before)}" if after else f"before {_words(before)}"
+
+
+def _day_before(text: str) -> str | None:
+    """The day before the one that a date names; None if it names none, or there is none before."""
+    moment = _midnight(text)
+    return None if moment is None or moment == datetime.min else _iso(moment - timedelta(days=1))
+
+
+def _iso(day: datetime) -> str:
+    return day.date().isoformat()
+
+
+def _midnight(text: str) -> datetime | None:
+    """The moment that a date names; None if it names none, or a time of a day."""
+    try:
+        moment = parse_moment(text)
+    except ValueError:
+        return None
+    return moment if moment == datetime(moment.year, moment.month, moment.day) else None
 
 
 def _whole(after: str, before: str) -> str | None:

@@ -19,7 +19,7 @@ from app.service import Service
 from app.web import chips
 from app.web.chips import Chip
 from app.web.deletions import Deletions
-from app.web.photo_ranges import Range, ranges
+from app.web.photo_ranges import Days, Range, days, ranges
 from app.web.query_images import SIDE, QueryImages
 from app.web.rendering import render
 from app.web.tiles import Line, Tile, photograph_tiles, sentence_lines
@@ -50,6 +50,11 @@ class Results:
     problem: Problem | None = None
     certain: bool = True
     best_confidence: float | None = None
+
+    @property
+    def days(self) -> Days:
+        """The first and the last day that is asked for."""
+        return days(self.view)
 
     @property
     def is_empty(self) -> bool:

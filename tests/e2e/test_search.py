@@ -191,3 +191,27 @@ def test_nothing_moves_sideways_on_a_phone(page: Page, ids: dict[str, str]) -> N
         overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0, path
         expect(page.get_by_role("navigation")).to_be_in_viewport()
+
+
+def test_days_are_chosen_and_taken_back(page: Page) -> None:
+    page.goto("/?q=a+cat")
+    taken = page.locator("#when")
+    taken.locator("summary").click()
+    page.locator("#first").fill("2024-05-01")
+    expect(chip(page, "from 1 May 2024")).to_be_visible()
+    page.locator("#last").fill("2024-05-03")
+    expect(chip(page, "from 1 May 2024 to 3 May 2024")).to_be_visible()
+    assert parse_qs(urlsplit(page.url).query) == {
+        "q": ["a cat"],
+        "taken_after": ["2024-05-01"],
+        "taken_before": ["2024-05-04"],
+    }
+    expect(page.get_by_text("No photograph is known to match this time")).to_be_visible()
+    page.locator("#first").press("Escape")
+    expect(page.locator("#first")).to_be_hidden()
+    page.go_back()
+    page.go_back()
+    expect(page.locator("#hits .tile").first).to_be_visible()
+    expect(page.locator("#first")).to_have_value("")
+    page.locator("[data-target=sentences]").click()
+    expect(taken).to_be_hidden()

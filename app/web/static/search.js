@@ -4,6 +4,7 @@ import { takeFiles } from "./files.js";
 import { notify, problemOf } from "./visem.js";
 
 const WAIT = 80; // milliseconds without a key before a search starts
+const DATE_WAIT = 600; // the same for dates, whose years are typed digit by digit
 const NEW_ENTRY = 1500; // milliseconds of rest after which typing makes a new entry of the history
 
 const form = document.getElementById("search");
@@ -11,6 +12,8 @@ const box = document.getElementById("box");
 const marks = form.querySelector(".marks");
 const sure = document.getElementById("sure");
 const slider = document.getElementById("confidence");
+const when = document.getElementById("when");
+const days = { first: document.getElementById("first"), last: document.getElementById("last") };
 const hint = document.getElementById("drop-hint");
 
 let timer;
@@ -56,6 +59,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target?.id === "results") scrollTo({ top: 0 });
   showConfidence();
   showTarget();
+  showDays();
   mark();
 });
 
@@ -156,7 +160,53 @@ function showTarget() {
     if (segment.dataset.target === target) segment.setAttribute("aria-current", "true");
     else segment.removeAttribute("aria-current");
   }
+  when.hidden = target !== "images";
 }
+
+// Days when photographs were taken
+
+function showDays() {
+  for (const [name, input] of Object.entries(days)) {
+    if (document.activeElement !== input) input.value = results()[name];
+  }
+}
+
+/** The day after the last one: a search ends before its `taken_before`. */
+function dayAfter(day) {
+  const date = new Date(`${day}T00:00Z`);
+  date.setUTCDate(date.getUTCDate() + 1);
+  return date.toISOString().slice(0, 10);
+}
+
+function limitDays() {
+  const search = parameters();
+  const { first, last } = days;
+  const limits = { taken_after: first.value, taken_before: last.value && dayAfter(last.value) };
+  if (first.value === results().first) delete limits.taken_after; // it may be a time, which the field does not show
+  if (last.value === results().last) delete limits.taken_before;
+  for (const [name, limit] of Object.entries(limits)) {
+    if (limit) search.set(name, limit);
+    else search.delete(name);
+  }
+  if (Object.keys(limits).length) go(address(search));
+}
+
+for (const input of Object.values(days)) {
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(limitDays, DATE_WAIT);
+  });
+}
+
+document.addEventListener("click", (event) => {
+  if (!when.contains(event.target)) when.open = false;
+});
+
+when.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  when.open = false;
+  when.querySelector("summary").focus();
+});
 
 // Confidence
 

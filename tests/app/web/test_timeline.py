@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.web import timeline
-from app.web.photo_ranges import ranges
+from app.web.photo_ranges import Days, days, ranges
 from app.web.view import View
 from tests.app.helpers import store
 from tests.app.photographs import FILES
@@ -84,6 +84,9 @@ def test_limits_that_cannot_be_read_are_said_and_can_be_removed(photos: TestClie
         ("2024-05-01T10:00+02:00", "", "from 1 May 2024, 10:00 (+02:00)"),
         ("9999-12", "", "from December 9999"),
         ("nonsense", "2024", "from nonsense, before 2024"),
+        ("2024-05-01", "2024-05-04", "from 1 May 2024 to 3 May 2024"),
+        ("", "2024-05-04", "until 3 May 2024"),
+        ("", "0001-01-01", "before 1 January 1"),
     ],
 )
 def test_spans_in_words(after: str, before: str, label: str) -> None:
@@ -91,3 +94,18 @@ def test_spans_in_words(after: str, before: str, label: str) -> None:
     (found,) = ranges(View(q="cat", photo=photo))
     assert found.label == label
     assert found.remove == "/?q=cat"
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "first", "last"),
+    [
+        ("2024-05-01", "2024-05-04", "2024-05-01", "2024-05-03"),
+        ("2024", "2024-07", "2024-01-01", "2024-06-30"),
+        ("", "", "", ""),
+        ("2024-05-01T10:00", "2024-05-01T10:00+02:00", "", ""),
+        ("nonsense", "0001-01-01", "", ""),
+    ],
+)
+def test_the_fields_of_the_page_show_whole_days(after: str, before: str, first: str, last: str) -> None:
+    photo = {name: text for name, text in (("taken_after", after), ("taken_before", before)) if text}
+    assert days(View(photo=photo)) == Days(first, last)
