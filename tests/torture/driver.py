@@ -67,14 +67,14 @@ def facts(library: Library) -> Facts:
     }
 
 
-def scenario(folder: Path, acknowledge: int) -> None:
+def scenario(folder: Path, acknowledge: Callable[[str], object]) -> None:
     with open_library(LibraryConfig(folder), SPACE) as library:
         for name, step in STEPS:
             try:
                 step(library)
             except (LibraryError, KeyError, OSError):
                 continue  # a disk error: not acknowledged
-            os.write(acknowledge, f"{name} ".encode())
+            acknowledge(name)
 
 
 def verify(folder: Path, acknowledged: set[str]) -> None:
@@ -116,7 +116,7 @@ def main(shim: str, where: str, stride: str, error: str) -> None:
         def run(at: int = at, folder: Path = folder, writing: int = writing) -> None:
             armed.torture_arm(str(folder).encode(), ctypes.c_long(at), int(error))
             try:
-                scenario(folder, writing)
+                scenario(folder, lambda name: os.write(writing, f"{name} ".encode()))
             except (LibraryError, OSError):
                 if not int(error):
                     raise
@@ -137,4 +137,5 @@ def main(shim: str, where: str, stride: str, error: str) -> None:
     sys.stdout.write(f"{points} points, {findings} findings\n")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,6 +1,6 @@
-"""Every write of a scenario, killed or refused: nothing that was acknowledged is lost, and nothing is half there.
+"""A scenario is killed, refused or cut off from power at its writes: what was acknowledged is there, and nothing half.
 
-`make torture` kills at each write and refuses every third one; `make test` takes some of them.
+`make torture` kills at each write, refuses every third one and cuts the power at every second; `make test` takes some.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.repository import ROOT
 STRIDES = (
     {0: 1, errno.ENOSPC: 3, errno.EIO: 3} if os.environ.get("TORTURE") else {0: 29, errno.ENOSPC: 29, errno.EIO: 29}
 )
+POWER_STRIDE = 2 if os.environ.get("TORTURE") else 43
 SEED = Path(__file__).parent
 
 
@@ -36,10 +38,20 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("error", list(STRIDES), ids=["kill", "ENOSPC", "EIO"])
 def test_no_write_is_the_wrong_one_to_stop_at(shim: Path, tmp_path: Path, error: int) -> None:
-    command = [sys.executable, SEED / "driver.py", shim, tmp_path, str(STRIDES[error]), str(error)]
+    found = run(shim, ["driver.py", shim, tmp_path, str(STRIDES[error]), str(error)], r"(\d+) points")
+    assert found >= {1: 100, 3: 33, 29: 3}[STRIDES[error]]
+
+
+def test_a_power_cut_takes_nothing_that_was_acknowledged(shim: Path, tmp_path: Path) -> None:
+    assert run(shim, ["power.py", shim, tmp_path, str(POWER_STRIDE)], r"(\d+) states") >= 1000 / POWER_STRIDE
+
+
+def run(shim: Path, command: list[Any], counted: str) -> int:
+    """Run a program of this folder with the shim; it has to have no findings. How many points or states it took."""
     environment = {**os.environ, "LD_PRELOAD": str(shim), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)  # noqa: S603
-    found = re.search(r"^(\d+) points, (\d+) findings$", done.stdout, re.MULTILINE)
+    program = [sys.executable, SEED / command[0], *command[1:]]
+    done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)  # noqa: S603
+    found = re.search(rf"^{counted}, (\d+) findings$", done.stdout, re.MULTILINE)
     assert found is not None, done.stderr[-4000:]
-    assert int(found[1]) >= {1: 100, 3: 33, 29: 3}[STRIDES[error]]
     assert found[2] == "0", f"{done.stdout}\n{done.stderr[-4000:]}"
+    return int(found[1])
