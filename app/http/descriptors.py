@@ -36,7 +36,9 @@ def are_exhausted(error: BaseException | None) -> bool:
 
     SQLite only says that it cannot open a file: then it counts whether a descriptor is to be had now.
     """
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # some libraries raise an error from itself
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _NONE_LEFT:
             return True
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:

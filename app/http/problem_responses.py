@@ -145,7 +145,9 @@ async def _handle(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError) and not _is_json(request) and _is_no_object(error):
         problem = Problem("unsupported_media_type", "Send JSON, with Content-Type: application/json.")
     if problem.status >= 500 and not isinstance(error, Problem):
-        logger.error("request %s failed: %s", request.state.request_id, error, exc_info=error)
+        # An engine that is away fails many requests, and its message says all that there is to know.
+        details = None if isinstance(error, EngineAway) else error
+        logger.error("request %s failed: %s", request.state.request_id, error, exc_info=details)
     if problem.code == "method_not_allowed":
         problem.headers["Allow"] = _allowed_methods(request)
     page = getattr(request.app.state, "error_page", None)

@@ -14,6 +14,7 @@ from app.problems import Problem
 from app.search.expression import QueryError
 from index.errors import (
     CatalogCorrupted,
+    EngineAway,
     InvalidCursor,
     LibraryClosed,
     LibraryError,
@@ -96,3 +97,12 @@ def test_lone_surrogates_do_not_break_a_document() -> None:
 
 def test_statuses_of_the_framework_keep_their_headers() -> None:
     assert from_status(405, {"Allow": "GET"}).headers == {"Allow": "GET"}
+
+
+def test_an_error_that_was_raised_from_itself_has_an_end() -> None:
+    """As pymilvus raises them: the service stood still."""
+    inner = RuntimeError("inner")
+    inner.__cause__ = inner
+    error = EngineAway("vectors", "no answer")
+    error.__cause__ = inner
+    assert as_problem(error).code == "engine_away"
