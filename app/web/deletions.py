@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from index import Library
+from index import EngineAway, Library, LibraryClosed, LibraryError, PendingDeletion
 
 logger = logging.getLogger(__name__)
 
 CLOSING = 0.5
 """Seconds for which deletions are carried out when the service stops."""
-_AT_ANY_TIME = datetime.max.replace(tzinfo=UTC)
+LOOK = 5.0
+"""Seconds between looks for what other services scheduled, and after which they are no longer waited for."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,25 @@ class Pending:
 
 
 class Deletions:
-    """Carries out the deletions that wait in the library, each when it is due.
+    """Carries out, in a thread, the deletions that wait in the library, each when it is due.
 
-    They are in the catalog: every service on the library shows them, can undo them and carries them out, and storing a
-    photograph again keeps it. What is overdue was left behind: the next service that starts schedules it anew.
+    They are in the catalog: every service on the library shows them and can undo them, and storing a photograph again
+    keeps it. Whoever scheduled one carries it out. If that service is gone, or cannot, another one does so LOOK seconds
+    later. What is overdue when a service starts was left behind by all: it is scheduled anew.
     """
 
     def __init__(self, library: Library, seconds: float) -> None:
         self._library = library
         self._seconds = seconds
         self._changed = threading.Condition()
-        self._timers: dict[str, threading.Timer] = {}
-        self._scheduled: set[str] = set()
-        self._under_way = 0
+        self._scheduled: dict[str, datetime] = {}  # by this service, and when they are due
+        self._woken = False
         self._closed = False
         for one in library.deletions.pending():
-            if one.due > datetime.now(UTC):
-                self._start(one.image_id, one.due)
-            else:
+            if one.due <= datetime.now(UTC):
                 self._schedule(one.image_id)
+        self._thread = threading.Thread(target=self._work, name="visem-deletions", daemon=True)
+        self._thread.start()
 
     def schedule(self, image_id: str) -> None:
         """Delete an image in a while; RecordNotFound. Doing it again changes nothing."""
@@ -55,9 +57,7 @@ class Deletions:
     def undo(self, image_id: str) -> bool:
         """Keep an image after all; False when it is too late, or was never to be deleted."""
         with self._changed:
-            timer = self._timers.pop(image_id, None)
-        if timer is not None:
-            timer.cancel()
+            self._scheduled.pop(image_id, None)
         return bool(self._library.deletions.cancel([image_id]))
 
     def pending(self) -> tuple[Pending, ...]:
@@ -73,60 +73,66 @@ class Deletions:
         return frozenset(one.image_id for one in self._library.deletions.pending())
 
     def close(self) -> None:
-        """Carry out now what was scheduled here, for up to CLOSING seconds, and wait for what is under way.
+        """Carry out now what was scheduled here, for up to CLOSING seconds, after what is under way. Idempotent.
 
         The rest stays in the library, for other services and the next one.
         """
         with self._changed:
             self._closed = True
-            waiting = dict(self._timers)
+            self._changed.notify_all()
+        self._thread.join()
         end = time.monotonic() + CLOSING
-        for image_id, timer in waiting.items():
-            timer.cancel()
-            if image_id in self._scheduled and time.monotonic() < end:
-                self._carry_out(image_id, _AT_ANY_TIME)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._under_way)
+        try:
+            while self._scheduled and time.monotonic() < end:
+                self._carry_out(*self._scheduled.popitem())
+        except LibraryError as error:
+            logger.warning("pending deletions are left to the next service: %s", error)
 
     def _schedule(self, image_id: str) -> None:
         due = datetime.now(UTC) + timedelta(seconds=self._seconds)
         self._library.deletions.schedule(image_id, due)
-        self._scheduled.add(image_id)
-        self._start(image_id, due)
-
-    def _start(self, image_id: str, due: datetime) -> None:
-        seconds = max(0.0, (due - datetime.now(UTC)).total_seconds())
-        timer = threading.Timer(seconds, self._carry_out, [image_id, due])
-        timer.daemon = True
         with self._changed:
-            if self._closed:
+            self._scheduled[image_id] = due
+            self._woken = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        wait = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._woken or self._closed, wait)
+                self._woken = False
+                if self._closed:
+                    return
+            try:
+                wait = self._carry_out_due()
+            except LibraryClosed:
                 return
-            if (old := self._timers.pop(image_id, None)) is not None:  # it was stored again, and is deleted again
-                old.cancel()
-            self._timers[image_id] = timer
-        timer.start()
+            except Exception as error:
+                logger.warning("pending deletions have to wait: %s", error)
+                wait = LOOK * random.uniform(0.5, 1)  # noqa: S311  # not every service at once
+
+    def _carry_out_due(self) -> float:
+        """Carry out what is due; return the seconds until there may be more."""
+        pending = self._library.deletions.pending()
+        known, now = {one.image_id for one in pending}, datetime.now(UTC)
+        with self._changed:
+            self._scheduled = {id: due for id, due in self._scheduled.items() if id in known or due > now}
+        for one in pending:
+            if self._seconds_left(one) <= 0 and not self._closed:
+                self._carry_out(one.image_id, one.due)
+        return min([LOOK, *(left for one in pending if (left := self._seconds_left(one)) > 0)])
+
+    def _seconds_left(self, one: PendingDeletion) -> float:
+        """Until it is for this service to carry out."""
+        left = (one.due - datetime.now(UTC)).total_seconds()
+        return left if one.image_id in self._scheduled else left + LOOK
 
     def _carry_out(self, image_id: str, until: datetime) -> None:
-        with self._changed:
-            if self._timers.pop(image_id, None) is None:
-                return
-            self._under_way += 1
         try:
-            if not self._library.deletions.carry_out(image_id, until):
-                self._wait_longer(image_id)
+            self._library.deletions.carry_out(image_id, until)
+        except EngineAway:
+            raise  # it stays pending, and is nobody's fault
         except Exception:
             logger.exception("image %s could not be deleted", image_id)
-            try:
-                self._library.deletions.cancel([image_id])  # it is in the pages again, and can be deleted again
-            except Exception:
-                logger.exception("the deletion of image %s is left to the next service", image_id)
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-
-    def _wait_longer(self, image_id: str) -> None:
-        """Carry a deletion out later, which another service undid and scheduled again."""
-        for one in self._library.deletions.pending():
-            if one.image_id == image_id:
-                self._start(image_id, one.due)
+            self._library.deletions.cancel([image_id])  # it is in the pages again, and can be deleted again

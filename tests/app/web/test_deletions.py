@@ -7,14 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.web.deletions import Deletions
-from index import Library, LibraryBusy, LibraryConfig, NewImage, RecordNotFound, Space, open_library
+from index import EngineAway, Library, LibraryBusy, LibraryConfig, NewImage, RecordNotFound, Space, open_library
 from index.deletions import LibraryDeletions
 
 SPACE = Space("a" * 64, "bundle", 4)
@@ -219,3 +219,39 @@ def test_what_was_scheduled_again_elsewhere_waits_for_its_new_time(library: Libr
     time.sleep(0.8)
     assert library.get_image(image_id).id == image_id
     wait_for(first, image_id)
+
+
+def test_what_a_service_that_is_gone_has_scheduled_is_carried_out_by_another_one(
+    library: Library, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.web.deletions.LOOK", 0.3)
+    other = start(60)
+    image_id = add(library)
+    library.deletions.schedule(
+        image_id, datetime.now(UTC) + timedelta(seconds=0.3)
+    )  # as a service that was killed since
+    assert other.ids() == {image_id}
+    wait_for(other, image_id)
+    assert library.count("images") == 0
+
+
+def test_while_an_engine_is_away_a_deletion_waits(
+    library: Library, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out = LibraryDeletions.carry_out
+    attempts: list[str] = []
+
+    def away(self: LibraryDeletions, image_id: str, until: datetime) -> bool:
+        attempts.append(image_id)
+        if len(attempts) < 3:
+            raise EngineAway("catalog", "tested")
+        return carry_out(self, image_id, until)
+
+    monkeypatch.setattr("app.web.deletions.LOOK", 0.1)
+    monkeypatch.setattr(LibraryDeletions, "carry_out", away)
+    deletions = start(0.1)
+    image_id = add(library)
+    deletions.schedule(image_id)
+    wait_for(deletions, image_id)
+    assert attempts == [image_id] * 3
+    assert library.count("images") == 0
