@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
             try:
                 running.start()
                 running.observe_batches(metrics.observe_batch)
-                metrics.watch_library(running.stats)
+                metrics.watch(running)
                 app.state.deletions = deletions
                 app.state.service = running
                 # A request that waits for its turn holds a thread: there have to be more of them than such requests.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing
@@ -42,6 +42,7 @@ from index import (
     NEWEST_FIRST,
     CaptionOrigin,
     CaptionRecord,
+    EngineState,
     ImageFile,
     ImageRecord,
     InvalidMetadata,
@@ -434,6 +435,18 @@ class Service:
     def stats(self) -> LibraryStats:
         """Figures of the library: counts, bytes, index."""
         return self.library.stats()
+
+    def engines(self) -> list[EngineState]:
+        """How the engines on other machines do, as seen from here."""
+        return self.library.engines()
+
+    def lag(self) -> dict[Target, int]:
+        """How many additions and deletions the engine of the vectors has not yet."""
+        return self.library.lag()
+
+    def admitted(self) -> dict[Lane, int]:
+        """How many requests are at work or waiting, by lane."""
+        return {lane: self._embedder.taken(lane) for lane in get_args(Lane)}
 
     def check_ready(self) -> None:
         """Run a real embedding and a real search and ask the content store; raise whatever goes wrong."""

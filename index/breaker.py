@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from index.errors import EngineAway, Part
+from index.types import EngineState
 
 
 class CircuitBreaker:
@@ -25,6 +26,8 @@ class CircuitBreaker:
         self._failures = 0
         self._closed_again = 0.0
         self._reason = ""
+        self._all_failures = 0
+        self._retries = 0
 
     @contextmanager
     def call(self) -> Iterator[None]:
@@ -40,6 +43,17 @@ class CircuitBreaker:
             raise
         self._answered()
 
+    def retried(self) -> None:
+        """Count an attempt that was not the first one of its call."""
+        with self._lock:
+            self._retries += 1
+
+    def state(self) -> EngineState:
+        """Return how the engine does."""
+        with self._lock:
+            away = self._failures >= self._allowed
+            return EngineState(self._part, away, self._all_failures, self._retries)
+
     def _admit(self) -> None:
         with self._lock:
             if self._failures < self._allowed:
@@ -52,6 +66,7 @@ class CircuitBreaker:
     def _failed(self, reason: str) -> None:
         with self._lock:
             self._failures += 1
+            self._all_failures += 1
             self._reason = reason
             self._closed_again = time.monotonic() + self._pause
 

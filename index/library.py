@@ -22,7 +22,7 @@ from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
 from index.deletions import LibraryDeletions
 from index.drafts import image_drafts, sentence_drafts
-from index.errors import ContentMissing, LibraryError, SourceAway, SpaceMismatch
+from index.errors import ContentMissing, LibraryError, Part, SourceAway, SpaceMismatch
 from index.facts_filling import FactsFilled, ReadFacts, fill_facts
 from index.interfaces import (
     Catalog,
@@ -46,6 +46,7 @@ from index.types import (
     NEWEST_FIRST,
     Added,
     ContentKind,
+    EngineState,
     Hit,
     ImageFile,
     ImageRecord,
@@ -372,6 +373,20 @@ class Library:
                 image_index=self._indexes["images"].stats(),
                 sentence_index=self._indexes["sentences"].stats(),
             )
+
+    def engines(self) -> list[EngineState]:
+        """Return how the engines on other machines do, as seen from here; none of them is asked."""
+        vectors = [index.engine() for index in self._indexes.values()]
+        states = [self._catalog.engine(), *vectors, self._content.engine()]
+        found: dict[Part, EngineState] = {}
+        for state in states:
+            if state is not None:
+                found[state.part] = state.with_more(found.get(state.part))
+        return list(found.values())
+
+    def lag(self) -> dict[Target, int]:
+        """Return how many additions and deletions the engine of the vectors has not yet, as far as known here."""
+        return {target: index.lag() for target, index in self._indexes.items()}
 
     def check(self, deep: bool = False) -> list[str]:
         """Return every inconsistency as a sentence, none if all is well; `deep` reads all content files."""

@@ -116,6 +116,11 @@ class Batcher:
             with self._lock:
                 shares.give_back(client, 1)
 
+    def taken(self, lane: Lane) -> int:
+        """How many places in a lane are taken: requests at work or waiting."""
+        with self._lock:
+            return self._places[lane].taken
+
     def submit(self, lane: Lane, kind: str, items: Iterable[Any]) -> list[Future[Any]]:
         """Queue items without a place: for the few callers that the service itself has, which bound what they submit.
 

@@ -84,6 +84,10 @@ class Embedder:
         """Whether the bundle has a captioner."""
         return self._space.config.captioner is not None
 
+    def taken(self, lane: Lane) -> int:
+        """How many places in a lane are taken: requests at work or waiting."""
+        return self.batcher.taken(lane)
+
     def admit(self, lane: Lane, client: str = "") -> AbstractContextManager[Place]:
         """A place to work from; Overloaded when there are too many already."""
         return self.batcher.admit(lane, client)

@@ -78,6 +78,11 @@ class Shares:
         self._taken: Counter[str] = Counter()
         self._total = 0
 
+    @property
+    def taken(self) -> int:
+        """How much is taken."""
+        return self._total
+
     def fits(self, client: str, part: int) -> bool:
         """Whether a client may take a part now. What is larger than the whole may be taken when nothing else is."""
         newcomer = self._taken[client] == 0

@@ -21,6 +21,7 @@ from index.catalog.collection import SqlCollection
 from index.catalog.concepts import decode_concepts, fill_missing
 from index.catalog.database import Database
 from index.catalog.facts import decode_facts
+from index.catalog.leases import SqlLeases
 from index.catalog.pending_deletions import SqlPendingDeletions
 from index.catalog.photos import SqlPhotos
 from index.catalog.sources import SqlSources
@@ -28,7 +29,7 @@ from index.catalog.sqlite import SqliteDatabase
 from index.errors import CatalogCorrupted, CatalogUnsupported, EngineUnsupported
 from index.interfaces import Catalog, CatalogState
 from index.metadata import decode_metadata
-from index.types import ImageRecord, NameConcepts, SentenceRecord, Space
+from index.types import EngineState, ImageRecord, NameConcepts, SentenceRecord, Space
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,6 +79,7 @@ class SqlCatalog:
         self.sources = SqlSources(database, self.images)
         self.photos = SqlPhotos(database, self.images)
         self.pending = SqlPendingDeletions(database, self.images)
+        self.leases = SqlLeases(database)
 
     def state(self) -> CatalogState:
         """Return the identity and version of this catalog, as of now."""
@@ -100,6 +102,10 @@ class SqlCatalog:
         """Return what is wrong with the database and with the records in it."""
         with self._database.read() as connection:
             return inspection.problems(self._database, connection)
+
+    def engine(self) -> EngineState | None:
+        """Return how the database server does; None if there is none."""
+        return self._database.engine()
 
     def size(self) -> int:
         """Return how many bytes the database takes up."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
 
 from index.errors import LibraryError
+from index.types import EngineState
 
 T = TypeVar("T")
 
@@ -42,6 +43,12 @@ class Database(Protocol):
 
     def version(self, connection: Connection) -> int:
         """Return, cheaply, a number that changes for this connection whenever something was committed."""
+
+    def now(self, connection: Connection) -> float:
+        """Return the time of the clock that all processes of this catalog share, in seconds since the epoch."""
+
+    def engine(self) -> EngineState | None:
+        """Return how the server does; None if there is none."""
 
     def missing(self) -> LibraryError:
         """Return the error for a database without any tables, where a catalog should be."""

@@ -71,6 +71,7 @@ from index.errors import (
     LibraryNotFound,
     StorageFailed,
 )
+from index.types import EngineState
 
 T = TypeVar("T")
 
@@ -105,7 +106,8 @@ class PostgresDatabase:
         bare = url.set(password=None, query={})
         self.location = bare.render_as_string()
         self._busy_timeout = busy_timeout
-        self._engine = _engine(url, self.location, busy_timeout)
+        self._breaker = CircuitBreaker("catalog", pause=_PAUSE)
+        self._engine = _engine(url, self.location, busy_timeout, self._breaker)
         self._readers = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writers = self._engine.execution_options(isolation_level="READ COMMITTED")
@@ -160,6 +162,14 @@ class PostgresDatabase:
             return hash(connection.exec_driver_sql(_SNAPSHOT).scalar_one())
         snapshot = self._once_more(lambda: self._snapshot(connection))
         return hash(snapshot)
+
+    def now(self, connection: Connection) -> float:
+        """Return the time of the server."""
+        return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+    def engine(self) -> EngineState:
+        """Return how the server does, as far as connections are made to it."""
+        return self._breaker.state()
 
     def insert_missing(self, table: Table) -> Insert:
         """Return an INSERT that leaves out rows whose primary key is there already."""
@@ -252,19 +262,19 @@ class PostgresDatabase:
             raise
         return snapshot
 
-    @staticmethod
-    def _once_more(read: Callable[[], T]) -> T:
+    def _once_more(self, read: Callable[[], T]) -> T:
         """Read again, once, where the connection was lost: reading twice does no harm."""
         try:
             return read()
         except (DBAPIError, psycopg.OperationalError) as error:
             if not _is_lost(error):
                 raise
+            self._breaker.retried()
             time.sleep(0.02 + secrets.randbelow(80) / 1000)  # not every reader at once
             return read()
 
 
-def _engine(url: URL, location: str, busy_timeout: float) -> Engine:
+def _engine(url: URL, location: str, busy_timeout: float, breaker: CircuitBreaker) -> Engine:
     engine = create_engine(
         url,
         pool_size=_POOL,
@@ -283,7 +293,6 @@ def _engine(url: URL, location: str, busy_timeout: float) -> Engine:
         },
     )
     engine.dialect.colspecs = {**engine.dialect.colspecs, Integer: _Integer, Text: _Text, schema.Label: _Label}
-    breaker = CircuitBreaker("catalog", pause=_PAUSE)
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Dialect, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -133,6 +133,13 @@ class SqliteDatabase:
         assert isinstance(driver, sqlite3.Connection)  # noqa: S101 (narrows the type)
         return int(driver.execute("PRAGMA data_version").fetchone()[0])
 
+    def now(self, connection: Connection) -> float:
+        """Return the time of this machine."""
+        return time.time()
+
+    def engine(self) -> None:
+        """Return nothing: there is no server."""
+
     def insert_missing(self, table: Table) -> Insert:
         """Return an INSERT that leaves out rows whose primary key is there already."""
         return insert(table).on_conflict_do_nothing()

@@ -144,6 +144,9 @@ class DirectoryContentStore:
         """Tell whether there is nothing at all: images in place have a thumbnail alone."""
         return next(chain(_files(self._content), _files(self._thumbnails)), None) is None
 
+    def engine(self) -> None:
+        """Return nothing: there is none."""
+
     def sweep_unfinished(self, timestamp: float) -> int:
         """Remove half-written files that were last written before `timestamp`: their writers died."""
         return remove_unfinished(self._incoming, timestamp)

@@ -17,7 +17,7 @@ from pathlib import Path
 from index.content.below import open_below
 from index.errors import StorageFailed
 from index.interfaces import ContentStat, ContentStore
-from index.types import Content, ContentKind, Location, Signature
+from index.types import Content, ContentKind, EngineState, Location, Signature
 
 Locate = Callable[[str], Sequence[Location]]
 """Tells where files with this SHA-256 were last seen."""
@@ -140,6 +140,10 @@ class ReferencedContentStore:
     def sweep_unfinished(self, timestamp: float) -> int:
         """Remove what dead writers left unfinished; return how many files that was."""
         return self._own.sweep_unfinished(timestamp)
+
+    def engine(self) -> EngineState | None:
+        """Return how the store of copies does."""
+        return self._own.engine()
 
     def is_empty(self) -> bool:
         """Tell whether there is neither a copy nor a thumbnail."""

@@ -28,7 +28,7 @@ from index.breaker import CircuitBreaker
 from index.content.s3_reading import S3Content
 from index.errors import EngineAway, EngineUnsupported, StorageFailed
 from index.interfaces import ContentStat
-from index.types import ContentKind
+from index.types import ContentKind, EngineState
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _WRITERS = 8  # objects written at a time by one call
@@ -61,6 +61,7 @@ class S3ContentStore:
         # A session of its own: the default one is not made for threads.
         self._client: Any = boto3.session.Session().client("s3", config=_CONFIG)
         self._breaker = CircuitBreaker("content")
+        self._client.meta.events.register("request-created.s3", self._count)
 
     def open(self, sha256: str, kind: ContentKind) -> S3Content:
         """Start to read an object; FileNotFoundError if there is none, or an empty one."""
@@ -144,6 +145,10 @@ class S3ContentStore:
                     if written <= timestamp and _SHA256.fullmatch(sha256):
                         yield sha256
 
+    def engine(self) -> EngineState:
+        """Return how S3 does."""
+        return self._breaker.state()
+
     def is_empty(self) -> bool:
         """Tell whether there is nothing at all: images in place have a thumbnail alone."""
         for top in self._tops():
@@ -155,6 +160,11 @@ class S3ContentStore:
     def sweep_unfinished(self, timestamp: float) -> int:
         """Return 0: an object is there when it is whole, and not before."""
         return 0
+
+    def _count(self, request: Any, **_: Any) -> None:
+        """Hear that a request is about to be sent; botocore says in its context which attempt it is."""
+        if request.context.get("retries", {}).get("attempt", 1) > 1:
+            self._breaker.retried()
 
     def _tops(self) -> tuple[str, str]:
         return f"{self._prefix}content/", f"{self._prefix}thumbnails/"
@@ -198,6 +208,8 @@ class S3ContentStore:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _MISSING:
             return FileNotFoundError(2, os.strerror(2), self._url(key))
-        if status >= 500 or status == 429 or code in _LATER:
+        # What is in between, such as a proxy, answers without the error document of S3, which HEAD has not either.
+        stranger = code.isdecimal() and error.operation_name != "HeadObject"
+        if status >= 500 or status == 429 or code in _LATER or stranger:
             return EngineAway("content", f"S3 answered {code} ({status})")
         return StorageFailed(self._url(key), f"S3 answered {code} ({status})")

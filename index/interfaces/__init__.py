@@ -13,6 +13,7 @@ from index.interfaces.catalog import Catalog
 from index.interfaces.changes import CatalogState, ChangeBatch, ChangeFeed, GenerationChanged, Position
 from index.interfaces.collection import CaptionDraft, Collection, Draft, Spot
 from index.interfaces.content import ContentStat, ContentStore
+from index.interfaces.leases import Leases
 from index.interfaces.relations import CaptionStore, PendingDeletions, PhotoStore, SourceStore
 from index.interfaces.vectors import Nearest, VectorIndex, Where
 
@@ -28,6 +29,7 @@ __all__ = [
     "ContentStore",
     "Draft",
     "GenerationChanged",
+    "Leases",
     "Nearest",
     "PendingDeletions",
     "PhotoStore",

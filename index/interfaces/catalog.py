@@ -6,8 +6,9 @@ from typing import Protocol
 
 from index.interfaces.changes import CatalogState
 from index.interfaces.collection import Collection
+from index.interfaces.leases import Leases
 from index.interfaces.relations import CaptionStore, PendingDeletions, PhotoStore, SourceStore
-from index.types import ImageRecord, NameConcepts, SentenceRecord, Space
+from index.types import EngineState, ImageRecord, NameConcepts, SentenceRecord, Space
 
 
 class Catalog(Protocol):
@@ -37,6 +38,10 @@ class Catalog(Protocol):
     def pending(self) -> PendingDeletions:
         """The deletions that can be undone."""
 
+    @property
+    def leases(self) -> Leases:
+        """Who does what only one process is to do."""
+
     def state(self) -> CatalogState:
         """Return the identity and version of this catalog, as of now."""
 
@@ -51,6 +56,9 @@ class Catalog(Protocol):
 
     def problems(self) -> list[str]:
         """Return what is wrong with the records themselves."""
+
+    def engine(self) -> EngineState | None:
+        """Return how the engine does; None if it is a part of this process. Asks nothing."""
 
     def size(self) -> int:
         """Return how many bytes the catalog takes up."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from index.types import Content, ContentKind
+from index.types import Content, ContentKind, EngineState
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class ContentStore(Protocol):
 
     def sweep_unfinished(self, timestamp: float) -> int:
         """Remove what writers that died before `timestamp` left unfinished; return how many files that was."""
+
+    def engine(self) -> EngineState | None:
+        """Return how the engine does; None if it is a part of this process. Asks nothing."""
 
     def is_empty(self) -> bool:
         """Tell whether there is neither a content nor a thumbnail."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from index.types import ANY_PHOTO, Filters, IndexStats, Keys, PhotoFilter, Vectors
+from index.types import ANY_PHOTO, EngineState, Filters, IndexStats, Keys, PhotoFilter, Vectors
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,15 @@ class VectorIndex(Protocol):
 
     def stats(self) -> IndexStats:
         """Return what kind of index it is, how many vectors it has, and its recall, as of now."""
+
+    def lag(self) -> int:
+        """Return how many additions and deletions the engine has not yet, so that this process keeps them in memory.
+
+        0 for an index in this process. Asks nothing.
+        """
+
+    def engine(self) -> EngineState | None:
+        """Return how the engine does; None if it is a part of this process. Asks nothing."""
 
     def added(self, count: int) -> None:
         """Hear that this process has added so many records; for an index that saves itself now and then."""

@@ -6,7 +6,7 @@ vectors of two spaces must never be compared.
 """
 
 from index.types.additions import Added, NewCaption, NewImage, NewSentence
-from index.types.answers import Hit, IndexStats, LibraryStats, Page, T
+from index.types.answers import EngineState, Hit, IndexStats, LibraryStats, Page, T
 from index.types.basics import (
     Concept,
     Concepts,
@@ -56,6 +56,7 @@ __all__ = [
     "Concepts",
     "Content",
     "ContentKind",
+    "EngineState",
     "FileInPlace",
     "FileState",
     "Filters",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from index.errors import Part
 from index.types.basics import Space
 from index.types.records import ImageRecord, SentenceRecord
 
@@ -42,6 +43,27 @@ class IndexStats:
     kind: str
     size: int
     recall: float | None
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """How an engine on other machines does, as seen by this process.
+
+    `away`: calls are refused without asking it. `failures` and `retries` have been counted since the start.
+    """
+
+    part: Part
+    away: bool
+    failures: int
+    retries: int
+
+    def with_more(self, other: EngineState | None) -> EngineState:
+        """Return this together with another state of the same engine."""
+        if other is None:
+            return self
+        return EngineState(
+            self.part, self.away or other.away, self.failures + other.failures, self.retries + other.retries
+        )
 
 
 @dataclass(frozen=True)

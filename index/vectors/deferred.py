@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from index.interfaces import Collection, Nearest, VectorIndex, Where
-from index.types import IndexStats, Vectors
+from index.types import EngineState, IndexStats, Vectors
 from index.vectors import SEAL_AT
 
 
@@ -36,6 +36,14 @@ class DeferredVectorIndex:
         if self._opened is None and (size := self._collection.count({})) <= self._exact_up_to // 2:
             return IndexStats("exact", size, 1.0)
         return self._index().stats()
+
+    def lag(self) -> int:
+        """As the index; 0 until it is opened."""
+        return 0 if self._opened is None else self._opened.lag()
+
+    def engine(self) -> EngineState | None:
+        """As the index; None until it is opened."""
+        return None if self._opened is None else self._opened.engine()
 
     def added(self, count: int) -> None:
         """Tell the index, once it is opened, or once so much was added that it has something to do."""

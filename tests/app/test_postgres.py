@@ -42,6 +42,9 @@ def test_services_share_a_catalog_that_may_go_away(
     readiness = one.get("/readyz")
     assert (readiness.status_code, readiness.json()["engine"]) == (503, "catalog")
     assert one.get("/healthz").status_code == 200
+    metrics = one.get("/metrics").text
+    assert 'visem_engine_away{engine="catalog"} 1.0' in metrics
+    assert "visem_library_items{" not in metrics
 
     own_postgres_server.start()
     deadline = time.monotonic() + 10
@@ -50,4 +53,7 @@ def test_services_share_a_catalog_that_may_go_away(
         time.sleep(0.2)
     assert found(one, "a cat") == found(two, "a cat") == {cat}
     assert two.post("/v1/sentences", json={"texts": ["a sentence"]}).status_code == 200
+    metrics = one.get("/metrics").text
+    assert 'visem_engine_away{engine="catalog"} 0.0' in metrics
+    assert 'visem_library_items{target="sentences"} 1.0' in metrics
     assert not (tmp_path / "library" / "catalog.sqlite").exists()

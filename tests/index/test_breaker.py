@@ -55,3 +55,17 @@ def test_after_the_pause_one_call_tries_for_all() -> None:
     time.sleep(0.25)
     assert fail(breaker)
     assert not fail(breaker), "there is no second pause"
+
+
+def test_it_counts() -> None:
+    breaker = CircuitBreaker("vectors", failures=2, pause=60)
+    assert not breaker.state().away
+    fail(breaker)
+    succeed(breaker)
+    fail(breaker)
+    breaker.retried()
+    assert not breaker.state().away
+    fail(breaker)
+    fail(breaker)  # not let through
+    state = breaker.state()
+    assert (state.part, state.away, state.failures, state.retries) == ("vectors", True, 3, 1)

@@ -110,6 +110,13 @@ class FaissVectorIndex:
         scores, found = self._score(vector, keys, k, generation)
         return Nearest(scores, found, len(keys))
 
+    def lag(self) -> int:
+        """Return 0: the index is in this process."""
+        return 0
+
+    def engine(self) -> None:
+        """Return nothing: there is none."""
+
     def stats(self) -> IndexStats:
         """Return kind, size and recall, as of now."""
         self.refresh()

@@ -15,7 +15,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 from index.breaker import CircuitBreaker
 from index.errors import EngineAway, EngineUnsupported
 from index.interfaces import Position
-from index.types import Keys, Vectors
+from index.types import EngineState, Keys, Vectors
 
 MOST = 16384
 """How many nearest Milvus returns at most."""
@@ -139,6 +139,10 @@ class MilvusCollections:
                 timeout=_WRITE_TIMEOUT,
             )
         return int(rows[0]["count(*)"])
+
+    def engine(self) -> EngineState:
+        """Return how Milvus does."""
+        return self._breaker.state()
 
     def close(self) -> None:
         """Give up the connection. Idempotent."""

@@ -19,7 +19,7 @@ import numpy as np
 from index.errors import EngineAway, LibraryClosed, LibraryError
 from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
 from index.scoring import best, nearest
-from index.types import IndexStats, Keys, Vectors
+from index.types import EngineState, IndexStats, Keys, Vectors
 from index.vectors.milvus.client import MOST, CollectionLostError, MilvusCollections
 from index.vectors.milvus.head import Head
 from index.vectors.milvus.pushing import Pusher, Written
@@ -36,6 +36,8 @@ _HELD = (
 _DEPTH = 4  # candidates for each record wanted, at least
 _SETTLED = 15.0  # seconds after which what was written is in an answer of consistency "Bounded" (5 by default), too
 _PAUSE = 5.0  # seconds between two attempts to write, after one that failed
+_LEASE = 60.0  # seconds for which a process writes alone, and longer if it goes on; others write if it is gone
+_ANOTHER = 2.0  # seconds between two looks at what another process has written
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,11 @@ class _View:
     head: Head
     gone: tuple[tuple[int, Keys], ...]
     strong_until: float
+
+    @property
+    def waiting(self) -> int:
+        """How many additions and deletions Milvus has not yet."""
+        return len(self.head) + sum(len(keys) for _, keys in self.gone)
 
     @property
     def key(self) -> int:
@@ -74,6 +81,8 @@ class MilvusVectorIndex:
         self._pusher = Pusher(catalog, collection, self._milvus)
         self._push_at = push_at
         self._feed = collection.feed()
+        self._lease = f"vectors:{collection.target}"
+        self._holder = secrets.token_hex(8)
         self._refreshing = threading.Lock()  # guards following
         self._view: _View | None = None
         self._helper: threading.Thread | None = None
@@ -97,8 +106,7 @@ class MilvusVectorIndex:
                     if len(view.head) > _HELD:
                         self._view = None
                         self._build()
-            waiting = len(view.head) + sum(len(keys) for _, keys in view.gone)
-            if waiting >= self._push_at:
+            if view.waiting >= self._push_at:
                 self._help()
 
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
@@ -134,6 +142,15 @@ class MilvusVectorIndex:
     def stats(self) -> IndexStats:
         """Return kind and size, as of now; the recall of Milvus is not measured."""
         return IndexStats("milvus", self._collection.count({}) + len(self._collection.hidden()), None)
+
+    def lag(self) -> int:
+        """Return how many additions and deletions Milvus has not yet, as far as this process has followed."""
+        view = self._view
+        return 0 if view is None else view.waiting
+
+    def engine(self) -> EngineState:
+        """Return how Milvus does."""
+        return self._milvus.engine()
 
     def added(self, count: int) -> None:
         """Note that this process added so many records; what is to be written to Milvus is written by a thread."""
@@ -239,21 +256,42 @@ class MilvusVectorIndex:
             self._later(str(error))
 
     def push(self) -> None:
-        """Write to Milvus what is due; CollectionLostError, EngineAway."""
-        state, head = self._catalog.state(), self._collection.head()
-        written = self._pusher.written(state.generation)
-        if written is None:
-            written = self._pusher.begin(state.generation, state.space.dimension)
-        else:
+        """Write to Milvus what is due, unless another process is at it; CollectionLostError, EngineAway."""
+        if not self._is_due(self._written()):
+            return
+        if not self._claim():
+            with self._helping:
+                self._not_before = time.monotonic() + _ANOTHER
+            return
+        try:
+            written = self._written()  # somebody may have been at it until now
+            if written is None:
+                state = self._catalog.state()
+                written = self._pusher.begin(state.generation, state.space.dimension)
+            if self._is_due(written):
+                self._push_all(written)
+        finally:
+            self._catalog.leases.release(self._lease, self._holder)
+
+    def _claim(self) -> bool:
+        return self._catalog.leases.claim(self._lease, self._holder, _LEASE)
+
+    def _written(self) -> Written | None:
+        """Return what Milvus has by now, and leave it to Milvus."""
+        written = self._pusher.written(self._catalog.state().generation)
+        if written is not None:
             self._adopt(written)
-            behind = max(head.key - written.position.key, head.deletion - written.position.deletion)
-            if behind < self._push_at:
-                return
-        self._push_all(written)
+        return written
+
+    def _is_due(self, written: Written | None) -> bool:
+        if written is None:
+            return True
+        head, there = self._collection.head(), written.position
+        return max(head.key - there.key, head.deletion - there.deletion) >= self._push_at
 
     def _push_all(self, written: Written) -> None:
         more = True
-        while more and not self._closed.is_set():
+        while more and not self._closed.is_set() and self._claim():
             written, more = self._pusher.push(written)
             self._adopt(written)
         self._pusher.drop_others(written)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,9 @@ def test_a_server_that_is_away_is_told_and_not_waited_for_again(s3_content: str)
         with pytest.raises(EngineAway) as caught:
             store.stat(digest(b"one"), "content")
         assert "testing" not in str(caught.value)
+    state = store.engine()
+    # Three calls of three attempts each; then nobody waits any more.
+    assert (state.part, state.away, state.failures, state.retries) == ("content", True, 3, 6)
 
 
 def test_a_server_that_goes_away(s3_content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +152,29 @@ def test_only_a_bucket_and_a_prefix_are_a_place(s3_address: str, url: str) -> No
     with pytest.raises(EngineUnsupported) as caught:
         open_store(url)
     assert "secret" not in str(caught.value)
+
+
+def test_what_answers_for_s3_and_is_not_s3_is_away(
+    s3_content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy before it that does not understand a request, for example: disks and permissions are all right."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:  # the name of the method
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_error(400)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        store = open_store(s3_content)
+        try:
+            with pytest.raises(EngineAway):
+                store.put_many({digest(b"one"): (None, b"small")})
+        finally:
+            server.shutdown()
+            thread.join()

@@ -167,3 +167,22 @@ def test_nothing_of_it_is_imported_by_the_base_install() -> None:
     import sys
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+
+
+def test_one_process_at_a_time_writes(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray]
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index:
+        leases = filled._catalog.leases
+        assert leases.claim("vectors:sentences", "another process", 60)
+        index.refresh()
+        index.push()
+        assert collections(milvus, milvus_vectors) == []
+        assert index.lag() == COUNT
+        assert found(index, filled, vector(7)) == ["sentence 7"]
+        leases.release("vectors:sentences", "another process")
+        index.push()
+        assert len(collections(milvus, milvus_vectors)) == 1
+        assert index.lag() == 0
+        assert leases.claim("vectors:sentences", "another process", 60)  # it was given back
+        assert not index.engine().away

@@ -77,6 +77,10 @@ def test_metrics(client: TestClient) -> None:
     assert 'visem_http_request_seconds_count{method="POST",route="/v1/images"} 1.0' in text
     assert 'visem_batch_items_sum{kind="images"} 2.0' in text
     assert 'visem_library_items{target="images"} 2.0' in text
+    assert 'visem_requests_admitted{lane="bulk"} 0.0' in text
+    assert 'visem_vectors_behind{target="images"} 0.0' in text
+    assert "visem_captions_owed 0.0" in text
+    assert "visem_engine_away{" not in text  # there is none on another machine
     assert "nothere" not in text
 
 
