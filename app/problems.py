@@ -86,6 +86,7 @@ _KINDS = (
     ProblemKind("storage_failed", 507, "Storage failed", "The disk is full or failed. What was not acknowledged was not stored."),
     ProblemKind("catalog_unsupported", 500, "Catalog unsupported", "This version does not know the schema of the library."),
     ProblemKind("engine_away", 503, "Engine away", "An engine that the service works with, for records, vectors or files, does not answer; `engine` says which. Try again after the seconds given in Retry-After: what was not acknowledged may be stored or not, and doing it again does no harm."),
+    ProblemKind("replica_away", 503, "Replica away", "No replica of the service answered; the balancer before them says so. Try again after the seconds given in Retry-After: what was not acknowledged may be stored or not, and doing it again does no harm."),
     ProblemKind("engine_unsupported", 500, "Engine unsupported", "The settings name an engine for a part of the library that this version does not have."),
     ProblemKind("library_error", 500, "Library error", "The library could not complete the operation; the log has the details."),
     ProblemKind("catalog_corrupted", 500, "Catalog corrupted", "The catalog of the library is damaged. Restore it from a backup."),

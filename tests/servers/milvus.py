@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -24,23 +25,64 @@ def milvus_python() -> Path | None:
     return python if python.exists() else None
 
 
+class MilvusServer:
+    """A server with its data in a folder, which can be killed and started again on the same port."""
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        self._python = python
+        self._folder = folder
+        self._lock = FileLock(_ONE_AT_A_TIME)
+        self._main: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self.port = 0
+
+    def __enter__(self) -> MilvusServer:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self._lock.release()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        log = self._folder / "server.log"
+        command = [self._python, "-P", _MAIN, self._folder]  # -P: what is beside the script is not what it imports
+        if self.port:
+            command.append(str(self.port))
+        with log.open("ab") as errors:
+            main = self._main = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            )
+        assert main.stdout is not None
+        told = dict(line.decode().split() for line in (main.stdout.readline(), main.stdout.readline()) if line)
+        if "port" not in told:
+            self.stop()
+            raise RuntimeError(f"Milvus did not start: {log.read_text()}")
+        self._pid, self.port = int(told["pid"]), int(told["port"])
+
+    def kill(self) -> None:
+        """End the server at once."""
+        os.kill(self._pid, signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        """End the server, if it runs."""
+        main, self._main = self._main, None
+        if main is not None:
+            assert main.stdin is not None
+            assert main.stdout is not None
+            main.stdin.close()
+            main.wait(60)
+            main.stdout.close()
+
+
 @contextmanager
 def milvus_server(python: Path, folder: Path) -> Iterator[str]:
     """Run a server, with its data in a folder, while the context lasts; its host and port."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [python, "-P", _MAIN, folder]  # -P: what is beside the script is not what it imports
-    with FileLock(_ONE_AT_A_TIME), (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)  # noqa: S603
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            for line in server.stdout:
-                if line.startswith(b"port "):
-                    yield f"127.0.0.1:{int(line.split()[1])}"
-                    break
-            else:
-                raise RuntimeError(f"Milvus did not start: {(folder / 'server.log').read_text()}")
-        finally:
-            server.stdin.close()
-            server.wait(60)
-            server.stdout.close()
+    with MilvusServer(python, folder) as server:
+        yield f"127.0.0.1:{server.port}"

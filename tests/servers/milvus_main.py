@@ -1,18 +1,20 @@
-"""Runs a Milvus server with all that it stores in a folder, until standard input ends; `port N` on standard output.
+"""Runs a Milvus server with all that it stores in a folder, on a port if one is given, until standard input ends.
 
-For the Python of an environment with the package `milvus`, which has nothing of Visem.
+`port N` and `pid N` on standard output. For the Python of an environment with the package `milvus`, which has nothing
+of Visem.
 """
 
 import sys
 
 from milvus import MilvusServer
 
-server = MilvusServer(wait_for_started=True)
-server.set_base_dir(sys.argv[1])
+folder, *port = sys.argv[1:]
+server = MilvusServer(wait_for_started=True, **({"proxy_port": int(port[0])} if port else {}))
+server.set_base_dir(folder)
 server.show_startup_banner = False
 server.start()
 try:
-    sys.stdout.write(f"port {server.listen_port}\n")
+    sys.stdout.write(f"pid {server.server_proc.pid}\nport {server.listen_port}\n")
     sys.stdout.flush()
     sys.stdin.read()
 finally:

@@ -35,7 +35,9 @@ def absent() -> str | None:
 class PostgresServer:
     """A server with a database `visem`, which can be stopped, killed and started again. It trusts who can reach it."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str | None = None) -> None:
+        """With an `address`, it listens there as well, for the network around it, and takes no risks to be quick."""
+        self.address = address
         found = programs()
         assert found is not None
         self._programs = found
@@ -50,6 +52,9 @@ class PostgresServer:
     def __enter__(self) -> PostgresServer:
         options = ["--auth=trust", "--username=visem", "--no-sync", "--encoding=UTF8", "--locale=C"]
         self._run("initdb", "--pgdata", self.folder / "data", *options)
+        if self.address is not None:
+            with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
         self.start()
         self._run("createdb", "--host", self.folder, "--username", "visem", "visem")
         return self
@@ -73,8 +78,12 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        settings = [f"{name}=off" for name in _QUICK]
-        settings += ["listen_addresses=", f"unix_socket_directories={self.folder}", "max_connections=300"]
+        settings = [f"{name}=off" for name in _QUICK] if self.address is None else []
+        settings += [
+            f"listen_addresses={self.address or ''}",
+            f"unix_socket_directories={self.folder}",
+            "max_connections=300",
+        ]
         self._server = subprocess.Popen(  # noqa: S603
             [self._programs / "postgres", "-D", self.folder / "data", *(f"--{setting}" for setting in settings)],
             stdout=subprocess.DEVNULL,

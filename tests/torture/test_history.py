@@ -43,7 +43,9 @@ def test_two_services_and_the_command_line_on_one_library(
         _, kept = running.enter_context(serving(space, first, **settings))
         to_kill, killed = running.enter_context(serving(space, second, **settings))
         addresses = [urlsplit(address).netloc for address in (kept, killed)]
-        shared = Shared([Caller("main", addresses, history).add(picture(seed)).value for seed in (101, 102, 103)])
+        shared = Shared(
+            [Caller("main", addresses, history).add(picture(seed)).value for seed in range(101, 105 + SECONDS)]
+        )
         callers = [Caller(f"client {number}", addresses, history) for number in range(CLIENTS)]
         clients: list[Client | CommandLine] = [
             Client(caller, number, shared, known={}, captions=False) for number, caller in enumerate(callers)

@@ -26,6 +26,7 @@ class Answer:
     body: bytes
     code: str
     wrong: str
+    engine: str = ""
 
     @property
     def done(self) -> bool:
@@ -49,9 +50,8 @@ class Caller:
 
     def note(self, kind: Kind, subject: str, started: float, answer: Answer, value: Any = None) -> Operation:
         """Add an operation to the history."""
-        one = Operation(
-            self.name, kind, subject, started, time.monotonic(), answer.status, answer.code, value, answer.wrong
-        )
+        told = (answer.status, answer.code, value, answer.wrong, answer.engine)
+        one = Operation(self.name, kind, subject, started, time.monotonic(), *told)
         self._history.note(one)
         return one
 
@@ -89,7 +89,7 @@ class Caller:
     def find(self, image_id: str, picture: bytes) -> Operation:
         """Search for a picture, which is to be found as the image with this id."""
         started = time.monotonic()
-        answer = self.ask("POST", "/v1/search/image", *form({"k": "5"}, {"image": picture}))
+        answer = self.ask("POST", "/v1/search/image", *form({"k": "5"}, [("image", picture)]))
         found = [hit["id"] for hit in answer.document["hits"]] if answer.done else None
         return self.note("find", image_id, started, answer, found)
 
@@ -117,7 +117,7 @@ class Caller:
 
     def add(self, picture: bytes, **fields: str) -> Operation:
         started = time.monotonic()
-        answer = self.ask("POST", "/v1/images", *form(fields, {"files": picture}))
+        answer = self.ask("POST", "/v1/images", *form(fields, [("files", picture)]))
         id = answer.document["results"][0]["image"]["id"] if answer.done else None
         return self.note("add", hashlib.sha256(picture).hexdigest(), started, answer, id)
 
@@ -162,14 +162,14 @@ class Caller:
         return self.note("unsay", sentence_id, started, self.ask("DELETE", f"/v1/sentences/{sentence_id}"))
 
 
-def form(fields: Mapping[str, str], files: Mapping[str, bytes]) -> tuple[bytes, str]:
+def form(fields: Mapping[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
     """A form as bytes, and its content type."""
     boundary = uuid.uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
     ]
-    for name, data in files.items():
+    for name, data in files:
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="a.jpg"\r\n'
         parts.append(f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + data + b"\r\n")
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
@@ -181,6 +181,7 @@ def _problem(status: int, content_type: str, body: bytes) -> Answer:
     try:
         document = json.loads(body)
         same = document["status"] == status and document["title"] and document["detail"]
-        return Answer(status, body, document["code"], "" if same else f"incomplete problem: {body[:200]!r}")
+        wrong = "" if same else f"incomplete problem: {body[:200]!r}"
+        return Answer(status, body, document["code"], wrong, document.get("engine", ""))
     except (ValueError, KeyError, TypeError):
         return Answer(status, body, "", f"no problem document: {body[:100]!r}")

@@ -189,12 +189,12 @@ def recoveries(operations: Sequence[Operation], faults: Sequence[Fault]) -> list
     found = []
     for number, fault in enumerate(faults):
         until = faults[number + 1].start if number + 1 < len(faults) else math.inf
-        failed = [one for one in operations if fault.start <= one.completed and one.invoked < until and _failed(one)]
+        failed = [one for one in operations if fault.start <= one.completed < until and _failed(one)]
         reads = [one for one in failed if one.kind in READS]
         writes = [one for one in failed if one.kind not in READS]
         codes: defaultdict[str, int] = defaultdict(int)
         for one in failed:
-            codes[one.code or "no answer"] += 1
+            codes[f"{one.code} ({one.engine})" if one.engine else one.code or "no answer"] += 1
         last_read = max((one.invoked for one in reads), default=-math.inf)
         last_write = max((one.invoked for one in writes), default=-math.inf)
         found.append(

@@ -13,6 +13,8 @@ from tests.app.helpers import picture
 from tests.torture.history.caller import Caller
 from tests.torture.history.operations import Operation
 
+PATCHES = 40
+"""Patches of an image, after which all turn to the next one: there is a limit to metadata."""
 CONTESTED = 6
 """Pictures that all clients add and delete."""
 _OWN = 1_000_000
@@ -24,7 +26,13 @@ class Shared:
     """What all clients work with: images whose metadata all change, and pictures that come and go."""
 
     patched: list[str] = field(default_factory=list)
+    patches: int = 0
     contested: dict[int, str] = field(default_factory=dict)
+
+    def next_patched(self) -> str:
+        """The image that all patch now."""
+        self.patches += 1
+        return self.patched[self.patches // PATCHES % len(self.patched)]
 
 
 class Client(threading.Thread):
@@ -107,7 +115,7 @@ class Client(threading.Thread):
             image_id, key = self._set.pop()
             self._caller.patch(image_id, key, None)
             return
-        image_id, key = self._random.choice(self._shared.patched), self._next("key")
+        image_id, key = self._shared.next_patched(), self._next("key")
         if self._caller.patch(image_id, key, self._count).done:
             self._set.append((image_id, key))
 

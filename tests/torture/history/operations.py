@@ -49,6 +49,7 @@ class Operation:
     code: str = ""
     value: Any = None
     wrong: str = ""
+    engine: str = ""  # that is away, as a problem tells
 
     @property
     def done(self) -> bool:
@@ -85,7 +86,7 @@ class History:
 
     def __init__(self, file: Path | None = None) -> None:
         self._lock = threading.Lock()
-        self._file = file.open("w") if file is not None else None
+        self._file = file.open("w", buffering=1) if file is not None else None
         self.operations: list[Operation] = []
         self.faults: list[Fault] = []
 
