@@ -97,8 +97,8 @@ def content_problems(catalog: Catalog, content: ContentStore, deep: bool) -> lis
 
 def _unnamed(catalog: Catalog, content: ContentStore) -> list[str]:
     """Return the files that no image names, but for those so young that somebody may be about to."""
-    stored = list(dict.fromkeys(content.stored_before(time.time() - YOUNG)))
-    return [f"{content.location(one, 'content')} belongs to no image" for one in catalog.images.unknown(stored)]
+    unnamed = (name for some in orphans(catalog, content, YOUNG) for name in some)
+    return [f"{content.location(one, 'content')} belongs to no image" for one in dict.fromkeys(unnamed)]
 
 
 def is_whole(content: ContentStore, sha256: str, size: int) -> bool:

@@ -100,7 +100,7 @@ class Builder:
             or head.deletion - manifest.deletion > _PURGED_AT * manifest.count
             or len(manifest.segments) > _MOST_SEGMENTS
             or self._is_outgrown(manifest)
-            or self._has_better_queries(manifest, state)
+            or self._is_improvable(manifest, state)
         )
 
     def step(self, wait: bool = False) -> bool:
@@ -135,7 +135,7 @@ class Builder:
             return self._merge(manifest, codec, manifest.segments, purge=True)
         if len(manifest.segments) > _MOST_SEGMENTS:
             return self._merge(manifest, codec, _smallest(manifest.segments), purge=False)
-        if manifest.count > _RETRAINED_AT * manifest.trained_on or self._has_better_queries(manifest, state):
+        if manifest.count > _RETRAINED_AT * manifest.trained_on or self._is_improvable(manifest, state):
             return self._train(state, wait)
         if self._is_outgrown(manifest):
             return self._measure(manifest, codec)
@@ -146,8 +146,10 @@ class Builder:
         measured = manifest.probing.measured_on if manifest.probing.recall is not None else manifest.trained_on
         return manifest.count > min(_MEASURED_AT * measured, _RETRAINED_AT * manifest.trained_on)
 
-    def _has_better_queries(self, manifest: Manifest, state: CatalogState) -> bool:
-        """Tell whether there are vectors of texts by now, to train and measure with, where there were none."""
+    def _is_improvable(self, manifest: Manifest, state: CatalogState) -> bool:
+        """Tell whether an earlier version of Visem made the index, or it lacked texts, and there are some by now."""
+        if manifest.probing.scored is None:
+            return True
         return manifest.probing.queries != "texts" and self._folder.has_queries(state.space)
 
     def _count(self) -> int:

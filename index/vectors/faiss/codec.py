@@ -6,6 +6,9 @@ true neighbours of a text. Both covariances count the same. At 1,024 dimensions 
 the true ten nearest of a caption are among the best 200 codes 998 times in 1,000; a product quantiser on all dimensions
 needs 128 bytes for 998, and on as many bytes finds 835.
 
+Codes are for scanning very many vectors. Those few hundred that they find are ranked again by the projection itself, in
+bytes, which leaves a few dozen whose vectors have to be read from the catalog: reading those costs most.
+
 Sources: Jégou, Douze, Schmid, Product Quantization for Nearest Neighbor Search (2011); André, Kermarrec, Le Scouarnec,
 Quicker ADC (2019), for the kernel that FAISS calls fast scan.
 """
@@ -34,6 +37,9 @@ Lists = npt.NDArray[np.uint16]
 Codes = npt.NDArray[np.uint8]
 """Compressed vectors, (n, bytes a vector)."""
 
+Rows = npt.NDArray[np.int8]
+"""Projected vectors, rounded, (n, d); (n, 0) in the files of a version of Visem that had none."""
+
 _PROJECTED = 256
 _COMPONENTS_A_CODE = 2
 _MOST_LISTS = 4096
@@ -41,29 +47,33 @@ _LISTS_A_ROOT = 2  # lists per square root of the number of vectors
 _POINTS_A_LIST = 40  # vectors to train on
 _ITERATIONS = 8
 _SEED = 7
+_RANGE = 6.0  # standard deviations of a component of a projected unit vector that its rounded form can tell
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors as an index keeps them: their keys, and the list and the code of each."""
+    """Vectors as an index keeps them: their keys, and the list, the code and the rounded projection of each."""
 
     keys: Keys
     lists: Lists
     codes: Codes
+    rows: Rows
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __getitem__(self, places: npt.NDArray[np.int64]) -> Encoded:
-        return Encoded(self.keys[places], self.lists[places], self.codes[places])
+        return Encoded(self.keys[places], self.lists[places], self.codes[places], self.rows[places])
 
 
 def joined(parts: Sequence[Encoded]) -> Encoded:
-    """Return the parts, one after another."""
+    """Return the parts, one after another; with rows if all have them."""
+    width = min(part.rows.shape[1] for part in parts)
     return Encoded(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.lists for part in parts]),
         np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.rows[:, :width] for part in parts]),
     )
 
 
@@ -106,12 +116,14 @@ class Codec:
         return projected
 
     def encode(self, keys: Keys, vectors: Vectors) -> Encoded:
-        """Return list and code of each vector (n, D), under its key."""
+        """Return list, code and row of each vector (n, D), under its key."""
         projected = self.project(vectors)
+        rounded = np.rint(projected * (127 / min(1.0, _RANGE / math.sqrt(projected.shape[1]))))
+        rows: Rows = np.clip(rounded, -127, 127).astype(np.int8)
         with one_thread():
             lists = self._quantizer.search(projected, 1)[1][:, 0] if len(projected) else np.empty(0)
             codes: Codes = self._product.compute_codes(projected)
-        return Encoded(keys, lists.astype(np.uint16), codes)
+        return Encoded(keys, lists.astype(np.uint16), codes, rows)
 
     def serialize(self) -> bytes:
         """Return the codec as bytes: a NumPy archive."""
@@ -155,12 +167,13 @@ class Codec:
         plain.by_residual = False
         faiss.copy_array_to_vector(self.codebooks.ravel(), plain.pq.centroids)
         plain.is_trained = True
-        ordered = encoded[np.argsort(encoded.lists, kind="stable")]
-        bounds = np.searchsorted(ordered.lists, np.arange(self.lists + 1)).tolist()
+        order = np.argsort(encoded.lists, kind="stable")
+        bounds = np.searchsorted(encoded.lists[order], np.arange(self.lists + 1)).tolist()
+        ordered_keys, ordered_codes = encoded.keys[order], encoded.codes[order]
         inverted: Any = plain.invlists
         for number, (start, end) in enumerate(pairwise(bounds)):
             if end > start:
-                keys, codes = ordered.keys[start:end], ordered.codes[start:end]
+                keys, codes = ordered_keys[start:end], ordered_codes[start:end]
                 inverted.add_entries(number, end - start, faiss.swig_ptr(keys), faiss.swig_ptr(codes))
         plain.ntotal = len(encoded)
         with one_thread():

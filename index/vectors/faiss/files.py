@@ -2,7 +2,7 @@
 
     index/TARGET/manifest.json   what belongs to the index, replaced in one step: a kill leaves the one before or after
     index/TARGET/NAME.codec      a trained codec
-    index/TARGET/NAME.segment    encoded vectors with rising keys: their keys, lists and codes, never changed
+    index/TARGET/NAME.segment    encoded vectors with rising keys: their keys, lists, codes and rows, never changed
     index/TARGET/SPACE.queries   vectors of texts, to train and to measure with
     index/TARGET/lock            held by the one process that builds
 
@@ -48,23 +48,26 @@ QueryKind = Literal["texts", "sentences"]
 
 
 class SegmentEntry(_Model):
-    """A segment: its file, and how many vectors it has."""
+    """A segment: its file, how many vectors it has, and how many bytes the code and the row of each take."""
 
     file: str
     sha256: str
     count: int
     code_size: int
+    row_size: int = 0
 
 
 class Probing(_Model):
     """How the segments are searched, and how much of the truth that finds.
 
-    `lists` are probed, and `candidates` scored exactly. `recall` is recall@10 of `queries` among the `measured_on`
-    vectors that there were; None if there was no text to measure with.
+    `lists` are probed; of the best `candidates` by their codes, the best `scored` by their rows are scored exactly
+    (None in the files of a version of Visem that had no rows: all of them). `recall` is recall@10 of `queries` among
+    the `measured_on` vectors that there were; None if there was no text to measure with.
     """
 
     lists: int
     candidates: int
+    scored: int | None = None
     measured_on: int
     recall: float | None = None
     queries: QueryKind | None = None
@@ -161,7 +164,7 @@ class IndexFolder:
 
     def write_segment(self, encoded: Encoded) -> SegmentEntry:
         """Store encoded vectors with rising keys."""
-        arrays = (encoded.keys, encoded.lists, encoded.codes)
+        arrays = (encoded.keys, encoded.lists, encoded.codes, encoded.rows)
         parts = [np.ascontiguousarray(array).data.cast("B") for array in arrays if array.size]
         sha256 = hashlib.sha256()
         for part in parts:
@@ -171,27 +174,29 @@ class IndexFolder:
             sha256=sha256.hexdigest(),
             count=len(encoded),
             code_size=encoded.codes.shape[1],
+            row_size=encoded.rows.shape[1],
         )
         write_atomically(self.path / entry.file, parts, self.path)
         return entry
 
     def read_segment(self, entry: SegmentEntry, lists: int) -> Encoded | None:
-        """Return keys, lists and codes, mapped from the file; None if it is damaged or gone."""
-        count, width = entry.count, entry.code_size
+        """Return keys, lists, codes and rows, mapped from the file; None if it is damaged or gone."""
+        count, width, row = entry.count, entry.code_size, entry.row_size
         try:
             with (self.path / entry.file).open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if count else b""
-            if len(data) != count * (8 + 2 + width) or hashlib.sha256(data).hexdigest() != entry.sha256:
+            if len(data) != count * (8 + 2 + width + row) or hashlib.sha256(data).hexdigest() != entry.sha256:
                 raise ValueError("its SHA-256 is another one")
             keys = np.frombuffer(data, dtype=np.int64, count=count)
             numbers = np.frombuffer(data, dtype=np.uint16, count=count, offset=8 * count)
-            codes = np.frombuffer(data, dtype=np.uint8, offset=10 * count).reshape(count, width)
+            codes = np.frombuffer(data, np.uint8, count * width, offset=10 * count).reshape(count, width)
+            rows = np.frombuffer(data, np.int8, count * row, offset=(10 + width) * count).reshape(count, row)
             if count and int(numbers.max()) >= lists:
                 raise ValueError("it is of another codec")
         except (OSError, ValueError) as error:
             _log.warning("The vector index in %s is damaged; it is rebuilt from the catalog: %s", self.path, error)
             return None
-        return Encoded(keys, numbers, codes)
+        return Encoded(keys, numbers, codes, rows)
 
     def write_queries(self, space: Space, queries: Vectors) -> None:
         """Keep vectors of texts (n, D) of a space, to train and measure with."""

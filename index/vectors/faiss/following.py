@@ -31,6 +31,7 @@ _SCORED = 4096  # vectors read from the catalog at a time
 _SCANNED = 2000  # records that match a filter, up to which all are scored
 _FEW = 64  # deleted records that segments may still have before searches pass over them
 _DEPTH = 4  # candidates for each record wanted, at least
+_SCORED_DEPTH = 2  # of them scored exactly, at least
 _LOOK_EVERY = 1.0  # seconds between two looks at whether there is something to build
 
 _log = logging.getLogger(__name__)
@@ -288,7 +289,7 @@ class FaissVectorIndex:
 
     def _search(self, vector: Vectors, k: int, selection: Selection | None, excluded: Keys, generation: int) -> Nearest:
         """Search segments and head, as widely as it takes to find enough."""
-        lists = candidates = 0
+        lists = candidates = scored = 0
         while True:
             with self._lock.read():
                 self._require(generation)
@@ -303,25 +304,29 @@ class FaissVectorIndex:
                     return Nearest(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), max(total, 0))
                 if not candidates:
                     candidates = 1 << (_DEPTH * wanted - 1).bit_length()  # the same for pages that follow each other
+                    scored = candidates * _SCORED_DEPTH // _DEPTH
                     if segments is not None:
                         probing = segments.manifest.probing
                         candidates = max(probing.candidates, candidates)
+                        scored = candidates if probing.scored is None else max(probing.scored, scored)
                         share = 1.0 if selection is None else len(selection.keys) / max(size, 1)
                         lists = min(segments.codec.lists, round(probing.lists / share**0.5))
                 # A few deleted records are not worth a bitmap: their vectors are not there, and more are read for them.
                 few = len(self._removed) <= _FEW
                 refused = excluded if few else np.concatenate([excluded, self._removed])
                 chosen = Selector(position.key + 1, selection, refused)
-                depth = max(wanted, candidates // _DEPTH)
+                depth = max(wanted, scored // _SCORED_DEPTH)
                 keys, whole = head.nearest(vector, depth, chosen.value), depth >= len(head)
                 if segments is not None:
-                    count = candidates + (len(self._removed) if few else 0)
-                    sealed, everything = segments.candidates(vector, count, lists, chosen.value)
+                    gone = len(self._removed) if few else 0
+                    sealed, everything = segments.candidates(
+                        vector, candidates + gone, scored + gone, lists, chosen.value
+                    )
                     keys, whole = np.concatenate([keys, sealed]), whole and everything
             scores, found = self._score(vector, keys, wanted, generation)
             if whole or len(found) == wanted:
                 return Nearest(scores, found, total)
-            candidates *= 2
+            candidates, scored = 2 * candidates, 2 * scored
             if segments is not None:
                 lists = min(segments.codec.lists, 4 * lists)
 

@@ -205,6 +205,32 @@ def test_check_names_each_kind_of_damage(
     assert ids[7] not in problems
 
 
+def test_check_finds_the_same_however_the_keys_lie(
+    root: Path, space: Space, sentence: Callable[..., NewSentence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_library(LibraryConfig(root), space) as library:
+        ids = [one.record.id for one in library.add_sentences([sentence(n) for n in range(12)])]
+    for key in (-(1 << 63), -3, 700, (1 << 63) - 1):
+        execute(root, "INSERT INTO sentences_labels VALUES ('n', 'v', ?)", key)
+    execute(root, "DELETE FROM sentences_labels WHERE key = 4")
+    execute(root, "UPDATE sentences SET vector = x'0102' WHERE id = ?", ids[7])
+    expected = {
+        *(f"sentences: there are metadata filters for the key {key} without a record" for key in (-3, 700)),
+        *(
+            f"sentences: there are metadata filters for the key {key} without a record"
+            for key in (-(1 << 63), 2**63 - 1)
+        ),
+        f"sentences: the metadata filters of {ids[3]} do not match its metadata",
+        f"sentences: {ids[7]} has an invalid vector: A stored vector does not have {2 * space.dimension} bytes.",
+    }
+    for stretch in (1 << 22, 5, 1):
+        monkeypatch.setattr("index.catalog.inspection._STRETCH", stretch)
+        with open_library(LibraryConfig(root), space) as library:
+            found = library.check()
+        assert expected <= set(found)
+        assert len([line for line in found if line in expected]) == len(expected)
+
+
 def test_a_broken_vector_stops_a_search_by_name(root: Path, space: Space, image: Image) -> None:
     with open_library(LibraryConfig(root), space) as library:
         library.add_images([image(1)])

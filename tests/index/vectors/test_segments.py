@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from index import Library, LibraryConfig, NewSentence, Space, open_library
 from index.catalog import default_url, open_catalog
 from index.vectors.faiss import Builder, BuildOptions
 from index.vectors.faiss.codec import Encoded, joined, train, training_size
-from index.vectors.faiss.files import IndexFolder, Manifest
+from index.vectors.faiss.files import IndexFolder, Manifest, Probing
 from index.vectors.faiss.head import Head
 from index.vectors.faiss.probing import ExactAnswers, choose_probing
+from index.vectors.faiss.segments import Segment, Segments
 from index.vectors.faiss.selection import Selection, Selector
 
 Sentence = Callable[..., NewSentence]
@@ -84,19 +86,55 @@ def test_segments_are_used_and_what_is_new_is_found_beside_them(
     assert library.check() == []
 
 
-def test_a_segment_that_lies_is_found_out(sealed: Path, open_it: Callable[[], Library]) -> None:
+def with_other_codes(encoded: Encoded) -> Encoded:
+    codes = encoded.codes.copy()
+    codes[5] = ~codes[5]
+    return replace(encoded, codes=codes)
+
+
+def with_other_rows(encoded: Encoded) -> Encoded:
+    rows = encoded.rows.copy()
+    rows[5] = -rows[5]
+    return replace(encoded, rows=rows)
+
+
+@pytest.mark.parametrize("spoilt", [with_other_codes, with_other_rows])
+def test_a_segment_that_lies_is_found_out(
+    spoilt: Callable[[Encoded], Encoded], sealed: Path, open_it: Callable[[], Library]
+) -> None:
     folder, before = IndexFolder(sealed), manifest(sealed)
     codec = folder.read_codec(before)
     assert codec is not None
     (entry,) = before.segments
     encoded = folder.read_segment(entry, codec.lists)
     assert encoded is not None
-    codes = encoded.codes.copy()
-    codes[5] = ~codes[5]
-    folder.commit(
-        before.model_copy(update={"segments": (folder.write_segment(Encoded(encoded.keys, encoded.lists, codes)),)})
-    )
+    lying = folder.write_segment(spoilt(encoded))
+    folder.commit(before.model_copy(update={"segments": (lying,)}))
     assert open_it().check() == ["sentences: the vector index has other vectors than the catalog"]
+
+
+def test_an_index_of_a_version_without_rows_is_searched_and_renewed(
+    sealed: Path, root: Path, open_it: Callable[[], Library], sentence: Sentence
+) -> None:
+    folder, before = IndexFolder(sealed), manifest(sealed)
+    codec = folder.read_codec(before)
+    assert codec is not None
+    encoded = folder.read_segment(before.segments[0], codec.lists)
+    assert encoded is not None
+    plain = folder.write_segment(replace(encoded, rows=encoded.rows[:, :0]))
+    folder.commit(before.model_copy(update={"segments": (plain,)}))
+    old = json.loads((sealed / "manifest.json").read_text())
+    del old["probing"]["scored"], old["segments"][0]["row_size"]
+    (sealed / "manifest.json").write_text(json.dumps(old))
+    library = open_it()
+    assert texts(library, sentence(250).vector, 1) == ["sentence 250"]
+    assert len(texts(library, sentence(250).vector)) == 300
+    assert library.check() == []
+    build(root)
+    renewed = manifest(sealed)
+    assert renewed.probing.scored is not None
+    assert renewed.segments[0].row_size == encoded.rows.shape[1]
+    assert texts(library, sentence(250).vector, 1) == ["sentence 250"]
 
 
 def change_manifest(folder: Path, **changes: object) -> None:
@@ -293,6 +331,12 @@ def clouds(count: int, seed: int, noise: float = 0.2) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def a_manifest(probing: Probing) -> Manifest:
+    about = {"library_id": "", "target": "images", "generation": 1, "dimension": 64, "key": 0, "deletion": 0}
+    files = {"anchor": "", "codec": "", "codec_sha256": "", "trained_on": 0, "segments": ()}
+    return Manifest.model_validate({**about, **files, "probing": probing})
+
+
 def test_the_recall_that_is_told_is_that_of_other_queries(space: Space) -> None:
     vectors, keys = clouds(6000, 0), np.arange(6000) + 5
     queries = clouds(120, 2, noise=2.0)
@@ -307,9 +351,13 @@ def test_the_recall_that_is_told_is_that_of_other_queries(space: Space) -> None:
     assert probing.recall is not None
     assert 0.985 <= probing.recall <= 1
     assert probing.candidates < 6000
-    index = codec.scannable(encoded)
-    index.nprobe = probing.lists
-    found = index.search(codec.project(queries[60:]), probing.candidates)[1]
+    assert probing.scored is not None
+    assert probing.scored < probing.candidates
+    segments = Segments(a_manifest(probing), codec, {"one": Segment(encoded, codec.scannable(encoded))})
+    found = [
+        segments.candidates(query, probing.candidates, probing.scored, probing.lists, None)[0] for query in queries[60:]
+    ]
+    assert {len(keys) for keys in found} == {probing.scored}
     others = np.argsort(-(queries[60:] @ vectors.T), axis=1)[:, :10] + 5
     assert np.mean([np.isin(true, row).mean() for true, row in zip(others, found, strict=True)]) > 0.95
 
