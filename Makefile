@@ -32,12 +32,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The constraints pin the build backend, too, so the build may use the environment's own.
 INSTALL_VISEM := $(PIP_INSTALL) --no-build-isolation --editable
 
-.PHONY: help serve test test-light torture lint train bench milvus clean
+.PHONY: help serve test test-light torture torture-cluster lint train bench milvus clean
 
 help:
 	@echo 'make serve   install what is missing, then serve on http://127.0.0.1:8000; DEVICE=cuda for a GPU'
 	@echo 'make test    lint, types, architecture and all tests'
 	@echo 'make torture the attacks on storage, network and files, at full length: up to 20 minutes'
+	@echo 'make torture-cluster   three replicas and their engines while everything fails that can; needs root'
 	@echo 'make test-light   after that: a part of the tests in an environment without torch'
 	@echo 'make milvus  install the Milvus server that some tests need, in .venv-milvus'
 	@echo 'make lint    ruff, mypy and import-linter'
@@ -68,6 +69,11 @@ torture: $(VENV)/.dev
 	TORTURE=1 timeout 20m $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/torture \
 	  tests/index/test_durability.py tests/index/test_backup.py tests/app/test_two_services.py tests/app/test_fetching.py \
 	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py tests/model/images $(ARGS)
+
+# Three replicas behind nginx on PostgreSQL, Milvus and S3, for TORTURE_CLUSTER seconds of faults. Needs root, nginx and `make milvus`.
+TORTURE_CLUSTER ?= 300
+torture-cluster: $(VENV)/.dev
+	TORTURE_CLUSTER=$(TORTURE_CLUSTER) $(BIN)/python -m pytest tests/torture/test_cluster.py -s $(ARGS)
 
 # Searching, adding and captions, as a user has them: with the base install. The tiny bundle of these tests is the one
 # that `make test` trained.

@@ -30,6 +30,11 @@ class LibraryDeletions:
         with self._gate.enter():
             self._catalog.pending.schedule(image_id, due)
 
+    def postpone(self, before: datetime, due: datetime) -> list[str]:
+        """Have those that were due by `before` wait until `due`; return the ids of the images."""
+        with self._gate.enter():
+            return self._catalog.pending.postpone(before, due)
+
     def cancel(self, image_ids: Sequence[str]) -> list[str]:
         """Keep these images after all; return the ids of those that waited for their deletion."""
         with self._gate.enter():

@@ -33,19 +33,19 @@ class Deletions:
 
     They are in the catalog: every service on the library shows them and can undo them, and storing a photograph again
     keeps it. Whoever scheduled one carries it out. If that service is gone, or cannot, another one does so LOOK seconds
-    later. What is overdue when a service starts was left behind by all: it is scheduled anew.
+    later. What is overdue when a service starts was left behind by all: there is as much time again.
     """
 
     def __init__(self, library: Library, seconds: float) -> None:
         self._library = library
         self._seconds = seconds
         self._changed = threading.Condition()
-        self._scheduled: dict[str, datetime] = {}  # by this service, and when they are due
         self._woken = False
         self._closed = False
-        for one in library.deletions.pending():
-            if one.due <= datetime.now(UTC):
-                self._schedule(one.image_id)
+        now = datetime.now(UTC)
+        due = now + timedelta(seconds=seconds)
+        # Those that are this service's, and when they are due.
+        self._scheduled = dict.fromkeys(library.deletions.postpone(now, due), due)
         self._thread = threading.Thread(target=self._work, name="visem-deletions", daemon=True)
         self._thread.start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from index.catalog import relations, schema
 from index.catalog.collection import SqlCollection
@@ -35,6 +35,22 @@ class SqlPendingDeletions:
             connection.execute(table.insert().values(image=key, due=_microseconds(due)))
 
         self._database.write(transaction)
+
+    def postpone(self, before: datetime, due: datetime) -> list[str]:
+        """Let what was due by `before` be due from `due` on; return the ids of those images."""
+        table, images = schema.pending_deletions, schema.images
+        late = table.c.due <= _microseconds(before)
+        query = select(images.c.id).join(table, images.c.key == table.c.image).where(late)
+
+        def transaction(connection: Connection) -> list[str]:
+            ids = list(connection.execute(query).scalars())
+            connection.execute(update(table).where(late).values(due=_microseconds(due)))
+            return ids
+
+        with self._database.read() as connection:
+            if connection.execute(query.limit(1)).first() is None:  # without waiting for whoever writes
+                return []
+        return self._database.write(transaction)
 
     def cancel(self, image_ids: Sequence[str]) -> list[str]:
         """Keep these images after all; return the ids of those that were pending."""

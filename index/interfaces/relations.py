@@ -166,6 +166,9 @@ class PendingDeletions(Protocol):
     def schedule(self, image_id: str, due: datetime) -> None:
         """Let an image be deleted from `due` on; one that is pending becomes due then instead. RecordNotFound."""
 
+    def postpone(self, before: datetime, due: datetime) -> list[str]:
+        """Let what was due by `before` be due from `due` on; return the ids of those images."""
+
     def cancel(self, image_ids: Sequence[str]) -> list[str]:
         """Keep these images after all; return the ids of those that were pending."""
 

@@ -288,6 +288,21 @@ def test_pending_deletions_are_known_to_all_and_end_once(
     assert catalog.problems() == []
 
 
+def test_what_is_overdue_is_put_off_unless_it_was_undone(
+    catalog: Catalog, other: Catalog, add: Callable[..., list[ImageRecord]]
+) -> None:
+    early, undone, late = add(catalog, 1, 2, 3)
+    for record, hours in ((early, 0), (undone, 0), (late, 2)):
+        catalog.pending.schedule(record.id, DUE + timedelta(hours=hours))
+    assert other.pending.cancel([undone.id]) == [undone.id]
+    assert catalog.pending.postpone(DUE, DUE + timedelta(hours=1)) == [early.id]
+    assert catalog.pending.postpone(DUE, DUE + timedelta(hours=1)) == []
+    assert [(one.image_id, one.due - DUE) for one in other.pending.all()] == [
+        (early.id, timedelta(hours=1)),
+        (late.id, timedelta(hours=2)),
+    ]
+
+
 def test_a_closed_catalog_says_so(catalog: Catalog) -> None:
     catalog.close()
     catalog.close()
