@@ -51,6 +51,17 @@ class Listening:
         """How many connections are open."""
         return len(self._server.server_state.connections)
 
+    def hold_back(self) -> None:
+        """From now on the kernel takes little at a time of what is sent over the connections that are open."""
+        for connection in self._server.server_state.connections:
+            held = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes of answers wait until the kernel takes them."""
+        return sum(one.transport.get_write_buffer_size() for one in self._server.server_state.connections)  # type: ignore[union-attr]
+
     def close(self) -> None:
         """Stop the server."""
         self._server.should_exit = True
