@@ -46,6 +46,21 @@ def write_all(files: Mapping[Path, bytes], directories: Iterable[Path], incoming
         list(pool.map(sync_directory, directories))
 
 
+def publish(unfinished: Path, target: Path) -> None:
+    """Give a finished file its name, and never the place of another; FileExistsError if somebody was faster.
+
+    Where the file system has links, `unfinished` is there as well afterwards.
+    """
+    try:
+        os.link(unfinished, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if target.exists():
+            raise FileExistsError(17, "There is such a file already", str(target)) from None
+        unfinished.rename(target)
+
+
 def sync_directory(path: Path) -> None:
     """Make what was created, moved or removed in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

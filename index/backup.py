@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from index.atomic_files import PRIVATE_FOLDER, sync_directory
+from index.atomic_files import PRIVATE_FOLDER, publish, sync_directory
 from index.catalog import CATALOG_FILE, copy_catalog, default_url, open_catalog
 from index.errors import BackupDamaged, EngineUnsupported, LibraryNotFound
 from index.opening import LibraryConfig, open_library
@@ -83,7 +83,7 @@ def back_up(config: LibraryConfig, target: Path) -> Backup:
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
-            _publish(unfinished, target)
+            publish(unfinished, target)
         finally:
             unfinished.unlink(missing_ok=True)
         sync_directory(target.absolute().parent)
@@ -253,18 +253,6 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     member.size = size
     member.mode = 0o600
     return member
-
-
-def _publish(unfinished: Path, target: Path) -> None:
-    """Give a file its name; FileExistsError, also if somebody else was faster."""
-    try:
-        os.link(unfinished, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if target.exists():
-            raise FileExistsError(17, "There is such a file already", str(target)) from None
-        unfinished.rename(target)
 
 
 def _extract(file: IO[bytes], folder: Path) -> dict[str, str]:

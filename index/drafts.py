@@ -6,14 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 from index.concepts import checked_concepts
-from index.errors import InvalidText
 from index.interfaces import CaptionDraft, Draft
 from index.metadata import ORIGIN, encode_metadata
+from index.texts import checked_text
 from index.types import CaptionOrigin, NewCaption, NewImage, NewSentence
 from index.vector_encoding import unit_vector, unit_vectors
-
-MAX_TEXT_BYTES = 64 * 1024
-"""How long a sentence may be, in UTF-8."""
 
 
 def image_drafts(images: Sequence[NewImage], dimension: int) -> list[Draft]:
@@ -67,17 +64,3 @@ def caption_draft(caption: NewCaption, origin: CaptionOrigin, dimension: int) ->
         metadata=encode_metadata({ORIGIN: origin} if generated else {}),
     )
     return CaptionDraft(sentence, caption.score)
-
-
-def checked_text(text: str) -> str:
-    """Return the text without surrounding white space; InvalidText."""
-    stripped = text.strip()
-    if not stripped:
-        raise InvalidText("A sentence must not be empty.")
-    try:
-        size = len(stripped.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidText("A sentence must be valid Unicode.") from error
-    if size > MAX_TEXT_BYTES:
-        raise InvalidText(f"A sentence may take at most {MAX_TEXT_BYTES} bytes in UTF-8; this takes {size}.")
-    return stripped

@@ -8,6 +8,7 @@
      ├─ InvalidText           invalid_text          an empty, too long or undecodable sentence
      ├─ InvalidVector         invalid_vector        wrong dimension, zero, NaN or infinite
      ├─ SpaceMismatch         space_mismatch        the library's vectors were made by another bundle
+     │   └─ ArchiveMismatch   space_mismatch        those of an exported library were
      ├─ ReindexConflict       reindex_conflict      another process re-embeds the same library
      ├─ LibraryNotFound       library_not_found     no library in this directory
      ├─ LibraryClosed         library_closed        used after close()
@@ -20,6 +21,7 @@
      ├─ CatalogCorrupted      catalog_corrupted     the catalog is damaged, or not a catalog at all
      ├─ CatalogUnsupported    catalog_unsupported   another schema version, or another kind of database
      ├─ BackupDamaged         backup_damaged        a backup that is not whole, or something else
+     ├─ ArchiveDamaged        archive_damaged       an exported library that is not whole, or something else
      ├─ EngineAway            engine_away           PostgreSQL, Milvus or S3 does not answer
      └─ EngineUnsupported     engine_unsupported    a part of the library is to be on an engine that is not there
 
@@ -226,6 +228,33 @@ class BackupDamaged(LibraryError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} is not a complete backup of a library: {reason}. Nothing was restored.")
+
+
+class ArchiveDamaged(LibraryError):
+    """The archive of an exported library ends too early, was changed, or is something else."""
+
+    code = "archive_damaged"
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"{path} is not a complete export of a library: {reason}. What was imported before that place is whole "
+            "and stays. Copy or export it again, and repeat the import: it goes on from there."
+        )
+
+
+class ArchiveMismatch(SpaceMismatch):
+    """The vectors of an archive are of another space than those of the library that is to take them over."""
+
+    def __init__(self, library: Space, archive: Space) -> None:
+        mine, theirs = f"{library.name} ({library.id[:12]})", f"{archive.name} ({archive.id[:12]})"
+        LibraryError.__init__(
+            self,
+            f"The archive was embedded with the bundle {theirs}, but this library with {mine}: their vectors cannot be "
+            f"compared, and nothing was imported. Import it into a new library, run `visem reindex` there with the "
+            f"bundle {mine}, and export that one.",
+        )
+        self.library = library
+        self.given = archive
 
 
 class CatalogUnsupported(LibraryError):

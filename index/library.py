@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from index import maintenance, repairing, thumbnails
 from index.captions import LibraryCaptions
@@ -67,8 +67,12 @@ from index.types import (
 )
 from index.vector_encoding import unit_vector
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever moves nothing needs none of it
     import numpy.typing as npt
+
+    from index.moving.archive import ArchiveReader
+    from index.moving.exporting import Exported
+    from index.moving.importing import FindInPlace, Imported
 
 
 class Library:
@@ -443,6 +447,45 @@ class Library:
         with self._gate.enter():
             Reindexing(self._catalog, self._content, space, progress).run(embed_images, embed_sentences)
             self._state = self._catalog.state()
+
+    def export_to(
+        self, file: IO[bytes], spool: IO[bytes], *, copies: bool, progress: Progress = lambda done, total: None
+    ) -> Exported:
+        """Write everything of one moment as an archive to `file`; `spool` is a file of its own to work with.
+
+        With `copies`, images in place become copies in the archive, if their files can be read. OSError.
+        """
+        from index.moving.exporting import Exporting
+
+        with self._gate.enter():
+            return Exporting(self._catalog, self._content, copies=copies, progress=progress).run(file, spool)
+
+    def import_from(
+        self,
+        reader: ArchiveReader,
+        render: RenderThumbnail,
+        find_in_place: FindInPlace,
+        progress: Progress = lambda done, total: None,
+    ) -> Imported:
+        """Take over everything that an archive has; what is there already stays as it is. DamagedError, SpaceMismatch.
+
+        `render` makes thumbnails where they are missing, and `find_in_place` looks for files of folders in place.
+        """
+        from index.moving.importing import Importing
+
+        with self._gate.enter():
+            importing = Importing(
+                self._catalog,
+                self._content,
+                self._state.space,
+                render=render,
+                find_in_place=find_in_place,
+                progress=progress,
+            )
+            imported = importing.run(reader)
+            self._indexes["images"].added(imported.taken.images.new)
+            self._indexes["sentences"].added(imported.taken.sentences.new)
+            return imported
 
     def fill_facts(self, read: ReadFacts, progress: Progress = lambda done, total: None) -> FactsFilled:
         """Find out what the files of images say that nobody has asked yet, some at a time; say how many there were.

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from index import maintenance
 from index.interfaces import Catalog, ContentStore
+
+_MANY = 8  # files from which on several threads ask for them
+_ASKING = 8
 
 
 class FilesToStore:
@@ -37,7 +41,12 @@ class FilesToStore:
 
     def _incomplete(self, names: Iterable[str]) -> list[str]:
         sizes = {name: None if (content := self._files[name][0]) is None else len(content) for name in names}
-        return [name for name, size in sizes.items() if not maintenance.is_stored(self._content, name, size)]
+        if len(sizes) < _MANY:
+            there = [maintenance.is_stored(self._content, *one) for one in sizes.items()]
+        else:
+            with ThreadPoolExecutor(_ASKING) as pool:
+                there = list(pool.map(lambda one: maintenance.is_stored(self._content, *one), sizes.items()))
+        return [name for name, stored in zip(sizes, there, strict=True) if not stored]
 
     def _put(self, names: list[str]) -> None:
         self._content.put_many({name: self._files[name] for name in names})

@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # deleting and listing records needs no pictures
     from PIL import Image
 
 MEDIA_TYPE = "image/jpeg"
+_LARGEST = 2048  # pixels of a side, well above any that was ever rendered
 
 
 def render_thumbnail(image: Image.Image, size: int = 320) -> bytes:
@@ -26,11 +27,13 @@ def render_thumbnail(image: Image.Image, size: int = 320) -> bytes:
 
 
 def is_damaged(thumbnail: bytes) -> bool:
-    """Tell whether these bytes are not a whole JPEG."""
+    """Tell whether these bytes are not a whole JPEG, and a small one."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(thumbnail), formats=["JPEG"]) as image:
+            if max(image.size) > _LARGEST:
+                return True
             image.load()
     except Exception:  # Pillow raises many kinds for damaged files
         return True

@@ -22,6 +22,7 @@ from index.catalog.concepts import decode_concepts, fill_missing
 from index.catalog.database import Database
 from index.catalog.facts import decode_facts
 from index.catalog.leases import SqlLeases
+from index.catalog.moving import SqlMoving
 from index.catalog.pending_deletions import SqlPendingDeletions
 from index.catalog.photos import SqlPhotos
 from index.catalog.sources import SqlSources
@@ -80,6 +81,7 @@ class SqlCatalog:
         self.photos = SqlPhotos(database, self.images)
         self.pending = SqlPendingDeletions(database, self.images)
         self.leases = SqlLeases(database)
+        self.moving = SqlMoving(database)
 
     def state(self) -> CatalogState:
         """Return the identity and version of this catalog, as of now."""

@@ -64,11 +64,11 @@ def insert_records(
     table = schema.records[target]
     rows: list[dict[str, Any]] = []
     for draft in drafts:
-        made = {"id": secrets.token_hex(10), "created_at": now(), "metadata": draft.metadata, **(kept or {})}
+        made = {"id": secrets.token_hex(10), "created_at": now(), "metadata": draft.metadata}
         if target == "images":
             made["concepts"] = encode_concepts(draft.concepts)
             made |= encode_facts(draft.facts)
-        rows.append({**draft.columns, _NAMES[target]: draft.name, **made})
+        rows.append({**made, **draft.columns, _NAMES[target]: draft.name, **(kept or {})})
     vectors = pack([draft.vector for draft in drafts])
     inserted = connection.execute(
         insert(table).returning(table.c.id, table.c.key, sort_by_parameter_order=True),

@@ -14,6 +14,7 @@ from index.interfaces.changes import CatalogState, ChangeBatch, ChangeFeed, Gene
 from index.interfaces.collection import CaptionDraft, Collection, Draft, Spot
 from index.interfaces.content import ContentStat, ContentStore
 from index.interfaces.leases import Leases
+from index.interfaces.moving import MovingStore, Snapshot
 from index.interfaces.relations import CaptionStore, PendingDeletions, PhotoStore, SourceStore
 from index.interfaces.vectors import Nearest, VectorIndex, Where
 
@@ -30,10 +31,12 @@ __all__ = [
     "Draft",
     "GenerationChanged",
     "Leases",
+    "MovingStore",
     "Nearest",
     "PendingDeletions",
     "PhotoStore",
     "Position",
+    "Snapshot",
     "SourceStore",
     "Spot",
     "VectorIndex",

@@ -7,6 +7,7 @@ from typing import Protocol
 from index.interfaces.changes import CatalogState
 from index.interfaces.collection import Collection
 from index.interfaces.leases import Leases
+from index.interfaces.moving import MovingStore
 from index.interfaces.relations import CaptionStore, PendingDeletions, PhotoStore, SourceStore
 from index.types import EngineState, ImageRecord, NameConcepts, SentenceRecord, Space
 
@@ -41,6 +42,10 @@ class Catalog(Protocol):
     @property
     def leases(self) -> Leases:
         """Who does what only one process is to do."""
+
+    @property
+    def moving(self) -> MovingStore:
+        """What moves to another library, and what came from one."""
 
     def state(self) -> CatalogState:
         """Return the identity and version of this catalog, as of now."""

@@ -31,7 +31,8 @@ from index.types import (
 class Draft:
     """A record to be. `name` is what makes it unique: the SHA-256 of an image, the text of a sentence.
 
-    `metadata` is JSON text of `index.metadata.encode_metadata`; `captions` is how many an image is owed. With a `file`
+    `columns` may have `id` and `created_at`, of a record that had them elsewhere. `metadata` is JSON text of
+    `index.metadata.encode_metadata`; `captions` is how many an image is owed. With a `file`
     that is where its content stays.
     """
 
