@@ -13,6 +13,8 @@ PRIVATE_FOLDER = 0o700
 """The mode of the folders of a library, which hold people's photographs."""
 
 PRIVATE_FILE = 0o600
+"""The mode of the files of a library."""
+
 _UNFINISHED = ".unfinished"
 _SYNCHRONISERS = 8  # fsyncs at a time: the file system commits them together, measured 5 times as fast as in turn
 

@@ -21,7 +21,7 @@ from app.version import VERSION
 
 COMMANDS = (
     *("serve", "add", "sources", "watch", "caption", "captions", "search", "list", "map", "remove"),
-    *("sentences", "reindex", "facts", "info", "backup", "restore", "key", "evaluate", "train", "import"),
+    *("sentences", "reindex", "facts", "info", "backup", "restore", "export", "import", "key", "evaluate", "train"),
     "bench",
 )
 """The commands, in the order of the help: each is the module of its name, which `register`s it."""

@@ -11,6 +11,7 @@ import typer
 
 from app.cli.bundle_out import OutOption, OverwriteOption, check_bundle_out
 from app.cli.failures import USAGE, CommandError
+from app.cli.import_library import import_library
 from app.cli.options import JsonOption
 from app.cli.output import print_json, say, shown, write
 
@@ -53,12 +54,15 @@ TermsOption = Annotated[
 
 def register(application: typer.Typer) -> None:
     """Add the commands to the application."""
-    application.add_typer(imports, name="import", help="Make a bundle of encoders that others trained.")
+    application.add_typer(imports, name="import", help="Import a library, or encoders that others trained.")
 
 
 @imports.callback()
 def _import() -> None:
-    """Make a bundle of encoders that others trained."""
+    """Import a library that `visem export` wrote, or make a bundle of encoders that others trained."""
+
+
+imports.command("library")(import_library)
 
 
 @imports.command("open-clip")

@@ -10,6 +10,7 @@ import typer
 from app.cli.failures import FAILED, describe, error_document
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_json, printable, say, shown, size, write
+from app.cli.rendering import thumbnail_renderer
 from app.cli.sessions import open_library
 
 if TYPE_CHECKING:
@@ -71,24 +72,8 @@ def info(
 
 def _repair(settings: Settings) -> list[str]:
     """Mend the library; what was done, a sentence each. LibraryError."""
-    from app.embedding.pictures import ACCEPTED_BEFORE, load_picture
-    from index import render_thumbnail
-    from model.errors import ImageError
-    from model.images.processes import Decoders
-
-    decoders = Decoders()
-
-    def render(content: bytes) -> bytes:
-        try:
-            return render_thumbnail(load_picture(content, ACCEPTED_BEFORE, decoders.decode).image)
-        except ImageError as error:
-            raise ValueError(str(error)) from error
-
-    try:
-        with open_library(settings) as library:
-            return library.repair(render)
-    finally:
-        decoders.close()
+    with thumbnail_renderer() as render, open_library(settings) as library:
+        return library.repair(render)
 
 
 def _bundle(settings: Settings, problems: list[str]) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ def _take_images(
     taken: Taken,
 ) -> None:
     names = [image.sha256 for image in part.images]
-    relations.keep_images(connection, names)
+    relations.keep_images(connection, [image.sha256 for image in part.images if image.deletion_due is None])
     known, new = _sort(connection, "images", part.images, names, taken.images, taken)
     before_insert([names[at] for at in new])
     fresh = [part.images[at] for at in new]

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
-from index.atomic_files import publish, sync_directory
+from index.atomic_files import PRIVATE_FILE, publish, sync_directory
 from index.content.referenced import ReferencedContent
 from index.errors import ArchiveDamaged, ArchiveMismatch, SpaceMismatch
 from index.moving.archive import ArchiveReader, DamagedError
@@ -77,13 +77,14 @@ def find_in_place(root: str, path: str, sha256: str) -> Signature | None:
 def _unfinished(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """Give a file beside the target. One that a killed export left is used again, so that there is never more of it."""
     path = target.absolute().with_name(f".{target.name}{_UNFINISHED}")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
     with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise FileExistsError(17, "Another export is writing this file", str(target)) from error
         try:
+            os.fchmod(descriptor, PRIVATE_FILE)
             file.truncate(0)
             yield file, path
         finally:
