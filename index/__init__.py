@@ -7,6 +7,8 @@ from index.content.below import open_below
 from index.content.referenced import signature_of
 from index.cursors import RankedCursor, fingerprint
 from index.errors import (
+    ArchiveDamaged,
+    ArchiveMismatch,
     BackupDamaged,
     CatalogCorrupted,
     CatalogUnsupported,
@@ -89,6 +91,8 @@ __all__ = [
     "MAX_METADATA_KEYS",
     "NEWEST_FIRST",
     "Added",
+    "ArchiveDamaged",
+    "ArchiveMismatch",
     "BackupDamaged",
     "CaptionOrigin",
     "CaptionRecord",

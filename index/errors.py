@@ -8,7 +8,7 @@
      ├─ InvalidText           invalid_text          an empty, too long or undecodable sentence
      ├─ InvalidVector         invalid_vector        wrong dimension, zero, NaN or infinite
      ├─ SpaceMismatch         space_mismatch        the library's vectors were made by another bundle
-     │   └─ ArchiveMismatch   space_mismatch        those of an exported library were
+     ├─ ArchiveMismatch       space_mismatch        a SpaceMismatch: an exported library is of another space
      ├─ ReindexConflict       reindex_conflict      another process re-embeds the same library
      ├─ LibraryNotFound       library_not_found     no library in this directory
      ├─ LibraryClosed         library_closed        used after close()

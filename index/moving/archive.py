@@ -1,13 +1,14 @@
 """The container of an exported library: a plain tar file, written and read from front to back.
 
     library.json                what it is: format, version, space, counts
+    SHA256SUMS                  of library.json
     000001/images.jsonl         the records of a part, a line each
     000001/images.npy           their vectors: float16, (n, D), in the same order
     000001/content/SHA256       …
     000001/thumbnails/SHA256.jpg
     000001/SHA256SUMS           of all files of the part
     …
-    end.json                    counts, and the SHA-256 of library.json and of all SHA256SUMS, one after another
+    end.json                    counts, and the SHA-256 of all SHA256SUMS, one after another
 
 Readers hold one part in memory, and use none of it before all of its sums are right. They take regular files with these
 names only: no other kind of member, no extended headers, no size beyond the limits.
@@ -58,25 +59,26 @@ class ArchiveWriter:
         self._parts = 0
         self._digest = hashlib.sha256()
         self._time = int(time.time())
-        self._add("library.json", self._seen(_document(header)))
+        self._add_all("", {"library.json": _document(header)})
 
     def part(self, files: Mapping[str, bytes]) -> None:
         """Add a part: its files by their names below it."""
         self._parts += 1
-        sums = []
-        for name, data in files.items():
-            self._add(f"{self._parts:06}/{name}", data)
-            sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
-        self._add(f"{self._parts:06}/SHA256SUMS", self._seen("".join(sums).encode()))
+        self._add_all(f"{self._parts:06}/", files)
 
     def end(self, counts: Counts) -> None:
         """Add what makes the archive complete."""
         self._add("end.json", _document(End(parts=self._parts, counts=counts, sha256=self._digest.hexdigest())))
         self._file.write(bytes(2 * _BLOCK))
 
-    def _seen(self, data: bytes) -> bytes:
-        self._digest.update(data)
-        return data
+    def _add_all(self, folder: str, files: Mapping[str, bytes]) -> None:
+        lines = []
+        for name, data in files.items():
+            self._add(folder + name, data)
+            lines.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
+        sums = "".join(lines).encode()
+        self._add(f"{folder}SHA256SUMS", sums)
+        self._digest.update(sums)
 
     def _add(self, name: str, data: bytes) -> None:
         member = tarfile.TarInfo(name)
@@ -100,7 +102,10 @@ class ArchiveReader:
         if name != "library.json":
             raise DamagedError("it does not begin with library.json")
         data = self._read(name, size, _SMALL)
-        self._digest.update(data)
+        name, size = self._member()
+        if name != "SHA256SUMS":
+            raise DamagedError(f"{name!r} does not belong there")
+        self._verify("", {"library.json": data}, self._read(name, size, _SMALL))
         try:
             self.header = Header.model_validate_json(data)
         except ValidationError as error:
@@ -130,9 +135,7 @@ class ArchiveReader:
                 raise DamagedError(f"{name!r} does not belong there")
             below = name.partition("/")[2]
             if below == "SHA256SUMS":
-                sums = self._read(name, size, _SMALL)
-                self._digest.update(sums)
-                _verify(number, files, sums)
+                self._verify(f"{number:06}/", files, self._read(name, size, _SMALL))
                 yield files
                 number, files, total, largest = number + 1, {}, 0, 0
                 continue
@@ -155,14 +158,31 @@ class ArchiveReader:
             raise DamagedError("there is something behind its end, or its end is missing")
         self._end = end
 
+    def _verify(self, folder: str, files: Mapping[str, bytes], sums: bytes) -> None:
+        """Raise DamagedError unless the sums are of these files, and contents have the names that they should have."""
+        self._digest.update(sums)
+        listed: dict[str, str] = {}
+        for line in sums.decode("ascii", "replace").splitlines():
+            found = _SUM.fullmatch(line)
+            if found is None or found[2] in listed:
+                raise DamagedError(f"{folder}SHA256SUMS is no such list")
+            listed[found[2]] = found[1]
+        if listed.keys() != files.keys():
+            raise DamagedError(f"{folder}SHA256SUMS does not list the files that are there")
+        for name, data in files.items():
+            digest = hashlib.sha256(data).hexdigest()
+            if listed[name] != digest or (name.startswith("content/") and name != f"content/{digest}"):
+                raise DamagedError(f"{folder}{name} is not what was exported")
+
     def _member(self) -> tuple[str, int]:
         """Return name and size of the next member."""
         block = self._exactly(_BLOCK)
         try:
             member = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+            plain = member.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") == block
         except (tarfile.HeaderError, UnicodeError, ValueError) as error:
             raise DamagedError("it is no tar file, or damaged") from error
-        if member.type != tarfile.REGTYPE or member.linkname or member.size < 0:
+        if not plain or member.type != tarfile.REGTYPE or member.linkname or member.size < 0:
             raise DamagedError(f"{member.name!r} does not belong there")
         return member.name, member.size
 
@@ -196,19 +216,3 @@ def first_problem(error: ValidationError) -> str:
 
 def _document(model: Header | End) -> bytes:
     return model.model_dump_json(indent=2).encode() + b"\n"
-
-
-def _verify(number: int, files: Mapping[str, bytes], sums: bytes) -> None:
-    """Raise DamagedError unless the sums are of these files, and contents have the names that they should have."""
-    listed: dict[str, str] = {}
-    for line in sums.decode("ascii", "replace").splitlines():
-        found = _SUM.fullmatch(line)
-        if found is None or found[2] in listed:
-            raise DamagedError(f"the SHA256SUMS of part {number} are no such list")
-        listed[found[2]] = found[1]
-    if listed.keys() != files.keys():
-        raise DamagedError(f"the files of part {number} are not those of its SHA256SUMS")
-    for name, data in files.items():
-        digest = hashlib.sha256(data).hexdigest()
-        if listed[name] != digest or (name.startswith("content/") and name != f"content/{digest}"):
-            raise DamagedError(f"{number:06}/{name} is not what was exported")

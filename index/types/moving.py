@@ -125,7 +125,7 @@ class Header(_Line):
 
 
 class End(_Line):
-    """What an archive ends with: what is in it, and the SHA-256 of the header and all sums of its parts."""
+    """What an archive ends with: what is in it, and the SHA-256 of all lists of sums."""
 
     parts: Number
     counts: Counts

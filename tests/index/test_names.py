@@ -31,6 +31,8 @@ CODES = {
     "SourceAway": "source_away",
     "SourceNotFound": "source_not_found",
     "BackupDamaged": "backup_damaged",
+    "ArchiveDamaged": "archive_damaged",
+    "ArchiveMismatch": "space_mismatch",
 }
 
 
