@@ -38,6 +38,7 @@ from index.locks import Gate
 from index.metadata import checked_filters
 from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.repairing import RenderThumbnail
+from index.sampling import sample
 from index.searching import Query, search_page
 from index.sources import LibrarySources, is_away
 from index.storing import FilesToStore
@@ -232,13 +233,11 @@ class Library:
         with self._gate.enter():
             return self._list(self._catalog.sentences, cursor, limit, filters)
 
-    def images_at(self, places: Sequence[int]) -> list[ImageRecord]:
-        """Return the images at these places of the list (0 is the newest); without those beyond its end."""
+    def sample_images(self, limit: int) -> list[ImageRecord]:
+        """Return up to `limit` images, newest first, spread evenly over all: the same for the same library."""
+        _require_positive("limit", limit)
         with self._gate.enter():
-            keys = self._catalog.images.keys({})[::-1]
-            wanted = keys[[place for place in places if 0 <= place < len(keys)]]
-            records = self._catalog.images.records(wanted)
-            return [records[key] for key in wanted.tolist() if key in records]
+            return sample(self._catalog.images, limit)
 
     def update_image(self, id: str, change: Callable[[ImageRecord], Metadata]) -> ImageRecord:
         """Give an image the metadata that `change` makes of its record; RecordNotFound, InvalidMetadata.

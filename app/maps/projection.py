@@ -13,7 +13,6 @@ from app.embedding.cache import Vector
 from index import ImageRecord, Library, RecordNotFound
 from model.space import JointSpace
 
-_SEED = 0
 _CHUNK = 512  # vectors in double precision at a time
 
 
@@ -71,13 +70,9 @@ def draw_map(space: JointSpace, sample: Sample, words: Sequence[str]) -> Map:
 
 
 def take_sample(library: Library, limit: int) -> Sample:
-    """Up to `limit` images, spread evenly over the library from the newest on."""
+    """Up to `limit` images, newest first, spread evenly over the library."""
     total = library.count("images")
-    if total <= limit:
-        wanted = np.arange(total)
-    else:
-        wanted = np.sort(np.random.default_rng(_SEED).choice(total, size=limit, replace=False))
-    records = library.images_at(wanted.tolist())
+    records = library.sample_images(limit)
     parts = [_with_vectors(library, records[start : start + _CHUNK]) for start in range(0, len(records), _CHUNK)]
     kept = [record for part, _ in parts for record in part]
     dimension = library.space.dimension

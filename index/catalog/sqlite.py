@@ -53,8 +53,9 @@ T = TypeVar("T")
 CATALOG_FILE = "catalog.sqlite"
 """What the catalog is called in the folder of a library."""
 
-# Readers look at the pages of the system, which all processes share.
-_READING = ("PRAGMA query_only = ON", f"PRAGMA mmap_size = {1 << 40}")
+# The file is not mapped into memory: every connection would map it anew, which makes the memory of a process look many
+# times as large as it is. The system keeps its pages for all processes in either case, and reading one takes as long.
+_READING = ("PRAGMA query_only = ON",)
 _PAGE = 8192  # bytes; three records with a vector of 1,024 components fit, of which 4,096 bytes hold but one
 # New ids and names belong anywhere in their indexes: whoever writes keeps these at hand, and lets changes gather before
 # they go from the log into the file.
