@@ -118,12 +118,16 @@ class Codec:
     def encode(self, keys: Keys, vectors: Vectors) -> Encoded:
         """Return list, code and row of each vector (n, D), under its key."""
         projected = self.project(vectors)
-        rounded = np.rint(projected * (127 / min(1.0, _RANGE / math.sqrt(projected.shape[1]))))
-        rows: Rows = np.clip(rounded, -127, 127).astype(np.int8)
         with one_thread():
             lists = self._quantizer.search(projected, 1)[1][:, 0] if len(projected) else np.empty(0)
+        return Encoded(keys, lists.astype(np.uint16), *self.compress(projected))
+
+    def compress(self, projected: Vectors) -> tuple[Codes, Rows]:
+        """Return code and row of each projected vector (n, d)."""
+        rounded = np.rint(projected * (127 / min(1.0, _RANGE / math.sqrt(projected.shape[1]))))
+        with one_thread():
             codes: Codes = self._product.compute_codes(projected)
-        return Encoded(keys, lists.astype(np.uint16), codes, rows)
+        return codes, np.clip(rounded, -127, 127).astype(np.int8)
 
     def serialize(self) -> bytes:
         """Return the codec as bytes: a NumPy archive."""

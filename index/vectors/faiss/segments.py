@@ -83,15 +83,15 @@ class Segments:
 
     def agree(self, keys: Keys, vectors: Vectors, share: float) -> bool:
         """Tell whether codes and rows of these keys are those of unit rows (n, D): so much of each, at least."""
-        expected = self.codec.encode(keys, vectors)
+        codes, rows = self.codec.compress(self.codec.project(vectors))
         for segment in self.by_file.values():
             places, there = segment.places(keys)
-            differing = expected.codes[there] ^ segment.encoded.codes[places[there]]
+            differing = codes[there] ^ segment.encoded.codes[places[there]]
             same = [((differing & half) == 0).mean(axis=1) for half in (0x0F, 0xF0)]
             if (same[0] + same[1] < 2 * share).any():
                 return False
-            rows = segment.encoded.rows[places[there]].astype(np.int16)
-            if rows.shape[1] and ((np.abs(rows - expected.rows[there]) <= 1).mean(axis=1) < share).any():
+            stored = segment.encoded.rows[places[there]].astype(np.int16)
+            if stored.shape[1] and ((np.abs(stored - rows[there]) <= 1).mean(axis=1) < share).any():
                 return False
         return True
 
