@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 from model import threads
 from model.runtime.onnx_runtime import OnnxRuntime
 from model.training.importing.open_clip import read_open_clip
-from model.training.importing.writing import TEXTS, in_precision, sample_pictures, write_imported
+from model.training.importing.parity import sample_pictures
+from model.training.importing.writing import TEXTS, in_precision, write_imported
 
 ROUNDS = 5
 IMAGES = 16

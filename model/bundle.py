@@ -160,6 +160,13 @@ class BundleConfig(_Config):
         raise BundleError("bundle_unsupported", f"The image tower of {self.name} was not trained by Visem.")
 
     @property
+    def projected(self) -> int:
+        """F, the length of the features that its image projection takes. Errors: `BundleError` where it has none."""
+        if self.image.feature_dimension is not None:
+            return self.image.feature_dimension
+        raise BundleError("bundle_unsupported", f"The image tower of {self.name} has no projection.")
+
+    @property
     def words(self) -> TextConfig:
         """Its text tower, of the kind `words`. Errors: `BundleError` where it is of another kind."""
         if isinstance(self.text, TextConfig):

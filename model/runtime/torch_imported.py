@@ -17,6 +17,8 @@ from model.towers.imported_config import Architecture
 
 def build_image_encoder(architecture: Architecture) -> nn.Module:
     """Pixels (n, 3, H, W) to vectors (n, D), of any length; random weights. Errors: `BundleError`."""
+    if architecture.library == "timm":
+        return build_timm(architecture.settings)
     if architecture.library == "open_clip":
         return OpenClipImages(build_open_clip(architecture.settings))
     return TransformersImages(build_transformers(architecture.settings))
@@ -30,12 +32,18 @@ def build_text_encoder(architecture: Architecture) -> nn.Module:
 
 
 def build_open_clip(settings: dict[str, Any]) -> nn.Module:
-    """The network of an open_clip model configuration, as a `CustomTextCLIP`. Errors: `BundleError`."""
+    """The network of an open_clip model configuration, as a `CustomTextCLIP`. Errors: `BundleError`.
+
+    What a configuration would have downloaded is not: weights of its own are loaded later.
+    """
     try:
         from open_clip.model import CustomTextCLIP
     except ModuleNotFoundError as error:
         raise _missing(error, "open_clip_torch") from error
     arguments = {name: value for name, value in settings.items() if name != "custom_text"}
+    arguments["vision_cfg"] = {**settings["vision_cfg"], "timm_model_pretrained": False}
+    if settings["text_cfg"].get("hf_model_name"):
+        raise BundleError("bundle_unsupported", "The text encoder is one that open_clip would download.")
     network: nn.Module = CustomTextCLIP(**arguments)
     return network
 
@@ -51,6 +59,24 @@ def build_transformers(settings: dict[str, Any]) -> nn.Module:
         return clip
     siglip: nn.Module = SiglipModel(SiglipConfig.from_dict(settings))
     return siglip
+
+
+def build_timm(settings: dict[str, Any]) -> nn.Module:
+    """A network of timm without its classifier: `architecture` and, where it has some, `model_args`.
+
+    Errors: `BundleError`, for what is no network of timm's own, and arguments that name files or addresses.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise _missing(error, "timm") from error
+    architecture, arguments = settings["architecture"], settings.get("model_args", {})
+    if not isinstance(architecture, str) or not timm.is_model(architecture):
+        raise BundleError("bundle_unsupported", f"timm {timm.__version__} has no network {architecture!r}.")
+    if foreign := {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"} & set(arguments):
+        raise BundleError("bundle_unsupported", f"A network is not built with {min(foreign)}.")
+    network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
+    return network
 
 
 def _missing(error: ModuleNotFoundError, package: str) -> BundleError:

@@ -115,7 +115,7 @@ class _Captioner(StructureContentModel):
 
 
 def _projection(config: BundleConfig) -> nn.Module:
-    return ImageProjection(config.backbone.feature_dimension, config.dimension, config.backbone.kinds)
+    return ImageProjection(config.projected, config.dimension, config.image.kinds)
 
 
 def _words(config: BundleConfig) -> nn.Module:

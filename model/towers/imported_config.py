@@ -6,11 +6,12 @@ How they come into a bundle: `model.training.importing`. What runs them: `model.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from model.runtime.networks import NetworkName
+from model.towers.config import ENCODERS
 
 IMAGE_ENCODER, TEXT_ENCODER = "image_encoder", "text_encoder"
 TOKENIZER = "tokenizer.json"
@@ -30,7 +31,7 @@ class _Config(BaseModel):
 class Architecture(_Config):
     """What the network is, in the terms of the library that builds it; torch builds it from this on a GPU."""
 
-    library: Literal["open_clip", "transformers"]
+    library: Literal["open_clip", "transformers", "timm"]
     settings: dict[str, Any] = Field(description="The library's own configuration of the network.")
 
 
@@ -55,6 +56,11 @@ class Pixels(_Config):
     mean: tuple[float, float, float] = Field(description="Subtracted from each channel, in units of 0..1.")
     std: tuple[float, float, float] = Field(description="Each channel is divided by it, in units of 0..1.")
 
+    @property
+    def side(self) -> int:
+        """About how many pixels a side the encoder looks at."""
+        return max(self.height, self.width, self.shorter or 0)
+
 
 def _files(encoder: str, precision: Precision) -> tuple[str, ...]:
     files = (f"{encoder}.safetensors", f"{encoder}.onnx")
@@ -62,26 +68,37 @@ def _files(encoder: str, precision: Precision) -> tuple[str, ...]:
 
 
 class ImportedImageConfig(_Config):
-    """An image encoder of another library."""
+    """An image encoder of another library; and, where its vectors are not those of the joint space, a projection."""
+
+    kinds: ClassVar[int] = 0
+    """It comes without a classifier."""
 
     tower: Literal["imported"] = "imported"
     architecture: Architecture
     pixels: Pixels
+    feature_dimension: int | None = Field(
+        default=None,
+        gt=0,
+        description="Length of the encoder's vectors, where a projection takes them into the joint space; none: they "
+        "are in it.",
+    )
     precision: Precision = Field(default="fp32", description="Which of its two graphs a CPU runs.")
 
     @property
     def files(self) -> tuple[str, ...]:
         """What it lies in, and its vectors depend on."""
-        return _files(IMAGE_ENCODER, self.precision)
+        files = _files(IMAGE_ENCODER, self.precision)
+        return files if self.feature_dimension is None else (*files, ENCODERS)
 
     @property
     def networks(self) -> tuple[NetworkName, ...]:
         """The networks that it is made of."""
-        return ("image_encoder",)
+        return ("image_encoder",) if self.feature_dimension is None else ("image_encoder", "projection")
 
     def identity(self) -> dict[str, Any]:
         """All that its vectors depend on beside its files: a part of what the space is known by."""
-        return self.model_dump(mode="json")
+        # Without a projection it keeps the identity that it had before there were any.
+        return self.model_dump(mode="json", exclude={"feature_dimension"} if self.feature_dimension is None else None)
 
 
 class Prompts(_Config):

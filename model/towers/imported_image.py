@@ -1,4 +1,8 @@
-"""The image tower of kind `imported`: an image encoder that another library trained, such as CLIP's."""
+"""The image tower of kind `imported`: an image encoder that another library trained, such as CLIP's.
+
+Where its text encoder came along, its vectors are those of the joint space. Where Visem trained sentence encoders to
+it, a linear projection takes them there.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from PIL import Image, ImageOps
 from model.bundle import Bundle
 from model.errors import BundleError
 from model.runtime.interfaces import Network, Runtime
+from model.runtime.tensors import MappedTensors
+from model.towers.config import ENCODERS
 from model.towers.imported_config import ImportedImageConfig, Pixels
 from model.towers.vectors import Vectors, normalise
 
@@ -36,6 +42,11 @@ class ImportedImageTower:
         self.config = bundle.config.image
         self._dimension = bundle.config.dimension
         self._bundle, self._runtime = bundle, runtime
+        self._projection: Network | None = None
+        if self.config.feature_dimension is not None:
+            tensors = MappedTensors(bundle.path / ENCODERS)
+            tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))
+            self._projection = runtime.load(bundle, "projection")
 
     @cached_property
     def _encoder(self) -> Network:
@@ -45,8 +56,7 @@ class ImportedImageTower:
     @property
     def size(self) -> int:
         """About how many pixels a side it looks at."""
-        pixels = self.config.pixels
-        return max(pixels.height, pixels.width, pixels.shorter or 0)
+        return self.config.pixels.side
 
     def embed(self, images: Sequence[Image.Image]) -> Vectors:
         """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
@@ -54,7 +64,7 @@ class ImportedImageTower:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             (raw,) = self._encoder(prepare(batch, self.config.pixels))
-            vectors[start : start + len(batch)] = normalise(raw)
+            vectors[start : start + len(batch)] = self._projection(raw)[0] if self._projection else normalise(raw)
         return vectors
 
 

@@ -69,12 +69,13 @@ class ImportedTextTower:
         prompts = self.config.prompts.sentence if role == "sentence" else self.config.prompts.operand
         for text in texts:
             self._tokenizer.tokens(text)  # a prompt around nothing would not be empty
-        total = self._encode([prompts[0].replace(PLACE, text) for text in texts])
+        total = self.encode([prompts[0].replace(PLACE, text) for text in texts])
         for prompt in prompts[1:]:
-            total = total + self._encode([prompt.replace(PLACE, text) for text in texts])
+            total = total + self.encode([prompt.replace(PLACE, text) for text in texts])
         return total if len(prompts) == 1 else normalise(total)
 
-    def _encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Texts as they stand, without a prompt, to float32 (n, D), unit rows. Errors: `EmptyTextError`."""
         tokens = [self._tokenizer.tokens(text) for text in texts]
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda place: len(tokens[place]))

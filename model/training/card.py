@@ -69,20 +69,26 @@ rest of the photograph the first answer keeps, in percent. The numbers of the ru
 
 def _trained(config: BundleConfig, terms: str) -> str:
     """What it is and whence, of a bundle whose encoders Visem trained."""
-    image, text = config.backbone, config.words
+    image, text = config.image, config.words
+    if isinstance(image, ImportedImageConfig):
+        network, start = f"the image encoder of {config.recipe['image_tower']['origin']}", _frozen(config.recipe)
+        views = ""
+    else:
+        network = f"{image.backbone} at\n{image.preprocessing.size} px"
+        start = f"the backbone started from {_start(config.recipe)}"
+        views = "" if len(image.views) == 1 else f" {_views(image.views)}"
     teachers = _TEACHERS if text.code_dimension is not None else ""
     kinds = _KINDS if image.kinds else ""
-    views = "" if len(image.views) == 1 else f" {_views(image.views)}"
     return f"""# {config.name}
 
-A joint space of images and sentences with {config.dimension} dimensions: {image.backbone} at
-{image.preprocessing.size} px, a linear projection, and the sentence encoders {", ".join(text.encoders)}
+A joint space of images and sentences with {config.dimension} dimensions: {network},
+a linear projection, and the sentence encoders {", ".join(text.encoders)}
 over {text.words:,} words. After Kiros, Salakhutdinov and Zemel, *Unifying Visual-Semantic Embeddings with
 Multimodal Neural Language Models* (arXiv 1411.2539).{views}
 
 ## Data and terms
 
-Trained on {config.training_data}; the backbone started from {_start(config.recipe)}.{teachers}{kinds}
+Trained on {config.training_data}; {start}.{teachers}{kinds}
 
 {terms}
 
@@ -147,6 +153,12 @@ def _start(recipe: dict[str, Any]) -> str:
     return f"the weights in `{weights['file']}`\n(SHA-256 {weights['sha256']}), whose terms apply as well"
 
 
+def _frozen(recipe: dict[str, Any]) -> str:
+    tower = recipe["image_tower"]
+    terms = f": {tower['terms']}" if tower["terms"] else ", which apply as well"
+    return f"the image encoder is\nas it came, with its own terms of use{terms}"
+
+
 def _recipe(recipe: dict[str, Any]) -> str:
     stages = "\n".join(
         f"| {stage['name']} | {stage['epochs']} | {stage['batch_images']} x {stage['captions_per_image']} "
@@ -154,8 +166,10 @@ def _recipe(recipe: dict[str, Any]) -> str:
         for stage in recipe["stages"]
     )
     preset = PRESETS.get(recipe["preset"])
-    other = preset is not None and preset.space.backbone != recipe["backbone"]
-    backbone = f" --backbone {recipe['backbone']}" if other else ""
+    other = preset is not None and preset.space.backbone != recipe.get("backbone")
+    backbone = f" --backbone {recipe['backbone']}" if other and "backbone" in recipe else ""
+    if "image_tower" in recipe:
+        backbone = " --image-tower DIR"
     if "backbone_weights" in recipe:
         backbone += f" --backbone-weights {recipe['backbone_weights']['file']}"
     return f"""## Recipe

@@ -108,7 +108,7 @@ def _projection(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
     scaled = graph.add("Mul", "features", graph.weight("image.scale"))
     weights = graph.weight("image.linear.weight"), graph.weight("image.linear.bias")
     vectors = graph.add("Gemm", scaled, *weights, transB=1)
-    if config.backbone.kinds:
+    if config.image.kinds:
         weights = graph.weight("image.classifier.weight"), graph.weight("image.classifier.bias")
         probabilities = graph.add("Softmax", graph.add("Gemm", "features", *weights, transB=1), axis=1)
         counts = graph.add("Greater", probabilities, graph.constant(SMALLEST_PROBABILITY, np.float32))
@@ -116,9 +116,7 @@ def _projection(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
         vectors = graph.add("Gemm", likely, graph.weight("image.kinds.weight"), vectors, transB=1)
     norms = graph.add("ReduceL2", vectors, graph.constant([1]), keepdims=1)
     unit = graph.add("Div", vectors, graph.add("Max", norms, graph.constant(EPSILON, np.float32)))
-    return graph.finish(
-        {"features": ("float", ["n", config.backbone.feature_dimension])}, {unit: ["n", config.dimension]}
-    )
+    return graph.finish({"features": ("float", ["n", config.projected])}, {unit: ["n", config.dimension]})
 
 
 def _words(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:

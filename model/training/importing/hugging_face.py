@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.runtime.torch_imported import TransformersImages, TransformersTexts
 from model.towers.imported_config import Architecture, Cleaning, ImportedImageConfig, ImportedTextConfig, Pixels
-from model.training.importing.source import ImageSource, ImportingError, Source, TextSource
+from model.training.importing.source import ImageSource, ImportingError, Source, TextSource, settings_of
 from model.training.importing.tokenizer_folder import TokenizerFolder
 
 _KINDS = ("clip", "siglip")
@@ -29,29 +29,41 @@ _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.
 
 def read_hugging_face(folder: Path) -> Source:
     """Read a folder. Errors: `ImportingError`."""
-    settings = _read_json(folder / "config.json")
-    kind = settings.get("model_type")
+    network, architecture = _read_network(folder)
+    name = folder.resolve().name
+    return Source(
+        name=name,
+        origin=f"transformers, {name}",
+        image=_image(folder, network, architecture),
+        text=_text(folder, network, architecture),
+    )
+
+
+def read_hugging_face_images(folder: Path) -> ImageSource:
+    """Read the image half of a folder, which needs no tokenizer. Errors: `ImportingError`."""
+    return _image(folder, *_read_network(folder))
+
+
+def _read_network(folder: Path) -> tuple[Any, Architecture]:
+    kind = read_json(folder / "config.json").get("model_type")
     if kind not in _KINDS:
         raise ImportingError(
             f"{folder / 'config.json'} is of the kind {kind!r}; Visem imports {' and '.join(_KINDS)} alone."
         )
     network = _load(folder, kind)
     settings = json.loads(network.config.to_json_string(use_diff=True))
-    architecture = Architecture(library="transformers", settings=settings)
-    name = folder.resolve().name
-    return Source(
-        name=name,
-        origin=f"transformers, {name}",
-        image=ImageSource(
-            ImportedImageConfig(architecture=architecture, pixels=_pixels(folder)),
-            TransformersImages(network),
-            _image_reference(folder),
-        ),
-        text=_text(folder, network, architecture),
-    )
+    return network, Architecture(library="transformers", settings=settings)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _image(folder: Path, network: Any, architecture: Architecture) -> ImageSource:
+    config = ImportedImageConfig(architecture=architecture, pixels=_pixels(folder))
+    with settings_of("images", folder):
+        reference = _image_reference(folder)
+    return ImageSource(config, TransformersImages(network), reference)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A configuration beside a model's weights. Errors: `ImportingError`."""
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -98,15 +110,15 @@ def _pixels(folder: Path) -> Pixels:
     file = folder / "preprocessor_config.json"
     if not file.is_file() and (folder / "processor_config.json").is_file():
         file = folder / "processor_config.json"
-    read = _read_json(file)
-    read = read.get("image_processor", read)
-    size, crop = _size(read.get("size", 224)), _size(read.get("crop_size", read.get("size", 224)))
-    cropped = read.get("do_center_crop", "shortest_edge" in size)
-    if not read.get("do_resize", True) or not read.get("do_normalize", True):
-        raise ImportingError(
-            f"{file} neither resizes nor normalises images, which Visem cannot do. Choose another model."
-        )
-    try:
+    read = read_json(file)
+    with settings_of("images", file):
+        read = read.get("image_processor", read)
+        size, crop = _size(read.get("size", 224)), _size(read.get("crop_size", read.get("size", 224)))
+        cropped = read.get("do_center_crop", "shortest_edge" in size)
+        if not read.get("do_resize", True) or not read.get("do_normalize", True):
+            raise ImportingError(
+                f"{file} neither resizes nor normalises images, which Visem cannot do. Choose another model."
+            )
         if "shortest_edge" in size:
             if not cropped:
                 raise ImportingError(f"{file} keeps the shape of images, which Visem cannot do. Choose another model.")
@@ -123,8 +135,6 @@ def _pixels(folder: Path) -> Pixels:
             half="down",
             **shape,
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise ImportingError(f"{file} says not all about images, or what Visem does not know: {error}.") from error
 
 
 def _size(value: Any) -> dict[str, int]:
@@ -134,7 +144,9 @@ def _size(value: Any) -> dict[str, int]:
 def _image_reference(folder: Path) -> Any:
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")
+    processor = AutoImageProcessor.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, backend="pil"
+    )
 
     def read(images: Sequence[Image.Image]) -> Tensor:
         pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from model.runtime.torch_imported import OpenClipImages, OpenClipTexts, build_open_clip
 from model.towers.imported_config import Architecture, Cleaning, ImportedImageConfig, ImportedTextConfig, Pixels
 from model.training.importing.open_clip_tokens import clip_tokenizer
-from model.training.importing.source import ImageSource, ImportingError, Source, TextSource, misfit, read_weights
+from model.training.importing.source import (
+    ImageSource,
+    ImportingError,
+    Source,
+    TextSource,
+    load_weights,
+    read_weights,
+    settings_of,
+)
 from model.training.importing.tokenizer_folder import TokenizerFolder
 
 _DEFAULT_CONTEXT = 77
@@ -33,9 +41,17 @@ def read_open_clip(config: str, weights: Path, tokenizer: Path | None = None) ->
     return Source(
         name=name,
         origin=f"open_clip, {name}, weights from {weights.name}",
-        image=_image(network, architecture, settings, preprocessing),
+        image=_image(network, architecture, settings, preprocessing, name),
         text=_text(network, architecture, settings, tokenizer, name),
     )
+
+
+def read_open_clip_images(config: Path, weights: Path) -> ImageSource:
+    """Read the image half of a model, which needs no tokenizer. Errors: `ImportingError`."""
+    logging.getLogger("timm").setLevel(logging.ERROR)
+    name, settings, preprocessing = _read_config(str(config))
+    network = _load(name, settings, weights)
+    return _image(network, Architecture(library="open_clip", settings=settings), settings, preprocessing, name)
 
 
 def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -98,10 +114,8 @@ def _load(name: str, settings: dict[str, Any], weights: Path) -> nn.Module:
     from open_clip.model import convert_to_custom_text_state_dict
 
     tensors = read_weights(weights)
-    try:
+    with settings_of("the network", f"the configuration {name}"):
         network = build_open_clip(deepcopy(settings))
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise ImportingError(f"open_clip cannot build {name} from this configuration: {error}.") from error
     # OpenAI's own files, and those of releases in other forms.
     for extra in ("input_resolution", "context_length", "vocab_size"):
         tensors.pop(extra, None)
@@ -114,32 +128,30 @@ def _load(name: str, settings: dict[str, Any], weights: Path) -> nn.Module:
         if scale in own:
             tensors[scale] = own[scale]
     tensors.pop("text.transformer.embeddings.position_ids", None)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise misfit(weights, error, name) from error
+    load_weights(network, tensors, weights, name)
     return network.eval().requires_grad_(False).float()
 
 
 def _image(
-    network: Any, architecture: Architecture, settings: dict[str, Any], preprocessing: dict[str, Any]
+    network: Any, architecture: Architecture, settings: dict[str, Any], preprocessing: dict[str, Any], name: str
 ) -> ImageSource:
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
-    size = settings["vision_cfg"].get("image_size", 224)
-    of_model = {**getattr(network.visual, "preprocess_cfg", {}), **preprocessing, "size": size}
-    chosen = PreprocessCfg(**merge_preprocess_dict(PreprocessCfg(), of_model))
-    height, width = (size, size) if isinstance(size, int) else size
-    transform = image_transform_v2(chosen, is_train=False)
-    pixels = Pixels(
-        height=height,
-        width=width,
-        resize=chosen.resize_mode,
-        interpolation="bilinear" if chosen.interpolation == "bilinear" else "bicubic",
-        fill=chosen.fill_color,
-        mean=chosen.mean,
-        std=chosen.std,
-    )
+    with settings_of("images", f"the configuration {name}"):
+        size = settings["vision_cfg"].get("image_size", 224)
+        of_model = {**getattr(network.visual, "preprocess_cfg", {}), **preprocessing, "size": size}
+        chosen = PreprocessCfg(**merge_preprocess_dict(PreprocessCfg(), of_model))
+        height, width = (size, size) if isinstance(size, int) else size
+        transform = image_transform_v2(chosen, is_train=False)
+        pixels = Pixels(
+            height=height,
+            width=width,
+            resize=chosen.resize_mode,
+            interpolation="bilinear" if chosen.interpolation == "bilinear" else "bicubic",
+            fill=chosen.fill_color,
+            mean=chosen.mean,
+            std=chosen.std,
+        )
     return ImageSource(
         ImportedImageConfig(architecture=architecture, pixels=pixels),
         OpenClipImages(network),
@@ -151,9 +163,12 @@ def _text(
     network: Any, architecture: Architecture, settings: dict[str, Any], folder: Path | None, name: str
 ) -> TextSource:
     text = settings["text_cfg"]
-    special = text.get("tokenizer_kwargs", {})
-    length = int(text.get("context_length", _DEFAULT_CONTEXT))
-    cleaning: Cleaning = special.get("clean", "whitespace" if folder else "lower")
+    with settings_of("texts", f"the configuration {name}"):
+        special = text.get("tokenizer_kwargs") or {}
+        length = int(text.get("context_length", _DEFAULT_CONTEXT))
+        cleaning: Cleaning = special.get("clean", "whitespace" if folder else "lower")
+        if cleaning not in get_args(Cleaning):
+            raise ValueError(f"there is no way {cleaning!r} to clean them")
     encoder = OpenClipTexts(network)
     if text.get("tokenizer_mode"):
         raise ImportingError(f"{name} marks its texts as CLIPS does, which Visem cannot do. Choose another model.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -52,6 +54,30 @@ class Source:
     text: TextSource
 
 
+@contextmanager
+def settings_of(what: str, file: Path | str) -> Iterator[None]:
+    """Say that a file's settings of something make no sense, whatever they do to who reads them.
+
+    Errors: `ImportingError`.
+    """
+    try:
+        yield
+    except (ModelError, ImportError):
+        raise
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _nonsense(what, file, f"{place}: {first['msg']}") from error
+    except Exception as error:  # they go to other libraries, which check little
+        raise _nonsense(what, file, str(error) or type(error).__name__) from error
+
+
+def _nonsense(what: str, file: Path | str, reason: str) -> ImportingError:
+    reason = " ".join(reason.split())
+    reason = reason if len(reason) <= 300 else f"{reason[:300]}…"
+    return ImportingError(f"What {file} says of {what} cannot be used: {reason}. Download it again.")
+
+
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or of a torch checkpoint. Errors: `ImportingError`."""
     import torch
@@ -82,7 +108,21 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def misfit(file: Path, error: Exception, architecture: str) -> ImportingError:
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], file: Path, architecture: str) -> None:
+    """Give a network the weights of a file, all of them. Errors: `ImportingError`."""
+    own = network.state_dict()
+    whole = [name for name in tensors if name in own and own[name].is_floating_point()]
+    if odd := next((name for name in whole if not tensors[name].is_floating_point()), None):
+        raise ImportingError(
+            f"The weights {odd} in {file} are whole numbers: somebody quantised them. Choose the original weights."
+        )
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _misfit(file, error, architecture) from error
+
+
+def _misfit(file: Path, error: Exception, architecture: str) -> ImportingError:
     """What to say of weights that are not those of an architecture."""
     first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
     first = first if len(first) <= 300 else f"{first[:300]}…"

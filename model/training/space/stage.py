@@ -76,7 +76,7 @@ def run_stage(
     parts: TrainedParts,
     config: SpaceTraining,
     stage: Stage,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | None,
     inputs: StageInputs,
     checkpoint: Path,
     report: Report,
@@ -138,7 +138,7 @@ def run_stage(
 
 
 def _image_reader(
-    parts: TrainedParts, config: SpaceTraining, stage: Stage, preprocessing: Preprocessing, inputs: StageInputs
+    parts: TrainedParts, config: SpaceTraining, stage: Stage, preprocessing: Preprocessing | None, inputs: StageInputs
 ) -> Callable[[Tensor, torch.Generator], Tensor]:
     """A function from rows of images (B,) to features (B, F): frozen ones, or those of augmented pixels."""
     frozen, pixels = inputs.features, inputs.data.pixels
@@ -150,6 +150,8 @@ def _image_reader(
 
         return read_frozen
 
+    if pixels is None or preprocessing is None:
+        raise ValueError("without pixels a backbone cannot learn")
     size = stage.image_size or config.image_size
     mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     backbone = FoldedBackbone(parts.backbone, preprocessing.size)

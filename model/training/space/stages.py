@@ -19,7 +19,7 @@ from model.training.run import save_tensors
 from model.training.space.config import SpaceTraining
 from model.training.space.data import TrainingSet
 from model.training.space.export import export_backbone
-from model.training.space.features import classify, compute_features
+from model.training.space.features import Features, classify, compute_features
 from model.training.space.kinds import Kinds
 from model.training.space.stage import StageInputs, TrainedParts, run_stage
 from model.words import Vocabulary
@@ -30,21 +30,25 @@ class SpaceRun:
     """One run of training: settings, data, and where its working files are.
 
     `folder` is this run's own; `features` is the beginning of the names of files with the pre-trained backbone's
-    features, which runs with other settings share.
+    features, which runs with other settings share. `frozen`: the features (n, views, F) of an image tower that never
+    learns.
     """
 
     config: SpaceTraining
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     vocabulary: Vocabulary
     data: TrainingSet
     folder: Path
     features: Path
     report: Report
+    frozen: Features | None = None
 
 
 def run_stages(parts: TrainedParts, run: SpaceRun) -> None:
     """Train `parts` in place through all stages of the settings."""
-    inputs = StageInputs(run.data)
+    inputs = StageInputs(run.data, run.frozen)
+    if run.frozen is not None:
+        _fit_scale(parts, run.frozen)
     for number, stage in enumerate(run.config.stages):
         finished = run.folder / f"{number}-{stage.name}.safetensors"
         opinions = run.folder / f"{number}-opinions.npy"
@@ -67,6 +71,8 @@ def run_stages(parts: TrainedParts, run: SpaceRun) -> None:
 
 def _with_features(inputs: StageInputs, parts: TrainedParts, run: SpaceRun, number: int) -> StageInputs:
     """The inputs of a stage whose backbone is frozen as it is now."""
+    if inputs.data.pixels is None or run.preprocessing is None:
+        raise ValueError("without pixels there are no features")
     exported = run.folder / "backbone"
     export_backbone(parts.backbone, run.config.image_size, exported)
     views = run.config.stages[number].views
@@ -75,9 +81,14 @@ def _with_features(inputs: StageInputs, parts: TrainedParts, run: SpaceRun, numb
         cache = run.features.with_name(f"{run.features.name}-{views}.npy")
     features = compute_features(inputs.data.pixels, exported, run.preprocessing, views, cache, run.report)
     if number == 0:
-        parts.image.scale.fill_(0.5 / max(float(features.astype(np.float32).std()), 1e-6))
+        _fit_scale(parts, features)
     classifier = parts.image.classifier
     if classifier is None:
         return replace(inputs, features=features)
     kinds = Kinds.learn(features, classifier, run.vocabulary)
     return replace(inputs, features=features, kinds=kinds, opinions=classify(features, classifier))
+
+
+def _fit_scale(parts: TrainedParts, features: Features) -> None:
+    """Bring the features to one spread, whatever network they are of."""
+    parts.image.scale.fill_(0.5 / max(float(features.astype(np.float32).std()), 1e-6))

@@ -31,20 +31,19 @@ from model.space import JointSpace
 from model.towers.config import (
     ENCODERS,
     VOCABULARY,
-    ImageConfig,
     NamesConfig,
-    Preprocessing,
     TextConfig,
 )
 from model.training.fitting.discriminants import LOOKS, learn_looks
 from model.training.fitting.fit import fit_to_space, store
 from model.training.graphs import write_graphs
+from model.training.importing.image_tower import ImageTowerFolder, read_image_tower
 from model.training.progress import Progress, Report, counting
-from model.training.space.backbone_weights import backbone_preprocessing, load_pretrained
 from model.training.space.config import SpaceTraining
 from model.training.space.data import TrainingSet, encode_captions, load_pixels
 from model.training.space.distillation import CODE_DIMENSION, embed_with_teacher, quantise
-from model.training.space.export import export_backbone
+from model.training.space.frozen import frozen_features
+from model.training.space.image_side import ImageSide, frozen, trainable
 from model.training.space.kinds import COUNT as KINDS
 from model.training.space.kinds import kind_names
 from model.training.space.stage import TrainedParts
@@ -60,42 +59,43 @@ def train_space(
 
     Returns the figures of the bundle as written, by the sentence encoder that did best on the development split.
     `resume`: go on where an earlier run with the same settings stopped. Errors: `DatasetError`,
-    `BackboneWeightsError`.
+    `BackboneWeightsError`, `ImportingError`.
     """
     torch.manual_seed(config.seed)
     train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
-    backbone, classifier = load_pretrained(config.backbone, config.backbone_weights)
-    if not config.kinds or classifier is None or classifier.out_features != KINDS:
-        classifier = None
-    preprocessing = backbone_preprocessing(backbone, config.image_size)
-    recipe = _recipe(config)
+    if config.image_tower is None:
+        side = trainable(config)
+    else:
+        config = config.frozen()
+        report(Progress("reading the image tower", 0, 1))
+        side = frozen(read_image_tower(config.image_tower, work / "image-tower"))
+    recipe = _recipe(config, side.tower)
     folder = _working_folder(work, train, recipe, resume)
 
-    grounded, vocabulary = _words(train, config, with_kinds=classifier is not None)
+    with_kinds = side.classifier is not None
+    grounded, vocabulary = _words(train, config, with_kinds=with_kinds)
     bundle = BundleConfig(
-        name=f"visem-{train.name}-{config.backbone.removeprefix('tf_')}-{config.preset}",
+        name=f"visem-{train.name}-{side.name.removeprefix('tf_')}-{config.preset}",
         dimension=config.dimension,
-        image=ImageConfig(
-            backbone=config.backbone,
-            feature_dimension=_feature_dimension(backbone, preprocessing),
-            kinds=0 if classifier is None else KINDS,
-            preprocessing=preprocessing,
-            views=config.image_views,
-        ),
-        text=_text_config(config, grounded, vocabulary, with_kinds=classifier is not None),
+        image=side.config,
+        text=_text_config(config, grounded, vocabulary, with_kinds=with_kinds),
         training_data=f"{train.name}, train split, {len(train.items)} photographs and their captions",
         recipe=recipe,
     )
-    parts = _make_parts(config, bundle, backbone, classifier)
+    parts = _make_parts(config, bundle, side)
     training_set = _read_training_set(train, config, vocabulary, parts, work, report)
-    weights = recipe.get("backbone_weights", {}).get("sha256", "")[:12]
-    names = ("features", _digest(train), config.backbone, weights, str(config.image_size))
+    weights = recipe.get("backbone_weights", recipe.get("image_tower", {})).get("sha256", "")[:12]
+    names = ("features", _digest(train), side.name, weights, "" if side.tower else str(config.image_size))
     features = work / "-".join(filter(None, names))
-    run_stages(parts, SpaceRun(config, preprocessing, vocabulary, training_set, folder, features, report))
+    given = None
+    if side.tower is not None:
+        views = max(stage.views for stage in config.stages)
+        given = frozen_features(side.tower, train, views, features.with_name(f"{features.name}-{views}.npy"), report)
+    run_stages(parts, SpaceRun(config, side.preprocessing, vocabulary, training_set, folder, features, report, given))
 
     report(Progress("writing the bundle", 0, 1))
     staging = out.with_name(out.name + ".partial")
-    _write_bundle(staging, bundle, parts, config, vocabulary)
+    _write_bundle(staging, bundle, parts, config, vocabulary, side)
     best = _measure_and_choose(staging, bundle, train, dev, report)
     for file in staging.iterdir():
         file.chmod(0o644)
@@ -104,9 +104,13 @@ def train_space(
     return best
 
 
-def _recipe(config: SpaceTraining) -> dict[str, Any]:
-    """The settings as the bundle keeps them: a file of weights by its name and content, not by its place."""
-    recipe = config.model_dump(mode="json", exclude={"backbone_weights"})
+def _recipe(config: SpaceTraining, tower: ImageTowerFolder | None) -> dict[str, Any]:
+    """The settings as the bundle keeps them: what comes from files by its name and content, not by its place."""
+    if tower is not None:
+        recipe = config.model_dump(mode="json", exclude={"backbone", "backbone_weights", "image_size"})
+        recipe["image_tower"] = {"origin": tower.origin, "terms": tower.terms, "sha256": tower.digest}
+        return recipe
+    recipe = config.model_dump(mode="json", exclude={"backbone_weights", "image_tower"})
     if config.backbone_weights is not None:
         file = config.backbone_weights
         recipe["backbone_weights"] = {"file": file.name, "sha256": file_digest(file)}
@@ -154,19 +158,17 @@ def _text_config(config: SpaceTraining, grounded: int, vocabulary: Vocabulary, *
     )
 
 
-def _make_parts(
-    config: SpaceTraining, bundle: BundleConfig, backbone: nn.Module, classifier: nn.Linear | None
-) -> TrainedParts:
-    """The network: pre-trained backbone and classifier, all else at random."""
+def _make_parts(config: SpaceTraining, bundle: BundleConfig, side: ImageSide) -> TrainedParts:
+    """The network: what is pre-trained of the image side, all else at random."""
     guided = config.guidance > 0 and config.words is not None
     parts = TrainedParts(
-        backbone.to(memory_format=torch.channels_last),
-        ImageProjection(bundle.backbone.feature_dimension, bundle.dimension, bundle.backbone.kinds),
+        side.backbone,
+        ImageProjection(bundle.projected, bundle.dimension, bundle.image.kinds),
         SentenceEncoders(bundle.words, bundle.dimension),
         nn.Linear(bundle.dimension, CODE_DIMENSION) if guided else None,
     )
-    if classifier is not None and parts.image.classifier is not None:
-        parts.image.classifier.load_state_dict(classifier.state_dict())
+    if side.classifier is not None and parts.image.classifier is not None:
+        parts.image.classifier.load_state_dict(side.classifier.state_dict())
     return parts
 
 
@@ -179,8 +181,10 @@ def _read_training_set(
     report: Report,
 ) -> TrainingSet:
     """Pixels, captions, and what the text model says of them; the codes of words go into `parts`."""
-    size = config.image_size
-    pixels = load_pixels(train, size, work / f"pixels-{_digest(train)}-{size}.npy", counting(report, "decoding"))
+    pixels = None
+    if config.image_tower is None:
+        size = config.image_size
+        pixels = load_pixels(train, size, work / f"pixels-{_digest(train)}-{size}.npy", counting(report, "decoding"))
     captions, texts = encode_captions(train, vocabulary)
     if config.words is not None:
         codes, scale = quantise(embed_with_teacher(vocabulary.words, work, counting(report, "text model, words")))
@@ -192,19 +196,18 @@ def _read_training_set(
     return TrainingSet(pixels, captions, torch.from_numpy(taught.astype(np.float32)))
 
 
-def _feature_dimension(network: nn.Module, preprocessing: Preprocessing) -> int:
-    """F, by asking the network itself: timm's attribute for it differs between families."""
-    with torch.inference_mode():
-        pooled = network(torch.zeros(1, 3, preprocessing.size, preprocessing.size))
-    return int(pooled.shape[1])
-
-
 def _write_bundle(
-    folder: Path, bundle: BundleConfig, parts: TrainedParts, config: SpaceTraining, vocabulary: Vocabulary
+    folder: Path,
+    bundle: BundleConfig,
+    parts: TrainedParts,
+    config: SpaceTraining,
+    vocabulary: Vocabulary,
+    side: ImageSide,
 ) -> None:
     """All files of a bundle into a folder, which is emptied first; the model card is still blank."""
     shutil.rmtree(folder, ignore_errors=True)
-    export_backbone(parts.backbone, config.image_size, folder)
+    folder.mkdir(parents=True)
+    side.write(folder, config.image_size)
     if parts.image.kinds is not None:
         with torch.no_grad():
             parts.image.kinds.weight.mul_(config.kinds_emphasis)

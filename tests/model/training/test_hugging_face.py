@@ -14,8 +14,9 @@ import torch
 from model.runtime.torch_runtime import TorchRuntime
 from model.space import JointSpace, space_on
 from model.training.importing.hugging_face import read_hugging_face
+from model.training.importing.parity import sample_pictures
 from model.training.importing.source import ImportingError
-from model.training.importing.writing import TEXTS, sample_pictures, write_imported
+from model.training.importing.writing import TEXTS, write_imported
 from tests.clip import write_clip_folder, write_siglip_folder
 
 WRITERS: dict[str, Callable[[Path], Path]] = {"clip": write_clip_folder, "siglip": write_siglip_folder}
@@ -63,6 +64,35 @@ def test_a_file_that_is_missing_or_junk(folder: Path, tmp_path: Path, file: str,
     for error in (missing, junk):
         assert "\n" not in str(error.value)
         assert str(other) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("preprocessor_config.json", {"image_mean": "grey"}),
+        ("preprocessor_config.json", {"size": {"shortest_edge": -3}}),
+        ("preprocessor_config.json", {"size": "huge"}),
+        ("preprocessor_config.json", {"resample": 99}),
+        ("preprocessor_config.json", {"image_processor": [1]}),
+        ("preprocessor_config.json", {"auto_map": {"AutoImageProcessor": "evil.Evil"}, "image_processor_type": "Evil"}),
+        ("config.json", {"auto_map": {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}}),
+        ("config.json", {"vision_config": {"image_size": "large"}}),
+        ("config.json", {"text_config": [1]}),
+        ("tokenizer_config.json", {"pad_token": {"no": "content"}}),
+        ("tokenizer_config.json", {"pad_token": 7}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": "evil.Evil"}, "tokenizer_class": "Evil"}),
+    ],
+)
+def test_settings_that_make_no_sense(folder: Path, tmp_path: Path, file: str, settings: dict[str, object]) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    changed = json.loads((other / file).read_text()) | settings
+    (other / file).write_text(json.dumps(changed))
+    (other / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    try:
+        read_hugging_face(other)
+    except ImportingError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - some of it is nonsense that does no harm
+    assert not (tmp_path / "ran").exists()
 
 
 def test_weights_of_another_configuration(folder: Path, tmp_path: Path) -> None:

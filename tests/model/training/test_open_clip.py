@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import zipfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +15,21 @@ import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from model.errors import EmptyTextError
-from model.runtime.torch_runtime import TorchRuntime
+from model.runtime.torch_imported import build_image_encoder, build_text_encoder
+from model.runtime.torch_runtime import TorchNetwork, TorchRuntime
 from model.space import JointSpace, space_on
-from model.towers.imported_config import TOKENIZER, Pixels
-from model.towers.imported_image import fit
+from model.towers.imported_config import TOKENIZER, ImportedImageConfig, ImportedTextConfig, Pixels
+from model.towers.imported_image import fit, prepare
 from model.towers.tokens import TextTokenizer
+from model.towers.vectors import normalise
 from model.training.importing.open_clip import read_open_clip, released_preprocessing
 from model.training.importing.open_clip_tokens import clip_tokenizer
+from model.training.importing.parity import sample_pictures
 from model.training.importing.source import ImportingError
-from model.training.importing.writing import TEXTS, sample_pictures
+from model.training.importing.writing import TEXTS, write_imported
 from tests.clip import VIT, write_model
 
 ODD = (
@@ -117,6 +124,28 @@ def test_vectors_are_those_of_open_clip(clip_bundle: Path, tmp_path: Path) -> No
     assert 0.98 < space.config.recipe["cosines"]["text"]["int8"] < 1
 
 
+def test_mixed_precision_as_on_a_gpu(clip_bundle: Path) -> None:
+    space = JointSpace.load(clip_bundle, device="cpu")
+    image, text = space.config.image, space.config.text
+    assert isinstance(image, ImportedImageConfig)
+    assert isinstance(text, ImportedTextConfig)
+    tokens = space.text._tokenizer
+    inputs = {
+        "image_encoder": (build_image_encoder(image.architecture), prepare(sample_pictures(), image.pixels)),
+        "text_encoder": (build_text_encoder(text.architecture), tokens.batch([tokens.tokens(one) for one in TEXTS])),
+    }
+    for name, (module, array) in inputs.items():
+        module.load_state_dict(
+            {key: value.float() for key, value in load_file(clip_bundle / f"{name}.safetensors").items()}, strict=False
+        )
+        (half,) = TorchNetwork(module, "cpu", mixed=True)(array)
+        (whole,) = space.runtime.load(space.bundle, name)(array)
+        assert half.dtype == np.float32
+        cosines = (normalise(half) * normalise(whole)).sum(axis=1)
+        assert 0.99 < cosines.min() < 1
+        assert cosines.max() < 0.9999999, "it computed in half precision"
+
+
 def test_what_is_no_weights_of_this_model(tmp_path: Path) -> None:
     config, weights = write_model(tmp_path / "one")
     _, others = write_model(tmp_path / "other", {**VIT, "embed_dim": 32})
@@ -140,3 +169,66 @@ def test_what_is_no_weights_of_this_model(tmp_path: Path) -> None:
         with pytest.raises(ImportingError, match=said) as error:
             read_open_clip(given, file)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "said"),
+    [
+        ("preprocess_cfg", {"mean": "grey"}, "of images cannot be used"),
+        ("preprocess_cfg", {"mean": [0.5, 0.5]}, "of images cannot be used"),
+        ("preprocess_cfg", {"std": None}, "of images cannot be used"),
+        ("preprocess_cfg", {"resize_mode": "fold"}, "of images cannot be used"),
+        ("preprocess_cfg", {"interpolation": 7}, "of images cannot be used"),
+        ("preprocess_cfg", {"fill_color": "red"}, "of images cannot be used"),
+        ("preprocess_cfg", {"fill_color": 999}, "of images cannot be used"),
+        ("vision_cfg", {"image_size": "large"}, "of the network cannot be used"),
+        ("vision_cfg", {"image_size": [32, 32, 32]}, "of the network cannot be used|does not hold the weights"),
+        ("vision_cfg", {"layers": -1, "patch_size": 0}, "of the network cannot be used"),
+        ("vision_cfg", {"width": 2**50}, "of the network cannot be used"),
+        ("text_cfg", {"tokenizer_kwargs": {"clean": "magic"}}, "of texts cannot be used"),
+        ("text_cfg", {"tokenizer_kwargs": [3]}, "of texts cannot be used"),
+        ("text_cfg", {"context_length": "long"}, "of the network cannot be used"),
+        ("text_cfg", {"hf_tokenizer_name": "../../etc"}, "--tokenizer DIR"),
+    ],
+)
+def test_settings_that_make_no_sense(section: str, settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    _, weights = write_model(tmp_path)
+    document: dict[str, Any] = {"model_cfg": deepcopy(VIT), "preprocess_cfg": {}}
+    (document if section == "preprocess_cfg" else document["model_cfg"])[section].update(settings)
+    config = tmp_path / "open_clip_config.json"
+    config.write_text(json.dumps(document))
+    with pytest.raises(ImportingError, match=said) as error:
+        read_open_clip(str(config), weights)
+    assert "\n" not in str(error.value)
+
+
+def test_hostile_weights(tmp_path: Path) -> None:
+    """Headers that promise too much, values that are no numbers, archives that unpack to gigabytes."""
+    config, weights = write_model(tmp_path)
+    tensors = load_file(weights)
+    huge, numbers, nothing, bomb = (
+        tmp_path / name for name in ("huge.safetensors", "nan.safetensors", "no.pt", "b.pt")
+    )
+    huge.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+    save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, numbers)
+    torch.save({"state_dict": {}}, nothing)
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b/data.pkl", b"\0" * 50_000_000)
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(tmp_path / "absent")
+    wrong = tmp_path / "wrong.safetensors"
+    save_file({name: tensor.to(torch.int8) for name, tensor in tensors.items()}, wrong)
+    for file, said in (
+        (huge, "cannot be read as safetensors"),
+        (nothing, "holds no tensors"),
+        (bomb, "no checkpoint that can be read"),
+        (link, "no file of weights"),
+        (wrong, "are whole numbers"),
+    ):
+        with pytest.raises(ImportingError, match=said) as error:
+            read_open_clip(str(config), file)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ImportingError, match="no numbers"):
+        write_imported(read_open_clip(str(config), numbers), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    assert not list(tmp_path.glob("*.partial"))
