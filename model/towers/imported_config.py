@@ -6,7 +6,7 @@ How they come into a bundle: `model.training.importing`. What runs them: `model.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,6 +20,11 @@ CONCEPT_VECTORS = "words.safetensors"
 PLACE = "{}"
 """Where the text stands in a prompt."""
 
+LARGEST_SIDE = 4096
+"""Of what an image encoder sees, in pixels: beyond that, a configuration is wrong."""
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Precision = Literal["fp32", "int8"]
 Cleaning = Literal["none", "whitespace", "lower", "canonicalize", "plain"]
 
@@ -38,14 +43,17 @@ class Architecture(_Config):
 class Pixels(_Config):
     """How pixels become the image encoder's input. Travels with the weights that were trained on it."""
 
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
+    height: int = Field(gt=0, le=LARGEST_SIDE)
+    width: int = Field(gt=0, le=LARGEST_SIDE)
     resize: Literal["shortest", "longest", "squash"] = Field(
         description="The shorter side fits, and the centre is cut out; the longer side fits, and the rest is filled; "
         "or both sides fit, and the aspect ratio is not kept."
     )
     shorter: int | None = Field(
-        default=None, gt=0, description="Length of the shorter side before the centre is cut out; none: it fits."
+        default=None,
+        gt=0,
+        le=LARGEST_SIDE,
+        description="Length of the shorter side before the centre is cut out; none: it fits.",
     )
     half: Literal["even", "down"] = Field(
         default="even",
@@ -53,8 +61,8 @@ class Pixels(_Config):
     )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
     fill: int = Field(default=0, ge=0, le=255, description="Brightness of what is filled.")
-    mean: tuple[float, float, float] = Field(description="Subtracted from each channel, in units of 0..1.")
-    std: tuple[float, float, float] = Field(description="Each channel is divided by it, in units of 0..1.")
+    mean: tuple[_Number, _Number, _Number] = Field(description="Subtracted from each channel, in units of 0..1.")
+    std: tuple[_Positive, _Positive, _Positive] = Field(description="Each channel is divided by it, in units of 0..1.")
 
     @property
     def side(self) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.runtime.torch_imported import TransformersImages, TransformersTexts
 from model.towers.imported_config import Architecture, Cleaning, ImportedImageConfig, ImportedTextConfig, Pixels
-from model.training.importing.source import ImageSource, ImportingError, Source, TextSource, settings_of
+from model.training.importing.source import ImageSource, ImportingError, Source, TextSource, check_finite, settings_of
 from model.training.importing.tokenizer_folder import TokenizerFolder
 
 _KINDS = ("clip", "siglip")
@@ -103,6 +103,7 @@ def _load(folder: Path, kind: str) -> Any:
             f"The weights in {folder} are not those of its config.json: {missing[0]} and {len(missing) - 1} more are "
             "missing or of another size. Download both from one place."
         )
+    check_finite(network, folder)
     return network.eval().requires_grad_(False)
 
 

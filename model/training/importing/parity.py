@@ -37,9 +37,7 @@ def compare_images(source: ImageSource, folder: Path) -> dict[Precision, float]:
 def check(cosine: float, encoder: str) -> None:
     """Refuse what differs. Errors: `ImportingError`."""
     if np.isnan(cosine):
-        raise ImportingError(
-            f"The weights of the {encoder} encoder hold values that are no numbers, or give some. Download them again."
-        )
+        raise ImportingError(f"The vectors of the {encoder} encoder are no numbers. Download its weights again.")
     if cosine < LEAST_COSINE:
         raise ImportingError(
             f"The exported {encoder} encoder gives other vectors than its own library (cosine {cosine:.4f}): it "

@@ -120,6 +120,14 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], file: Path, arc
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise _misfit(file, error, architecture) from error
+    check_finite(network, file)
+
+
+def check_finite(network: nn.Module, file: Path) -> None:
+    """Refuse weights that are no numbers. Errors: `ImportingError`."""
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            raise ImportingError(f"The weights {name} in {file} hold values that are no numbers. Download them again.")
 
 
 def _misfit(file: Path, error: Exception, architecture: str) -> ImportingError:

@@ -66,9 +66,9 @@ def train_space(
     if config.image_tower is None:
         side = trainable(config)
     else:
-        config = config.frozen()
         report(Progress("reading the image tower", 0, 1))
         side = frozen(read_image_tower(config.image_tower, work / "image-tower"))
+        config = config.frozen()
     recipe = _recipe(config, side.tower)
     folder = _working_folder(work, train, recipe, resume)
 

@@ -158,6 +158,7 @@ def _nan(folder: Path) -> None:
         (lambda folder: _change(folder, model_args={"depth": "many"}), "of the network cannot be used"),
         (lambda folder: _change(folder, model_args=["depth"]), "of the network cannot be used"),
         (lambda folder: _change(folder, pretrained_cfg={"input_size": [3, -5, "x"]}), "of images cannot be used"),
+        (lambda folder: _change(folder, pretrained_cfg={"input_size": [3, 10**6, 10**6]}), "of images cannot be used"),
         (lambda folder: _change(folder, pretrained_cfg={"crop_pct": "much"}), "of images cannot be used"),
         (lambda folder: _change(folder, pretrained_cfg={"interpolation": "magic"}), "of images cannot be used"),
         (lambda folder: _change(folder, pretrained_cfg=[1]), "of images cannot be used"),
