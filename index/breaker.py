@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ class CircuitBreaker:
     """
 
     def __init__(self, part: Part, failures: int = 3, pause: float = 3.0) -> None:
-        """After so many `failures` in a row, calls are refused for `pause` seconds."""
+        """After so many `failures` in a row, calls are refused for `pause` seconds, or a little less."""
         self._part = part
         self._allowed = failures
         self._pause = pause
@@ -61,14 +62,18 @@ class CircuitBreaker:
             now = time.monotonic()
             if now < self._closed_again:
                 raise EngineAway(self._part, self._reason)
-            self._closed_again = now + self._pause  # this one tries; the others are refused until it is done
+            self._closed_again = now + self._some_pause()  # this one tries; the others are refused until it is done
 
     def _failed(self, reason: str) -> None:
         with self._lock:
             self._failures += 1
             self._all_failures += 1
             self._reason = reason
-            self._closed_again = time.monotonic() + self._pause
+            self._closed_again = time.monotonic() + self._some_pause()
+
+    def _some_pause(self) -> float:
+        """Not the same in all processes: they are not to ask an engine at the same moment when it comes back."""
+        return self._pause * random.uniform(0.8, 1)  # noqa: S311
 
     def _answered(self) -> None:
         with self._lock:

@@ -136,6 +136,7 @@ def _fail(running: Cluster, history: History, scale: float) -> None:
 
 def _wait_until_loaded(port: int) -> None:
     """Wait until Milvus searches again: it listens before it has loaded its collections."""
+    import grpc
     from pymilvus import MilvusClient, MilvusException
 
     deadline = time.monotonic() + 120
@@ -146,7 +147,7 @@ def _wait_until_loaded(port: int) -> None:
                 client.query(name, filter="key > -1", output_fields=["count(*)"], timeout=5)
             client.close()
             return
-        except MilvusException:
+        except (MilvusException, grpc.RpcError):
             assert time.monotonic() < deadline, "Milvus does not load its collections"
             time.sleep(0.2)
 
