@@ -284,8 +284,8 @@ def _engine(url: URL, location: str, busy_timeout: float, breaker: CircuitBreake
         hide_parameters=True,
         connect_args={
             "connect_timeout": _CONNECT,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": _UNHEARD,
             "application_name": "visem",
@@ -308,8 +308,9 @@ def _engine(url: URL, location: str, busy_timeout: float, breaker: CircuitBreake
         connection.execute(
             f"SELECT set_config('lock_timeout', '{round(busy_timeout * 1000)}ms', false), "
             f"set_config('statement_timeout', '{_STATEMENT}s', false), "
-            "set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false), "
-            "set_config('tcp_keepalives_count', '3', false), "
+            # The server is to notice as soon that a client is cut off: it may have the writers' lock.
+            f"set_config('tcp_user_timeout', '{_UNHEARD}', false), set_config('tcp_keepalives_idle', '5', false), "
+            "set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '3', false), "
             # What is acknowledged has to survive the server.
             "CASE current_setting('synchronous_commit') "
             "WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"

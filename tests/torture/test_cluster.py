@@ -34,6 +34,8 @@ from tests.torture.history.operations import READS, History, Operation
 
 SECONDS = int(os.environ.get("TORTURE_CLUSTER", "0"))
 CLIENTS = 8
+READERS = 2
+"""More clients, which read all the time, and never wait for a write."""
 STOCKED = 2300
 """Images that are there before: more than are kept in memory before they are written to Milvus."""
 PATCHED = 80
@@ -80,10 +82,10 @@ def _work(running: Cluster, history: History) -> tuple[list[Client], list[Operat
     main = Caller("main", [running.address], history, KEY)
     shared = Shared([main.add(picture(seed)).value for seed in range(101, 101 + PATCHED)])
     clients = []
-    for number in range(CLIENTS):
+    for number in range(CLIENTS + READERS):
         caller = Caller(f"client {number}", [running.address], history, KEY)
-        known = dict(islice(stocked, 30))
-        clients.append(Client(caller, number, shared, known=known, captions=True))
+        known, reads = dict(islice(stocked, 30)), number >= CLIENTS
+        clients.append(Client(caller, number, shared, known=known, captions=not reads, reads=reads))
     for client in clients:
         client.start()
     _fail(running, history, SECONDS / 300)
@@ -196,8 +198,8 @@ def _report(operations: Sequence[Operation], recovered: Sequence[Recovery], find
     away = sum(one.uncertain for one in reads)
     done = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     lines = [
-        f"{len(operations):,} operations by {CLIENTS} clients in {SECONDS} s; {len(failed):,} of them failed "
-        f"({away:,} of {len(reads):,} reads). Done: {done}.",
+        f"{len(operations):,} operations by {CLIENTS} clients and {READERS} that only read, in {SECONDS} s; "
+        f"{len(failed):,} failed ({away:,} of {len(reads):,} reads). Done: {done}.",
         "",
         "| fault | lasted | failed reads, writes | codes | reads work again after | writes after |",
         "|---|---|---|---|---|---|",

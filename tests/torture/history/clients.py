@@ -17,6 +17,7 @@ PATCHES = 40
 """Patches of an image, after which all turn to the next one: there is a limit to metadata."""
 CONTESTED = 6
 """Pictures that all clients add and delete."""
+_PAUSE = 0.02
 _OWN = 1_000_000
 """Seeds of the pictures of one client."""
 
@@ -39,16 +40,15 @@ class Client(threading.Thread):
     """A client that works until `stop` is set. `known` are pictures of its own that are stored already, by id."""
 
     def __init__(
-        self, caller: Caller, number: int, shared: Shared, *, known: dict[str, int], captions: bool, pause: float = 0.02
+        self, caller: Caller, number: int, shared: Shared, *, known: dict[str, int], captions: bool, reads: bool = False
     ) -> None:
-        """`captions`: some images are added with captions of the captioner, which are owed then."""
+        """`captions`: some images are added with captions of the captioner. `reads`: it only reads."""
         super().__init__(name=caller.name, daemon=True)
         self._caller = caller
         self._shared = shared
         self._random = random.Random(number)  # noqa: S311
         self._seeds = iter(range(_OWN * (number + 1), _OWN * (number + 2)))
         self._captions = captions
-        self._pause = pause
         self._images = known
         self._captioned: list[str] = []
         self._sentences: list[str] = []
@@ -72,6 +72,8 @@ class Client(threading.Thread):
             (self._say, 6),
             (self._page, 2),
         ]
+        if reads:
+            self._chores = [(self._find, 3), (self._look, 6), (self._page, 1)]
 
     def run(self) -> None:
         """Do one thing after the other."""
@@ -80,7 +82,7 @@ class Client(threading.Thread):
             while not self.stop.is_set():
                 [chore] = self._random.choices(chores, weights)
                 chore()
-                time.sleep(self._pause)
+                time.sleep(_PAUSE)
         except Exception as error:  # whoever reads the history is to know that it is not complete
             self.failure = error
 
