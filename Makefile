@@ -139,5 +139,5 @@ $(MILVUS)/.installed:
 
 $(VENV)/.dev: $(VENV)/.train
 	@echo 'Installing what the tests need'
-	@$(INSTALL_VISEM) '.[jxl,raw,cluster,clip,train,test,dev]'
+	@$(INSTALL_VISEM) '.[jxl,raw,cluster,ray,clip,train,test,dev]'
 	@touch $@

@@ -18,6 +18,7 @@ from app.embedding.embedder import Embedder
 from app.embedding.incoming import DECODED_BYTES
 from app.embedding.samples import sample_vectors
 from app.fetching import Fetcher
+from app.ingest.destination import LibraryDestination
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
@@ -147,11 +148,21 @@ class Service:
         is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
         InvalidMetadata, Problem captioner_missing; Overloaded, before anything is read.
         """
+        count = self.captions_owed(captions)
+        ingestion = Ingestion(
+            LibraryDestination(self.library), self._embedder, self.settings.batch_size, metadata or {}, count
+        )
+        return self._ingest(ingestion, files, count, place)
+
+    def captions_owed(self, captions: int | None = None) -> int:
+        """How many captions each new image gets in the background (None: as the settings say).
+
+        Problem captioner_missing.
+        """
         count = self.settings.caption_images if captions is None else captions
         if count and not self._embedder.can_caption:
             raise captioner_missing(self.space)
-        ingestion = Ingestion(self.library, self._embedder, self.settings.batch_size, metadata or {}, count)
-        return self._ingest(ingestion, files, count, place)
+        return count
 
     def fetch(self, url: str) -> IncomingFile:
         """The image at an address; Problem fetch_disabled, address_refused, fetch_failed, overloaded; ImageError."""

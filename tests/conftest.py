@@ -20,6 +20,7 @@ from xdist.scheduler import LoadFileScheduling
 from model.space import JointSpace
 from tests.servers.milvus import milvus_python, milvus_server
 from tests.servers.postgres import PostgresServer, absent
+from tests.servers.ray_nodes import RayCluster, ray_cluster
 from tests.servers.s3 import CREDENTIALS, s3_server
 
 TESTS = Path(__file__).parent
@@ -130,6 +131,19 @@ def s3_content(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"test-{uuid.uuid4()}"
     boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
     return f"s3://{bucket}/some/library"
+
+
+@pytest.fixture(scope="session")
+def ray_nodes(request: pytest.FixtureRequest) -> Iterator[RayCluster]:
+    """A cluster of Ray with two nodes, which can read from S3."""
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
+        reason = "Ray: ray and pyarrow are not installed, as in an environment without the extra ray"
+        if os.environ.get("REQUIRE_RAY"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    address = request.getfixturevalue("s3_address")
+    with ray_cluster({**CREDENTIALS, "AWS_ENDPOINT_URL_S3": address}) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")

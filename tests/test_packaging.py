@@ -39,7 +39,12 @@ def extra_requirements() -> list[Requirement]:
     return [Requirement(line) for extra in extras for line in extra]
 
 
-ENGINES = (Path("index/catalog/postgres.py"), Path("index/content/s3.py"), Path("index/vectors/milvus/client.py"))
+ENGINES = (
+    Path("index/catalog/postgres.py"),
+    Path("index/content/s3.py"),
+    Path("index/vectors/milvus/client.py"),
+    *(Path("app/ingest/bulk", name) for name in ("buckets.py", "cluster.py", "parquet.py")),
+)
 """What talks to an engine on other machines."""
 
 
@@ -70,7 +75,7 @@ def test_every_import_is_declared() -> None:
     base, extras = names(base_requirements()), names(extra_requirements())
     missing = []
     for path in sources():
-        # All of training needs the extra `train`, what runs networks in torch `gpu`, and a foreign engine `cluster`.
+        # All of training needs the extra `train`, what runs networks in torch `gpu`, an engine elsewhere its own.
         training, gpu = path.parts[:2] == ("model", "training"), path.match("model/runtime/torch_*.py")
         optional = training or gpu or path in ENGINES
         for module, at_once in imports(path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
+from app.cli.addition_report import AdditionReport
+from app.cli.bulk import BulkAddition, BulkOptions, require_ray
+from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from app.cli.files import FileRejected, read_file
 from app.cli.in_place import InPlaceAddition, register_folders
 from app.cli.interruption import Interruption
@@ -24,14 +27,17 @@ from app.cli.options import (
     read_metadata,
     read_settings,
 )
-from app.cli.output import count, real_path, say, shown, write
+from app.cli.output import say, shown
 from app.cli.progress import Reporter, progress
 from app.cli.sessions import open_service
-from app.ingest.folders import Folders, describe_skipped
+from app.ingest.folders import Folders
 
 if TYPE_CHECKING:
-    from app.ingest.pipeline import IncomingFile, IngestResult
+    from app.ingest.pipeline import IncomingFile
     from app.service import Service
+
+
+_S3 = "s3://"
 
 
 def register(application: typer.Typer) -> None:
@@ -39,9 +45,23 @@ def register(application: typer.Typer) -> None:
     application.command()(add)
 
 
+def _check_paths(paths: list[str]) -> list[str]:
+    for path in paths:
+        if not path.startswith(_S3) and not os.path.exists(path):  # noqa: PTH110  # any bytes may be in it
+            raise typer.BadParameter(f"Path '{shown(path)}' does not exist.")
+    return paths
+
+
 def add(
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", exists=True, help="Image files and folders.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            callback=_check_paths,
+            help="Image files and folders. With --ray also s3://BUCKET/PREFIX, Parquet and WebDataset tar files.",
+        ),
+    ],
     library: LibraryOption = None,
     bundle: BundleOption = None,
     metadata: MetadataOption = None,
@@ -67,6 +87,22 @@ def add(
             "--prune", help="With --in-place: delete images at once if their files are missing from the folders."
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Embed on the Ray cluster at this address: HOST:6379, or auto for that of this machine.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --ray: workers at most; one for each core when unset.")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="With --ray: the column of Parquet files with the images, or with their paths."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Add photographs and whole folders to the library.
@@ -80,16 +116,22 @@ def add(
     """
     checked = read_metadata(metadata)
     settings = read_settings(library=library, bundle=bundle, caption_images=captions)
-    if prune and not in_place:
-        raise CommandError("invalid_request", "--prune is for --in-place.", USAGE)
+    _check_combination(paths, ray=ray, workers=workers, column=column, in_place=in_place, prune=prune)
+
+    def stream() -> JsonStream | None:
+        return JsonStream(ctx, "results") if json else None
+
     with progress("Adding", "images") as reporter, open_service(settings, create=True) as service:
-        addition: Addition | InPlaceAddition
+        addition: Addition | InPlaceAddition | BulkAddition
         if in_place:
-            sources = register_folders(service, paths)
-            addition = InPlaceAddition(service, sources, reporter, JsonStream(ctx, "results") if json else None)
+            sources = register_folders(service, [Path(path) for path in paths])
+            addition = InPlaceAddition(service, sources, reporter, stream())
             addition.run(checked, prune=prune)
+        elif ray is not None:
+            addition = BulkAddition(service, paths, BulkOptions(ray, workers, column), reporter, stream)
+            addition.run(checked)
         else:
-            addition = Addition(service, paths, reporter, JsonStream(ctx, "results") if json else None)
+            addition = Addition(service, [Path(path) for path in paths], reporter, stream())
             addition.run(checked)
         if not addition.interrupted:
             service.wait_for_captions(
@@ -102,30 +144,46 @@ def add(
         raise typer.Exit(FAILED)
 
 
+def _check_combination(
+    paths: Sequence[str], *, ray: str | None, workers: int | None, column: str | None, in_place: bool, prune: bool
+) -> None:
+    """Refuse options that do not go together, before anything is opened; CommandError."""
+    reason: str | None = None
+    if prune and not in_place:
+        reason = "--prune is for --in-place."
+    elif ray is None and (workers is not None or column is not None):
+        reason = f"{'--workers' if workers is not None else '--column'} is for --ray."
+    elif ray is None and any(path.startswith(_S3) for path in paths):
+        reason = "s3:// is for --ray."
+    elif ray is not None and in_place:
+        reason = "--ray makes copies: it cannot be used with --in-place."
+    if reason is not None:
+        raise CommandError("invalid_request", reason, USAGE)
+    if ray is not None:
+        require_ray()
+
+
 class Addition:
     """One run: feeds the files to the service, counts what becomes of them, and reports it as it goes."""
 
     def __init__(self, service: Service, paths: Sequence[Path], reporter: Reporter, results: JsonStream | None) -> None:
-        self.counts: Counter[str] = Counter()
         self.interrupted = False
         self._service = service
         self._paths = paths
         self._reporter = reporter
-        self._results = results
+        self._report = AdditionReport(reporter, results)
         self._folders = Folders(
             paths,
             without=service.settings.library,
             on_error=self._reject_folder,
-            on_left_out=self._leave_out,
+            on_left_out=self._report.leave_out,
         )
-        self._left_out: list[dict[str, str]] = []
         self._waiting: deque[Path] = deque()  # read, but not stored yet, in order: a few at any time
 
     @property
     def failed(self) -> bool:
         """Whether a file was rejected, or there were files or folders, but no picture among them."""
-        found_no_picture = not self.counts.total() and bool(self._folders.skipped or self._left_out)
-        return bool(self.counts["rejected"]) or found_no_picture
+        return self._report.failed(self._folders.skipped)
 
     def run(self, metadata: dict[str, Any]) -> None:
         """Add everything. The first Ctrl-C or SIGTERM ends it when what was read is stored; the library stays whole."""
@@ -143,8 +201,8 @@ class Addition:
                     total += 1
                 self._reporter.update(0, total)
                 for result in results:
-                    self._record(self._waiting.popleft(), result)
-                    done = self.counts.total()
+                    self._report.record(self._waiting.popleft(), result)
+                    done = self._report.counts.total()
                     self._reporter.update(done, max(total, done))
                 self.interrupted = interruption.requested
         except KeyboardInterrupt:
@@ -153,14 +211,11 @@ class Addition:
             failure = error
             raise
         finally:
-            self._summarise(time.monotonic() - started, failure)
+            seconds = time.monotonic() - started
+            self._report.summarise(seconds, self._folders.skipped, interrupted=self.interrupted, failure=failure)
 
     def _reject_folder(self, folder: Path, error: OSError) -> None:
-        self._reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")
-
-    def _leave_out(self, folder: Path, reason: str) -> None:
-        self._left_out.append({"path": real_path(folder), "reason": reason})
-        self._reporter.note(f"Left out {shown(folder)}: {reason}.")
+        self._report.reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")
 
     def _files(self, interruption: Interruption) -> Iterator[IncomingFile]:
         from app.ingest.pipeline import IncomingFile
@@ -171,58 +226,7 @@ class Addition:
             try:
                 data = read_file(path, self._service.settings.max_image_bytes)
             except FileRejected as error:
-                self._reject(path, error.code, str(error))
+                self._report.reject(path, error.code, str(error))
             else:
                 self._waiting.append(path)
                 yield IncomingFile(path.name, data)
-
-    def _record(self, path: Path, result: IngestResult) -> None:
-        if result.status == "rejected":
-            self._reject(path, str(result.code), str(result.reason))
-            return
-        self.counts[result.status] += 1
-        if self._results is not None:
-            from app.http import responses
-
-            self._results.add(
-                {"path": real_path(path), **responses.image_status(result).model_dump(mode="json")},
-            )
-
-    def _reject(self, path: Path, code: str, reason: str) -> None:
-        self.counts["rejected"] += 1
-        self._reporter.note(f"Rejected {shown(path)}: {reason}")
-        if self._results is not None:
-            self._results.add(
-                {
-                    "path": real_path(path),
-                    "filename": real_path(path.name),
-                    "status": "rejected",
-                    "image": None,
-                    "code": code,
-                    "reason": reason,
-                }
-            )
-
-    def _summarise(self, seconds: float, failure: Exception | None) -> None:
-        created, duplicates, rejected = (self.counts[key] for key in ("created", "duplicate", "rejected"))
-        rate = self.counts.total() / seconds if seconds > 0 else 0.0
-        if self._results is not None:
-            self._results.end(
-                created=created,
-                duplicates=duplicates,
-                rejected=rejected,
-                interrupted=self.interrupted,
-                seconds=round(seconds, 3),
-                skipped=dict(self._folders.skipped.most_common()),
-                left_out=self._left_out,
-                **({} if failure is None else error_document(*describe(failure))),
-            )
-            return
-        text = f"Added {count(created, 'image')}"
-        if duplicates:
-            text += f"; {duplicates:,} {'was' if duplicates == 1 else 'were'} already there"
-        if rejected:
-            text += f"; {rejected:,} {'was' if rejected == 1 else 'were'} rejected"
-        write(f"{text} ({rate:.1f} images/s).\n")
-        if self._folders.skipped:
-            say(f"Skipped, not images: {describe_skipped(self._folders.skipped)}.")

@@ -49,7 +49,7 @@ class Folders:
     In folders, hidden files and folders are skipped. Links are followed, but no folder is entered twice, so that loops
     end. The order is that of `paths`, and alphabetical in a folder. `on_error` is called if a folder cannot be read,
     and `on_left_out` for those that hold no photographs of anybody, and why. A library of Visem is one of them;
-    `without` is the one that is in use, and left out without a word.
+    `without` is the one that is in use, and left out without a word. Files with the endings of `also` are taken, too.
     """
 
     def __init__(
@@ -57,12 +57,14 @@ class Folders:
         paths: Sequence[Path],
         *,
         without: Path | None = None,
+        also: Collection[str] = (),
         on_error: Callable[[Path, OSError], None] = lambda path, error: None,
         on_left_out: Callable[[Path, str], None] = lambda path, reason: None,
     ) -> None:
         self.skipped: Counter[str] = Counter()
         """How many files of each ending, in lower case, were passed by as no pictures; grows with the iteration."""
         self._paths = paths
+        self._endings = PICTURE_ENDINGS.union(also)
         self._on_error = on_error
         self._on_left_out = on_left_out
         self._entered: set[tuple[int, int]] = set()
@@ -108,7 +110,7 @@ class Folders:
 
     def _is_picture(self, path: Path) -> bool:
         ending = path.suffix.lower()
-        if ending in PICTURE_ENDINGS or (not ending and _begins_as_picture(path)):
+        if ending in self._endings or (not ending and _begins_as_picture(path)):
             return True
         self.skipped[ending] += 1
         return False

@@ -22,9 +22,10 @@ from PIL import Image
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
 from app.embedding.incoming import Chunk, FilesInMemory, size_of
+from app.ingest.destination import Destination
 from app.ingest.facts import photo_facts
 from app.ingest.names import display_name
-from index import FileInPlace, ImageRecord, Library, NewImage, render_thumbnail
+from index import FileInPlace, ImageRecord, NewImage, render_thumbnail
 from model.errors import ImageError
 from model.images import DecodedImage
 
@@ -86,14 +87,14 @@ class Ingestion:
 
     def __init__(
         self,
-        library: Library,
+        destination: Destination,
         embedder: Embedder,
         chunk_size: int,
         metadata: Mapping[str, Any],
         captions: int,
     ) -> None:
         """`captions`: how many each new image is owed."""
-        self._library = library
+        self._destination = destination
         self._embedder = embedder
         self._chunk_size = chunk_size
         self._metadata = dict(metadata)
@@ -138,22 +139,17 @@ class Ingestion:
     def _decode(self, chunk: Sequence[_Item], place: Place) -> None:
         """Look up what the library has already, and start decoding the rest, each content once."""
         wanted = [item for item in chunk if item.error is None]
-        known = self._library.find_images([item.sha256 for item in wanted])
-        # Now, as a deletion may be due before the chunk is stored.
-        self._library.deletions.cancel([record.id for record in known.values()])
+        copied: dict[str, bool] = {}
+        for item in wanted:
+            copied[item.sha256] = item.file is None or copied.get(item.sha256, False)
+        known = self._destination.known(copied)
         started: dict[str, Future[_Prepared]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)
-            if item.known is not None and not self._is_whole(item, item.known):
-                item.known = None  # adding it once more brings back what got lost
             if item.known is None:
                 if item.sha256 not in started:
                     started[item.sha256] = self._embedder.decoding(place, _prepare, item.data, self._embedder)
                 item.preparing = started[item.sha256]
-
-    def _is_whole(self, item: _Item, known: ImageRecord) -> bool:
-        """Whether the library has of a known image what this file would bring: nothing but a thumbnail in place."""
-        return self._library.has_files(known) if item.file is None else self._library.has_thumbnail(known)
 
     def _embed(self, chunk: Sequence[_Item], place: Place) -> None:
         """Wait for the decoding, then queue all images at once, so that they share batches."""
@@ -213,9 +209,7 @@ class Ingestion:
                     file=item.file,
                 )
             )
-        added = self._library.add_images(news) if news else []
-        if found:
-            self._library.sources.attach(found)
+        added = self._destination.add(news, found) if news or found else []
         reported: set[str] = set()
         for item in chunk:
             if item.error is not None:

@@ -1,0 +1,165 @@
+"""Ray: connecting to a cluster, running workers on it with Ray Data, and the desk between them and the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+# Before Ray is imported: what its C++ part has to say goes to its log files, not into a command's standard error.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+import ray
+import ray.data
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from app.ingest.bulk.desk import Desk, Question
+from app.ingest.bulk.errors import BulkError
+from app.ingest.bulk.worker import Worker, WorkerConfig
+
+AUTO = "auto"
+"""The address of the cluster that this machine is a node of."""
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_CONNECT_SECONDS = 5.0
+_BLOCKS = 1000
+"""Tasks that the pieces of a window are divided into."""
+_AT_ONCE = 10_000
+"""Workers and threads of the driver that can talk at a time."""
+
+
+class Cluster:
+    """A cluster of Ray, of which this machine is a node. Close it."""
+
+    def __init__(self, address: str, workers: int | None = None, *, on_gpu: bool = False) -> None:
+        """Connect. `workers` at a time at most: as many as there are cores, or GPUs, without it. BulkError."""
+        self._on_gpu = on_gpu
+        check_address(address)
+        _connect(address)
+        self._closed = False
+        resources: Any = ray.cluster_resources
+        there = resources().get("GPU" if on_gpu else "CPU", 0)
+        self.workers = max(1, int(there)) if workers is None else workers
+        if there < 1:
+            self.close()
+            raise BulkError(
+                "ray_away", f"The Ray cluster at {address} has no {'GPU' if on_gpu else 'core'} for workers."
+            )
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor: Any = ray.remote(Desk)
+        self.desk = actor.options(num_cpus=0, max_concurrency=_AT_ONCE, scheduling_strategy=here).remote()
+
+    def execute(self, config: WorkerConfig, numbers: Sequence[int]) -> None:
+        """Have workers do the pieces of these numbers, and return when they have. BulkError."""
+        try:
+            dataset = ray.data.from_items(
+                [{"piece": number} for number in numbers], override_num_blocks=min(len(numbers), _BLOCKS)
+            )
+            done = dataset.map_batches(
+                Worker,
+                fn_constructor_args=(self.desk, config),
+                batch_size=16,
+                batch_format="numpy",
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(numbers))),
+                num_cpus=0 if self._on_gpu else 1,
+                num_gpus=1 if self._on_gpu else 0,
+            )
+            for _ in done.iter_batches(batch_size=None, prefetch_batches=0):
+                pass
+        except RayError as error:
+            raise BulkError("ray_failed", f"Ray could not do the work: {_last_line(error)}") from error
+
+    def next_question(self) -> Question | None:
+        """What a worker wants, as soon as one wants something; None when it is over."""
+        while not self._closed:
+            try:
+                question: Question = ray.get(self.desk.next.remote())
+            except GetTimeoutError:
+                continue
+            except Exception:
+                return None
+            return question
+        return None
+
+    def answer(self, question: Question, answer: Any) -> None:
+        """Answer it."""
+        with contextlib.suppress(Exception):  # it is over
+            self.desk.answer.remote(question.number, answer)
+
+    def fetch(self, reference: Sequence[Any]) -> Any:
+        """What a worker has put into Ray's store, by its only reference. BulkError if it is lost with its node."""
+        try:
+            return ray.get(reference[0])
+        except RayError as error:
+            raise BulkError("ray_failed", f"Images were lost on their way: {_last_line(error)}") from error
+
+    def close(self) -> None:
+        """End the workers and leave the cluster. Idempotent."""
+        self._closed = True
+        ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that cannot be one of a cluster: BulkError invalid_request."""
+    if address.startswith("ray://"):
+        raise BulkError(
+            "invalid_request",
+            "--ray takes the address of the cluster itself, as HOST:6379 or auto. Run the command on one of its nodes.",
+        )
+    matched = _ADDRESS.fullmatch(address)
+    if address != AUTO and (matched is None or not 0 < int(matched[2]) < 65536):
+        raise BulkError("invalid_request", f"--ray takes HOST:PORT or auto, not {address}.")
+
+
+def _connect(address: str) -> None:
+    if matched := _ADDRESS.fullmatch(address):
+        try:  # Ray itself would try for minutes
+            socket.create_connection((matched[1].strip("[]"), int(matched[2])), _CONNECT_SECONDS).close()
+        except OSError as error:
+            reason = error.strerror or "it does not answer"
+            raise BulkError(
+                "ray_away", f"No Ray cluster at {address}: {reason}. Start one with `ray start`."
+            ) from error
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with _quiet():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # nearly anything, by what is wrong
+        raise BulkError("ray_away", f"The Ray cluster at {address} cannot be used: {_last_line(error)}") from error
+    finally:
+        for number, heard in before.items():  # Ray puts its own in their place
+            signal.signal(number, heard)
+    logger = logging.getLogger("ray.data")  # it has a file of its own, too
+    for handler in list(logger.handlers):
+        if type(handler).__name__ == "PlainRayHandler":
+            logger.removeHandler(handler)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from standard error what Ray's C++ part writes while it starts, beside Python: that all is well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _last_line(error: BaseException) -> str:
+    """The last line of what Ray says, which names the cause, without the traceback that it sends along."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else type(error).__name__
