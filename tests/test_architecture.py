@@ -28,7 +28,7 @@ INNER = {
     "index.vectors": ["index.content"],
     "index.catalog": ["index.vectors", "psycopg"],
     "index.feed": ["sqlalchemy"],
-    "app.service": ["faiss", "alembic", "model.training"],
+    "app.service": ["faiss", "alembic", "model.training", "ray", "pyarrow"],
     "model.space": ["torch", "timm", "model.runtime.torch_runtime", "model.training"],
 }
 """What these modules must not import, although their package may."""

@@ -14,6 +14,7 @@ from app.cli.addition_report import AdditionReport
 from app.cli.failures import FAILED, USAGE, CommandError
 from app.cli.interruption import Interruption
 from app.cli.json_stream import JsonStream
+from app.cli.output import own_output
 from app.cli.progress import Reporter
 from app.version import VERSION
 
@@ -106,7 +107,11 @@ class BulkAddition:
         failure: Exception | None = None
         bulk = BulkIngestion(self._service.library, self._cluster, config)
         try:
-            with Interruption() as interruption, closing(bulk.run(self._pieces(interruption))) as outcomes:
+            with (
+                own_output(),
+                Interruption() as interruption,
+                closing(bulk.run(self._pieces(interruption))) as outcomes,
+            ):
                 self._follow(bulk, outcomes, interruption)
                 self.interrupted = interruption.requested
         except KeyboardInterrupt:
@@ -143,9 +148,13 @@ class BulkAddition:
 
     def _follow(self, bulk: BulkIngestion, outcomes: Iterable[Outcome | None], interruption: Interruption) -> None:
         told_at = time.monotonic() + _PATIENCE
+        repeated = 0
         for outcome in outcomes:
             if interruption.requested:
                 bulk.stop()
+            if bulk.repeated > repeated:
+                repeated = bulk.repeated
+                self._reporter.note("A worker died. What it was at is done again.")
             if outcome is None:
                 if not bulk.started and time.monotonic() > told_at:
                     self._reporter.note("No worker has started yet: the cluster has no free core, or is starting one.")

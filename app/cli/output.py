@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -30,6 +32,29 @@ def say(message: str) -> None:
     """Write a line for people to standard error."""
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """Keep what other threads print out of standard output: Ray's print there that a worker has died."""
+    real = sys.stdout
+    sys.stdout = cast(TextIO, _OfOneThread(real))
+    try:
+        yield
+    finally:
+        sys.stdout = real
+
+
+class _OfOneThread:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._thread = threading.current_thread()
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text) if threading.current_thread() is self._thread else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

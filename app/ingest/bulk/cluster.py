@@ -58,6 +58,7 @@ class Cluster:
 
     def execute(self, config: WorkerConfig, numbers: Sequence[int]) -> None:
         """Have workers do the pieces of these numbers, and return when they have. BulkError."""
+        size = min(self.workers, len(numbers))
         try:
             dataset = ray.data.from_items(
                 [{"piece": number} for number in numbers], override_num_blocks=min(len(numbers), _BLOCKS)
@@ -67,7 +68,9 @@ class Cluster:
                 fn_constructor_args=(self.desk, config),
                 batch_size=16,
                 batch_format="numpy",
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(self.workers, len(numbers))),
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=1
+                ),
                 num_cpus=0 if self._on_gpu else 1,
                 num_gpus=1 if self._on_gpu else 0,
             )

@@ -46,6 +46,8 @@ class BulkIngestion:
     def __init__(self, library: Library, cluster: Cluster, config: WorkerConfig) -> None:
         self.skipped: Counter[str] = Counter()
         """How many files of each ending in pieces of work were passed by as no images; grows with the iteration."""
+        self.repeated = 0
+        """How many pieces of work were begun again, as their workers died."""
         self._cluster = cluster
         self._config = config
         self._destination = LibraryDestination(library)
@@ -151,6 +153,7 @@ class BulkIngestion:
             work = self._works.get(number)
             if self._stopping or work is None or work.done:
                 return None
+            self.repeated += work.begun > 0
             work.begun += 1
             if work.begun <= ATTEMPTS:
                 return work.piece, work.reported
