@@ -139,11 +139,11 @@ def measure(folder: Path, size: int, seconds: float, python: Path) -> dict[str, 
     with ExitStack() as running:
         postgres = running.enter_context(PostgresServer("127.0.0.1"))
         url = postgres.schema("benchmark")
-        milvus = running.enter_context(MilvusServer(python, folder / "milvus"))
         filled = {
             "sqlite": fill(LibraryConfig(folder / "sqlite"), size, space, vectors),
             "postgresql": fill(LibraryConfig(folder / "postgresql", catalog=url), size, space, vectors),
         }
+        milvus = running.enter_context(MilvusServer(python, folder / "milvus"))
         shared = {"VISEM_CATALOG": url}
         vectors_url = {"VISEM_VECTORS": f"milvus+http://127.0.0.1:{milvus.port}/benchmark"}
         settings = {
