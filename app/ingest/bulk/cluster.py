@@ -15,9 +15,11 @@ from typing import Any
 # Before Ray is imported: what its C++ part has to say goes to its log files, not into a command's standard error.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # a thread that is late would start a session of its own
+
 import ray
 import ray.data
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from app.ingest.bulk.desk import Desk, Question
@@ -43,7 +45,7 @@ class Cluster:
         self._on_gpu = on_gpu
         check_address(address)
         _connect(address)
-        self._closed = False
+        self._ending = False
         resources: Any = ray.cluster_resources
         there = resources().get("GPU" if on_gpu else "CPU", 0)
         self.workers = max(1, int(there)) if workers is None else workers
@@ -66,7 +68,7 @@ class Cluster:
             done = dataset.map_batches(
                 Worker,
                 fn_constructor_args=(self.desk, config),
-                batch_size=16,
+                batch_size=None,  # a block; with a number, Ray Data would put several together
                 batch_format="numpy",
                 compute=ray.data.ActorPoolStrategy(
                     min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=1
@@ -81,14 +83,15 @@ class Cluster:
 
     def next_question(self) -> Question | None:
         """What a worker wants, as soon as one wants something; None when it is over."""
-        while not self._closed:
-            try:
-                question: Question = ray.get(self.desk.next.remote())
-            except GetTimeoutError:
-                continue
-            except Exception:
-                return None
-            return question
+        try:
+            asked = self.desk.next.remote()
+            while not self._ending:
+                ready, _ = ray.wait([asked], timeout=1.0)
+                if ready:
+                    question: Question = ray.get(asked)
+                    return question
+        except RayError:  # the desk is gone
+            pass
         return None
 
     def answer(self, question: Question, answer: Any) -> None:
@@ -103,9 +106,13 @@ class Cluster:
         except RayError as error:
             raise BulkError("ray_failed", f"Images were lost on their way: {_last_line(error)}") from error
 
+    def end(self) -> None:
+        """Answer no more: `next_question` returns, and `execute` soon, as workers cannot go on."""
+        self._ending = True
+        ray.kill(self.desk)
+
     def close(self) -> None:
-        """End the workers and leave the cluster. Idempotent."""
-        self._closed = True
+        """End the workers and leave the cluster, when no thread is in a call any more: Ray would crash."""
         ray.shutdown()
 
 

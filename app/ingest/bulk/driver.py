@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,8 @@ ATTEMPTS = 3
 
 _ANSWERING = 4
 """Threads that answer workers, so that none waits for the images of another to be stored."""
+_ENDING_SECONDS = 15.0
+"""For which a thread is waited for at the end."""
 _WAITING = 1024
 """Results that wait to be passed on; workers wait when there are more."""
 
@@ -58,6 +61,7 @@ class BulkIngestion:
         self._failure: BaseException | None = None
         self._stopping = False
         self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def stop(self) -> None:
         """Have the workers finish what they have read; `run` ends when they have."""
@@ -75,17 +79,20 @@ class BulkIngestion:
         """
         remaining = enumerate(pieces)
         for _ in range(_ANSWERING):
-            threading.Thread(target=self._answer_all, name="visem-bulk-answers", daemon=True).start()
+            self._start("visem-bulk-answers", self._answer_all)
         try:
             while not self._stopping and (window := dict(islice(remaining, WINDOW))):
                 yield from self._run(window)
         finally:
             self._closed.set()
-            self._cluster.close()  # ends whatever still runs
+            self._cluster.end()
+            for thread in self._threads:
+                thread.join(_ENDING_SECONDS)
+            self._cluster.close()
 
     def _run(self, window: Mapping[int, Piece]) -> Iterator[Outcome | None]:
         self._works = {number: _Work(piece) for number, piece in window.items()}
-        threading.Thread(target=self._execute, args=(list(window),), name="visem-bulk", daemon=True).start()
+        self._start("visem-bulk", partial(self._execute, list(window)))
         while True:
             try:
                 result = self._results.get(timeout=0.2)
@@ -99,6 +106,11 @@ class BulkIngestion:
             yield result
         if not self._stopping and (left := sum(not work.done for work in self._works.values())):
             raise BulkError("ray_failed", f"Ray has left out {left:,} pieces of the work. Repeat the command to go on.")
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _execute(self, numbers: Sequence[int]) -> None:
         """Have Ray Data run the workers. The last result is None, or what went wrong."""
