@@ -36,6 +36,7 @@ from index.interfaces import (
 )
 from index.locks import Gate
 from index.metadata import checked_filters
+from index.pacing import Pace
 from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
 from index.repairing import RenderThumbnail
 from index.sampling import sample
@@ -51,6 +52,7 @@ from index.types import (
     Hit,
     ImageFile,
     ImageRecord,
+    IndexStats,
     LibraryStats,
     Metadata,
     Month,
@@ -446,6 +448,17 @@ class Library:
         with self._gate.enter():
             Reindexing(self._catalog, self._content, space, progress).run(embed_images, embed_sentences)
             self._state = self._catalog.state()
+
+    def rebuild_index(self, target: Target, pace: Pace) -> IndexStats:
+        """Derive a vector index anew from the catalog, while it is searched; return what it is then. EngineAway.
+
+        That is not needed in the course of things: an index that is lost or damaged comes back by itself.
+        """
+        with self._gate.enter():
+            index = self._indexes[target]
+            index.rebuild(pace)
+            index.refresh()
+            return index.stats()
 
     def export_to(
         self, file: IO[bytes], spool: IO[bytes], *, copies: bool, progress: Progress = lambda done, total: None

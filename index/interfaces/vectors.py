@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from index.pacing import Pace
 from index.types import ANY_PHOTO, EngineState, Filters, IndexStats, Keys, PhotoFilter, Vectors
 
 
@@ -74,6 +75,13 @@ class VectorIndex(Protocol):
 
     def problems(self) -> list[str]:
         """Return how the index differs from the catalog: sentences, or nothing."""
+
+    def rebuild(self, pace: Pace) -> None:
+        """Derive everything anew from the catalog, whatever there is; return when that is done.
+
+        Searches go on with what there is until it is replaced. Vectors are counted with `pace`, and it is rested as it
+        says. LibraryClosed if the index is closed meanwhile.
+        """
 
     def close(self) -> None:
         """Stop following and give up every connection. Idempotent."""

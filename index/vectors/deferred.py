@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from index.interfaces import Collection, Nearest, VectorIndex, Where
+from index.pacing import Pace
 from index.types import EngineState, IndexStats, Vectors
 from index.vectors import SEAL_AT
 
@@ -55,6 +56,10 @@ class DeferredVectorIndex:
     def problems(self) -> list[str]:
         """As the index."""
         return self._index().problems()
+
+    def rebuild(self, pace: Pace) -> None:
+        """As the index."""
+        self._index().rebuild(pace)
 
     def close(self) -> None:
         """Close the index, if it was opened. Idempotent."""

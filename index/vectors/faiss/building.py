@@ -11,7 +11,8 @@ the vectors of what it found from the catalog, and what is not there is no hit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from index.vectors.faiss.probing import ExactAnswers, choose_probing
 _log = logging.getLogger(__name__)
 
 _STEP = 2048  # vectors in memory at a time
+_PAUSE = 0.5  # seconds between two looks at whether somebody else is still building
 _MOST_SEGMENTS = 8
 _PURGED_AT = 0.1  # a share of deleted records at which the segments are written without them
 _RETRAINED_AT = 8  # times the size at which the codec was trained
@@ -64,11 +66,14 @@ class Builder:
         collection: Collection[Any],
         folder: Path,
         options: BuildOptions | None = None,
+        pace: Callable[[int], None] = lambda count: None,
     ) -> None:
+        """`pace` hears, in whatever thread, how many vectors were encoded, and may take its time."""
         self._catalog = catalog
         self._collection = collection
         self._folder = IndexFolder(folder)
         self._options = options or BuildOptions()
+        self._pace = pace
         self._pool = ThreadPoolExecutor(1, "visem-training")
         self._training: Future[_Trained] | None = None
 
@@ -86,6 +91,23 @@ class Builder:
         with self._folder.lock() as held:
             while held and self.step(wait=True):
                 pass
+
+    def rebuild(self) -> None:
+        """Train anew and encode everything, whatever there is, which serves until then. Waits for whoever builds."""
+        while True:
+            with self._folder.lock() as held:
+                if held:
+                    try:
+                        if self._count() > self._options.exact_up_to:
+                            self._train(self._catalog.state(), wait=True)
+                        else:
+                            self._folder.discard()
+                        while self.step(wait=True):
+                            pass
+                        return
+                    except GenerationChanged:  # all vectors are new
+                        continue
+            time.sleep(_PAUSE)
 
     def is_due(self) -> bool:
         """Tell, quickly, whether `step` may have something to do."""
@@ -280,6 +302,7 @@ class Builder:
                 if answers is not None:
                     answers.see(keys, vectors)
                 pending.append(codec.encode(keys, vectors))
+                self._pace(len(keys))
             if len(keys) < _STEP or sum(map(len, pending)) >= self._options.seal_at:
                 if pending:
                     yield joined(pending)

@@ -18,6 +18,7 @@ import numpy as np
 from index.errors import LibraryClosed, LibraryError
 from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
 from index.locks import ReadWriteLock
+from index.pacing import Pace
 from index.scoring import best, nearest
 from index.types import IndexStats, Keys, Space, Vectors
 from index.vectors.faiss.building import Builder, BuildOptions, is_of
@@ -68,7 +69,7 @@ class FaissVectorIndex:
         self._folder = IndexFolder(folder)
         self._builder = builder
         self._space = space
-        self._seal_at = options.seal_at
+        self._options = options
         self._planner = Builder(catalog, collection, folder, options)
         self._feed = collection.feed()
         self._selections = Selections(collection)
@@ -91,7 +92,7 @@ class FaissVectorIndex:
                 self._start()
             self._replay()
             version = self._folder.version()
-            behind = self._head is not None and len(self._head) >= self._seal_at
+            behind = self._head is not None and len(self._head) >= self._options.seal_at
             if version != self._seen or (behind and time.monotonic() > self._looked + _LOOK_EVERY):
                 self._help()
 
@@ -130,7 +131,7 @@ class FaissVectorIndex:
     def added(self, count: int) -> None:
         """Note that this process added so many records, and see now and then whether something is to be built."""
         self._added += count
-        if self._added >= self._seal_at:
+        if self._added >= self._options.seal_at:
             self._added = 0
             self._help()
 
@@ -145,6 +146,21 @@ class FaissVectorIndex:
             if not found:
                 break
         return found
+
+    def rebuild(self, pace: Pace) -> None:
+        """Build the segments anew; searches go on with the others until then."""
+        ended = threading.Event()
+
+        def step(count: int) -> None:
+            if ended.wait(pace.done(count)) or self._closed:
+                raise LibraryClosed
+
+        pace.begin(self._collection.count({}))
+        with closing(Builder(self._catalog, self._collection, self._folder.path, self._options, step)) as builder:
+            try:
+                builder.rebuild()
+            finally:
+                ended.set()
 
     def close(self) -> None:
         """Stop following. Idempotent."""

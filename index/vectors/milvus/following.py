@@ -18,11 +18,12 @@ import numpy as np
 
 from index.errors import EngineAway, LibraryClosed, LibraryError
 from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged, Nearest, Position, Where
+from index.pacing import Pace
 from index.scoring import best, nearest
 from index.types import EngineState, IndexStats, Keys, Vectors
 from index.vectors.milvus.client import MOST, CollectionLostError, MilvusCollections
 from index.vectors.milvus.head import Head
-from index.vectors.milvus.pushing import Pusher, Written
+from index.vectors.milvus.pushing import LITTLE, Pusher, Written
 
 PUSH_AT = 2048
 """How many records that Milvus has not are worth a write to it."""
@@ -173,7 +174,7 @@ class MilvusVectorIndex:
         if missing <= 0:
             return []
         name = self._collection.target
-        return [f"{name}: {missing} vectors are missing in Milvus. Drop {written.name} there: it is built anew."]
+        return [f"{name}: {missing} vectors are missing in Milvus. Run `visem reindex --vectors`."]
 
     def close(self) -> None:
         """Stop following. Idempotent."""
@@ -290,11 +291,49 @@ class MilvusVectorIndex:
         return max(head.key - there.key, head.deletion - there.deletion) >= self._push_at
 
     def _push_all(self, written: Written) -> None:
-        more = True
-        while more and not self._closed.is_set() and self._claim():
-            written, more = self._pusher.push(written)
+        count = LITTLE + 1
+        while count > LITTLE and not self._closed.is_set() and self._claim():
+            written, count = self._pusher.push(written)
             self._adopt(written)
         self._pusher.drop_others(written)
+
+    def rebuild(self, pace: Pace) -> None:
+        """Write everything into a new collection, and then remove the others; CollectionLostError, EngineAway."""
+        while not self._claim():
+            self._rest(1.0)
+        try:
+            while True:
+                state = self._catalog.state()
+                pace.begin(self.stats().size)
+                written = self._pusher.begin(state.generation, state.space.dimension)
+                count = LITTLE + 1
+                while count > LITTLE:
+                    self._claim()
+                    written, count = self._pusher.push(written)
+                    self._keep_up(written)
+                    self._rest(pace.done(count))
+                if self._catalog.state().generation == state.generation:
+                    break  # or else all vectors were replaced meanwhile
+            self._pusher.drop_all_but(written)
+            self._adopt(written)
+        finally:
+            self._catalog.leases.release(self._lease, self._holder)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, and stay the one who writes to Milvus; LibraryClosed."""
+        until = time.monotonic() + seconds
+        while True:
+            if self._closed.wait(min(1.0, max(0.0, until - time.monotonic()))):
+                raise LibraryClosed
+            if time.monotonic() >= until:
+                return
+            self._claim()
+
+    def _keep_up(self, new: Written) -> None:
+        """Write to what searches still use, as nobody else does: what it lacks is in the memory of all processes."""
+        written = self._written()
+        if written is not None and written.name != new.name and self._is_due(written):
+            self._adopt(self._pusher.push(written)[0])
 
     def _later(self, reason: str) -> None:
         _log.warning("The vectors of %s are not written to Milvus: %s", self._collection.target, reason)

@@ -18,7 +18,8 @@ from typing import Any
 from index.interfaces import Catalog, Collection, Position
 from index.vectors.milvus.client import CollectionLostError, MilvusCollections
 
-_LITTLE = 256  # records for which it is not worth writing another batch
+LITTLE = 256
+"""Records for which it is not worth writing another batch."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,20 @@ class Pusher:
         self._milvus.create(name, dimension)
         return Written(name, Position(generation, 0, 0))
 
-    def push(self, since: Written) -> tuple[Written, bool]:
-        """Write one batch of what happened since; return up to where it is then, and whether there may be much more.
+    def push(self, since: Written) -> tuple[Written, int]:
+        """Write one batch of what happened since; return up to where it is then, and how many vectors were written.
 
-        CollectionLostError, EngineAway.
+        There may be much more if they were over LITTLE. CollectionLostError, EngineAway.
         """
         with closing(self._collection.feed()) as feed, closing(feed.poll(since.position)) as batches:
             batch = next(batches, None)
         if batch is None or batch.reset:
-            return since, False
+            return since, 0
         removed = batch.removed[batch.removed <= since.position.key]
         self._milvus.write(since.name, removed, batch.added, batch.vectors)
         history = str(self._collection.anchor(batch.position))
         self._milvus.write_position(since.name, batch.position, history, batch.dimension)
-        return Written(since.name, batch.position), len(batch.added) > _LITTLE
+        return Written(since.name, batch.position), len(batch.added)
 
     def drop_others(self, kept: Written) -> None:
         """Remove what is of an earlier generation, or has less than `kept`. EngineAway."""
@@ -74,6 +75,12 @@ class Pusher:
                 position = self._position(name)
                 if (int(number), position.key if position else 0, name) < mine:
                     self._milvus.drop(name)
+
+    def drop_all_but(self, kept: Written) -> None:
+        """Remove everything else, whatever it has. EngineAway."""
+        for name in self._names():
+            if name != kept.name:
+                self._milvus.drop(name)
 
     def _names(self) -> list[str]:
         return [name for name in self._milvus.names() if name.startswith(self._prefix)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,20 @@ def open_index(
 
 
 @pytest.fixture(params=["folder", "s3", "postgresql", "postgresql-s3"])
-def open_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Library]]:
+def open_parts(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Library]]:
     """Opens the library of this test, for a space or as it is: the same one each time, as another process would."""
     catalog = request.getfixturevalue("postgres_url") if "postgresql" in request.param else None
     content = request.getfixturevalue("s3_content") if "s3" in request.param else None
-    config = LibraryConfig(tmp_path / "library", catalog=catalog, content=content)
+    vectors = None
+    if "milvus" in request.param:
+        vectors = request.getfixturevalue("milvus_vectors")
+        from index.vectors.milvus import MilvusVectorIndex
+
+        # Few records are worth a write to Milvus here, or it would have none of them.
+        monkeypatch.setattr("index.vectors.milvus.MilvusVectorIndex", partial(MilvusVectorIndex, push_at=5))
+    config = LibraryConfig(tmp_path / "library", catalog=catalog, content=content, vectors=vectors)
     with ExitStack() as stack:
 
         def open_one(space: Space | None = None) -> Library:

@@ -14,6 +14,10 @@ from index import Hit, Library, NewImage, NewSentence, Page, Space
 Image = Callable[..., NewImage]
 OpenLibrary = Callable[..., Library]
 
+pytestmark = pytest.mark.parametrize(
+    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3", "postgresql-s3-milvus"], indirect=True
+)
+
 COUNT = 40
 
 

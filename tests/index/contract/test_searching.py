@@ -35,6 +35,11 @@ def ids_of(found: list[Page[Hit]]) -> list[str]:
     return [hit.record.id for page in found for hit in page.items]
 
 
+pytestmark = pytest.mark.parametrize(
+    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3", "postgresql-s3-milvus"], indirect=True
+)
+
+
 @pytest.fixture
 def filled(library: Library, image: Image) -> Library:
     parity = ["even", "odd"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from index import Library, NewImage, Space
 from index.interfaces import Catalog, Collection, GenerationChanged, Nearest, VectorIndex, Where
+from index.pacing import Pace
 from index.scoring import cosines
 from index.types import ImageRecord
 
@@ -18,7 +20,14 @@ OpenIndex = Callable[[Catalog, Collection[ImageRecord]], VectorIndex]
 
 COUNT = 120
 
-pytestmark = pytest.mark.parametrize("open_parts", ["folder"], indirect=True)  # where files are does not matter
+pytestmark = pytest.mark.parametrize(  # where files are does not matter
+    ("open_parts", "open_index"),
+    [
+        *(("folder", kind) for kind in ("faiss-exact", "faiss-segments", "milvus")),
+        *(("postgresql", kind) for kind in ("faiss-segments", "milvus")),
+    ],
+    indirect=True,
+)
 
 
 @pytest.fixture
@@ -208,6 +217,35 @@ def test_new_vectors_for_all_are_a_new_generation(
     found = index.search(query[:width] / np.linalg.norm(query[:width]), 5, Where(), generation=2)
     assert (len(found.keys), found.total) == (5, COUNT)
     assert index.problems() == []
+
+
+def test_it_is_built_anew_while_it_is_searched(
+    index: VectorIndex,
+    images: Collection[ImageRecord],
+    library: Library,
+    image: Image,
+    query: np.ndarray,
+    open_index: OpenIndex,
+) -> None:
+    told: list[tuple[int, int]] = []
+    other = open_index(library._catalog, images)
+    other.refresh()
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+        assert len(find(other, query, 5).keys) == 5
+
+    library.delete_images([record.id for record in images.records(images.keys({"n": "1"})).values()])
+    index.rebuild(Pace(None, progress))
+    assert told[0] == (0, COUNT - 1)
+    assert all(one <= another for one, another in pairwise(told))
+    library.add_images([numbered(image, COUNT)])
+    for one in (index, other):
+        one.refresh()
+        found = find(one, query, COUNT)
+        assert pairs(found) == expected(images, query, [0, *range(2, COUNT + 1)])
+        assert one.problems() == []
+    other.close()
 
 
 def test_an_empty_collection_has_nothing_near(

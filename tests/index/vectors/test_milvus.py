@@ -14,6 +14,7 @@ import pytest
 from index import Library, LibraryConfig, NewSentence, Space, open_library
 from index.errors import EngineAway, EngineUnsupported
 from index.interfaces import Where
+from index.pacing import Pace
 
 Sentence = Callable[..., NewSentence]
 COUNT = 100
@@ -107,6 +108,50 @@ def test_what_is_missing_in_milvus_is_told_and_does_not_stop_a_search(
         milvus.delete(name, ids=list(range(1, 11)))
         assert any("10 vectors are missing" in problem for problem in index.problems())
         assert len(found(index, filled, vector(7), COUNT)) == COUNT
+
+
+def test_a_rebuild_replaces_whatever_milvus_has_at_the_rate_that_is_wanted(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray], sentence: Sentence
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index, closing(open_index(filled, milvus_vectors)) as other:
+        index.push()
+        [old] = collections(milvus, milvus_vectors)
+        milvus.delete(old, ids=list(range(1, 51)))
+        assert len(found(other, filled, vector(7))) == 1
+        assert "visem reindex --vectors" in index.problems()[0]
+        started = time.monotonic()
+        index.rebuild(Pace(COUNT / 2.0, lambda done, total: None))
+        assert time.monotonic() - started > 1.9
+        [new] = collections(milvus, milvus_vectors)
+        assert new != old
+        assert index.problems() == []
+        assert found(other, filled, vector(7)) == ["sentence 7"]
+        for name in collections(milvus, milvus_vectors):
+            milvus.drop_collection(name)
+        index.rebuild(Pace(None, lambda done, total: None))
+        assert index.problems() == []
+        assert other.lag() <= COUNT
+        assert found(other, filled, vector(8)) == ["sentence 8"]
+    assert filled._catalog.leases.claim("vectors:sentences", "somebody else", 1)
+
+
+def test_a_rebuild_keeps_up_what_is_searched_meanwhile_and_follows_new_vectors(
+    filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray], sentence: Sentence
+) -> None:
+    with closing(open_index(filled, milvus_vectors)) as index:
+        index.push()
+        added: list[int] = []
+
+        def progress(done: int, total: int) -> None:
+            if done and not added:
+                added.extend(range(COUNT, COUNT + 30))
+                filled.add_sentences([sentence(n) for n in added])
+
+        index.rebuild(Pace(None, progress))
+        index.refresh()
+        assert index.problems() == []
+        assert found(index, filled, vector(COUNT + 3)) == [f"sentence {COUNT + 3}"]
+        assert len(collections(milvus, milvus_vectors)) == 1
 
 
 def test_two_that_write_at_once_do_no_harm(
