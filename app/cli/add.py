@@ -91,7 +91,7 @@ def add(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Embed on the Ray cluster at this address: HOST:6379, or auto for that of this machine.",
+            help="Embed on the Ray cluster with this address, such as HOST:6379.",
         ),
     ] = None,
     workers: Annotated[

@@ -26,11 +26,11 @@ from app.ingest.bulk.desk import Desk, Question
 from app.ingest.bulk.errors import BulkError
 from app.ingest.bulk.worker import Worker, WorkerConfig
 
-AUTO = "auto"
-"""The address of the cluster that this machine is a node of."""
-
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _CONNECT_SECONDS = 5.0
+_FRAME_HEAD, _SETTINGS = 9, 4
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
+"""What a client of HTTP/2, and so of gRPC, says first (RFC 9113, 3.4). A server answers with a frame of settings."""
 _BLOCKS = 1000
 """Tasks that the pieces of a window are divided into."""
 _AT_ONCE = 10_000
@@ -116,27 +116,36 @@ class Cluster:
         ray.shutdown()
 
 
-def check_address(address: str) -> None:
-    """Refuse an address that cannot be one of a cluster: BulkError invalid_request."""
+def check_address(address: str) -> tuple[str, int]:
+    """Host and port of an address; BulkError invalid_request if it cannot be one of a cluster."""
     if address.startswith("ray://"):
         raise BulkError(
             "invalid_request",
-            "--ray takes the address of the cluster itself, as HOST:6379 or auto. Run the command on one of its nodes.",
+            "--ray takes the address of the cluster itself, as HOST:6379. Run the command on one of its nodes.",
         )
     matched = _ADDRESS.fullmatch(address)
-    if address != AUTO and (matched is None or not 0 < int(matched[2]) < 65536):
-        raise BulkError("invalid_request", f"--ray takes HOST:PORT or auto, not {address}.")
+    if matched is None or not 0 < int(matched[2]) < 65536:
+        raise BulkError("invalid_request", f"--ray takes HOST:PORT, such as HOST:6379, and not {address}.")
+    return matched[1].strip("[]"), int(matched[2])
+
+
+def _require_answer(address: str) -> None:
+    """Refuse at once what is no Ray: Ray itself would try for minutes. BulkError."""
+    try:
+        with socket.create_connection(check_address(address), _CONNECT_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            connection.sendall(_HELLO)
+            answer = connection.recv(_FRAME_HEAD, socket.MSG_WAITALL)
+    except OSError as error:
+        reason = error.strerror or "it does not answer"
+        raise BulkError("ray_away", f"No Ray cluster at {address}: {reason}. Start one with `ray start`.") from error
+    if len(answer) < _FRAME_HEAD or answer[3] != _SETTINGS:
+        raise BulkError("ray_away", f"What answers at {address} is no Ray cluster.")
 
 
 def _connect(address: str) -> None:
-    if matched := _ADDRESS.fullmatch(address):
-        try:  # Ray itself would try for minutes
-            socket.create_connection((matched[1].strip("[]"), int(matched[2])), _CONNECT_SECONDS).close()
-        except OSError as error:
-            reason = error.strerror or "it does not answer"
-            raise BulkError(
-                "ray_away", f"No Ray cluster at {address}: {reason}. Start one with `ray start`."
-            ) from error
+    _require_answer(address)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _quiet():

@@ -14,9 +14,10 @@ from typing import Any
 from app.ingest.bulk.cluster import Cluster
 from app.ingest.bulk.desk import Question
 from app.ingest.bulk.errors import BulkError
-from app.ingest.bulk.pieces import Piece, name_of
+from app.ingest.bulk.pieces import Files, Piece, names
 from app.ingest.bulk.worker import Outcome, WorkerConfig
 from app.ingest.destination import LibraryDestination
+from app.ingest.names import display_name
 from app.ingest.pipeline import IngestResult
 from index import Added, ImageRecord, Library, NewImage
 
@@ -165,14 +166,18 @@ class BulkIngestion:
             work = self._works.get(number)
             if self._stopping or work is None or work.done:
                 return None
-            self.repeated += work.begun > 0
             work.begun += 1
             if work.begun <= ATTEMPTS:
+                self.repeated += work.begun > 1
                 return work.piece, work.reported
             work.done = True
-        name = name_of(work.piece)
-        reason = f"Reading it has ended {ATTEMPTS} workers. What was not reported of it is not in the library."
-        self._put(Outcome(name, IngestResult("rejected", None, code="worker_died", reason=reason)))
+        reason = (
+            f"{ATTEMPTS} workers have died at work on it, or on files beside it. Add it without --ray, or leave it out."
+        )
+        left = names(work.piece)[work.reported if isinstance(work.piece, Files) else 0 :]
+        for path in left:
+            filename = display_name(path.rpartition("/")[2])
+            self._put(Outcome(path, IngestResult("rejected", filename, code="worker_died", reason=reason)))
         return None
 
     def _add(self, images: Sequence[NewImage]) -> list[Added[ImageRecord]]:

@@ -40,12 +40,12 @@ class Parquet:
 Piece = Files | Tar | Parquet
 
 
-def name_of(piece: Piece) -> str:
-    """A name for people."""
+def names(piece: Piece) -> tuple[str, ...]:
+    """What it consists of, for people: its files, or its one archive."""
     match piece:
         case Files(paths):
-            return f"{paths[0]} and {len(paths) - 1:,} more" if len(paths) > 1 else paths[0]
+            return paths
         case Tar(path):
-            return path
+            return (path,)
         case Parquet(path, part=part, parts=parts):
-            return path if parts == 1 else f"{path}, part {part + 1} of {parts}"
+            return (path if parts == 1 else f"{path}, part {part + 1} of {parts}",)

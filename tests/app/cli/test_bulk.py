@@ -158,8 +158,9 @@ def test_options_that_do_not_go_together(run: Run, arguments: list[str], reason:
     [
         ("127.0.0.1:1", 1, "No Ray cluster at 127.0.0.1:1"),
         ("ray://127.0.0.1:10001", 2, "on one of its nodes"),
-        ("somewhere", 2, "HOST:PORT or auto"),
-        ("host:99999", 2, "HOST:PORT or auto"),
+        ("somewhere", 2, "HOST:PORT"),
+        ("auto", 2, "HOST:PORT"),
+        ("host:99999", 2, "HOST:PORT"),
     ],
 )
 def test_a_wrong_address(run: Run, tmp_path: Path, address: str, status: int, reason: str) -> None:
@@ -170,10 +171,19 @@ def test_a_wrong_address(run: Run, tmp_path: Path, address: str, status: int, re
     assert reason in outcome.document["error"]["message"]
 
 
+def test_an_address_where_something_else_answers(run: Run, tmp_path: Path, s3_address: str) -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: it comes with the extra ray")
+    address = s3_address.removeprefix("http://")
+    outcome = run("add", "--ray", address, write_pictures(tmp_path / "photos", 1), "--json")
+    assert outcome.status == 1
+    assert outcome.document["error"]["message"] == f"What answers at {address} is no Ray cluster."
+
+
 def test_without_the_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Path) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
-    outcome = run("add", "--ray", "auto", write_pictures(tmp_path / "photos", 1), "--json")
+    outcome = run("add", "--ray", "host:6379", write_pictures(tmp_path / "photos", 1), "--json")
     assert (outcome.status, outcome.document["error"]["code"]) == (2, "extra_missing")
     assert outcome.stderr == "visem: --ray needs the extra `ray` (ray): pip install -c constraints.txt '.[ray]'.\n"
     assert not library.exists()
