@@ -110,6 +110,29 @@ def test_the_papers_network_is_never_without_its_weights(run: Run, tmp_path: Pat
     assert "vgg19.pth" in outcome.document["error"]["message"]
 
 
+def test_an_image_tower_in_the_backbones_place(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=SMALL_CAPTIONER))
+    arguments = (
+        "train",
+        "space",
+        "--data",
+        CAPTIONS,
+        "--out",
+        tmp_path / "bundle",
+        "--image-tower",
+        tmp_path / "tower",
+    )
+    (tmp_path / "tower").mkdir()
+    outcome = run(*arguments, "--backbone", "vgg19", "--json")
+    assert outcome.status == 2
+    assert "not both" in outcome.document["error"]["message"]
+    outcome = run(*arguments, "--json")
+    assert outcome.status == 1
+    assert outcome.document["error"]["code"] == "import_failed"
+    assert "Download the whole model" in outcome.document["error"]["message"]
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_every_preset_can_be_asked_for(run: Run) -> None:
     for command in ("space", "bundle", "captioner"):
         assert f"<{'|'.join(PRESETS)}>" in run("train", command, "--help").stdout
