@@ -29,7 +29,7 @@ def measure_regularities(space: JointSpace, images: Vectors, dataset: CaptionDat
     """Attributes, kinds and scenes, each with its baselines; the attributes' figures also at the top level.
 
     `images` (n, D) are the vectors of the dataset's photographs, in its order. What a set has no query for is left out.
-    Errors: `ValueError` where its captions have no attributes.
+    Errors: `DatasetError` where its captions have no attributes.
     """
     mentions = Mentions(dataset)
     swaps = find_swaps(dataset)

@@ -26,6 +26,7 @@ from model.compose.arithmetic import Composer
 from model.compose.attributes import ATTRIBUTES, VALUES
 from model.content_words import content_words
 from model.data.datasets import CaptionDataset
+from model.errors import DatasetError
 from model.space import JointSpace
 from model.words import tokenise
 
@@ -167,11 +168,15 @@ def evaluate_regularities(
     """Answer every query over `images` (n, D), the vectors of the set's photographs in its order.
 
     Queries with a word that the model does not know are left out. `composer` is the rule to try, by default the
-    bundle's. Errors: `ValueError` where there is no query.
+    bundle's. Errors: `DatasetError` where there is no query.
     """
     swaps = answerable(space, swaps)
     if not swaps:
-        raise ValueError("the captions hold no attribute that could be swapped")
+        raise DatasetError(
+            "dataset_empty",
+            "No photograph's captions hold an attribute (blue, small) whose exchange leads to another photograph. "
+            "Measure on a larger set.",
+        )
     rule = composer or space.composer
     arithmetic = np.stack(
         [

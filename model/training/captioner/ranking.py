@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from model.captioner.captioner import CONFIDENCE_FEATURES, Pool
-from model.captioner.ranking import FEATURES
+from model.captioner.ranking import FEATURES, weighted
 from model.evaluation.captions import Cider, bleu
 
 Floats = npt.NDArray[np.float64]
@@ -68,12 +68,17 @@ def fit_ranking(pools: Sequence[Pool], gains: Sequence[Floats], steps: int = 400
     return {name: float(weight) for name, weight in zip(FEATURES, fitted, strict=True)}
 
 
-def confidence_inputs(pools: Sequence[Pool], first: Sequence[int]) -> Floats:
-    """`CONFIDENCE_FEATURES` of the caption that comes first in each pool (m, 4)."""
+def first_places(pools: Sequence[Pool], ranking: Mapping[str, float]) -> dict[int, int]:
+    """The place of the caption that comes first, for the row of each pool that has captions."""
+    return {row: int(np.argmax(weighted(pool.features, ranking))) for row, pool in enumerate(pools) if pool.sentences}
+
+
+def confidence_inputs(pools: Sequence[Pool], first: Mapping[int, int]) -> Floats:
+    """`CONFIDENCE_FEATURES` of the captions that come first (m, 4): their places, by the rows of their pools."""
     places = [FEATURES.index(name) for name in CONFIDENCE_FEATURES[:-1]]
     return np.array(
-        [[*pool.features[one, places], pool.familiarity] for pool, one in zip(pools, first, strict=True)]
-    ).reshape(len(pools), len(CONFIDENCE_FEATURES))
+        [[*pools[row].features[one, places], pools[row].familiarity] for row, one in first.items()]
+    ).reshape(len(first), len(CONFIDENCE_FEATURES))
 
 
 def fit_confidence(inputs: Floats, right: npt.NDArray[np.bool_], of_nothing: Floats) -> dict[str, float]:

@@ -24,13 +24,13 @@ from torch import Tensor
 
 from model.bundle import MODEL_CARD, Bundle, BundleConfig, write_config
 from model.captioner.captioner import Captioner, Pool
-from model.captioner.ranking import weighted
 from model.captioner.structures import Structures
 from model.captioner.trigrams import Table, document_frequencies, pack
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
 from model.concepts import CONCEPTS
 from model.concepts_config import ConceptsConfig
 from model.data.datasets import CaptionDataset, load_dataset
+from model.errors import DatasetError
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
@@ -42,7 +42,14 @@ from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
 from model.training.captioner.likelihood import Centres, measure_perplexities, train_language
 from model.training.captioner.naming import with_names
-from model.training.captioner.ranking import RIGHT, confidence_inputs, fit_confidence, fit_ranking, rewards
+from model.training.captioner.ranking import (
+    RIGHT,
+    confidence_inputs,
+    first_places,
+    fit_confidence,
+    fit_ranking,
+    rewards,
+)
 from model.training.captioner.self_critical import train_reward
 from model.training.captioner.statistics import learn_statistics
 from model.training.captioner.texts import draw_texts, prepare_texts, read_texts
@@ -230,7 +237,7 @@ def _caption_set(
 def _fit(
     captioner: Captioner, section: CaptionerConfig, dev: CaptionSet, frequencies: Table, report: Report
 ) -> tuple[CaptionerConfig, list[Pool]]:
-    """Ranking and confidence on the development split's pools."""
+    """Ranking and confidence on the development split's pools. Errors: `DatasetError` where all of them are empty."""
     pools: list[Pool] = []
     for start in range(0, len(dev.images), 64):
         pools += captioner.pools(dev.images[start : start + 64])
@@ -239,14 +246,21 @@ def _fit(
     cider = Cider(lambda ngram: float(frequencies[pack(np.array([ngram]))][0]), section.images)
     ciders, gains = rewards(pools, dev.of_images(), cider)
     ranking = fit_ranking(pools, gains)
-    first = [int(np.argmax(weighted(pool.features, ranking))) for pool in pools]
-    right = np.array([scores[one] >= RIGHT for scores, one in zip(ciders, first, strict=True)])
+    first = first_places(pools, ranking)
+    if not first:
+        raise DatasetError(
+            "dataset_empty",
+            "The language model learned too little to write a single caption. Train on more captions, or longer: "
+            "--epochs.",
+        )
+    right = np.array([ciders[row][place] >= RIGHT for row, place in first.items()])
     nothing = captioner.space.embed_images(
         blank_pictures(captioner.structures.words[3:], seed=int(section.training["seed"]))
     )
     nothing_pools = captioner.pools(nothing)
-    nothing_first = [int(np.argmax(weighted(pool.features, ranking))) for pool in nothing_pools]
-    confidence = fit_confidence(confidence_inputs(pools, first), right, confidence_inputs(nothing_pools, nothing_first))
+    confidence = fit_confidence(
+        confidence_inputs(pools, first), right, confidence_inputs(nothing_pools, first_places(nothing_pools, ranking))
+    )
     quality = {"right_first": round(float(right.mean()), 4)}
     unfamiliar = float(np.quantile([pool.familiarity for pool in pools], float(section.training["unfamiliar_share"])))
     return section.model_copy(

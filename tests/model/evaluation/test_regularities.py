@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model.data.datasets import CaptionDataset, CaptionedImage
+from model.errors import DatasetError
 from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_exchanges, find_swaps
 from model.space import JointSpace
 
@@ -52,7 +53,7 @@ def test_the_query_itself_is_never_an_answer(space: JointSpace) -> None:
 
 
 def test_captions_without_attributes_are_an_error(space: JointSpace) -> None:
-    with pytest.raises(ValueError, match="no attribute"):
+    with pytest.raises(DatasetError, match="larger set"):
         evaluate_regularities(space, np.zeros((1, space.dimension), dtype=np.float32), [], Mentions(DATASET))
 
 
