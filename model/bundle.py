@@ -38,10 +38,11 @@ from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig
 from model.towers.imported_config import ImportedImageConfig, ImportedTextConfig
 
-FORMAT_VERSION = 6
-READABLE_VERSIONS = (2, 3, 4, 5, 6)
+FORMAT_VERSION = 7
+READABLE_VERSIONS = (2, 3, 4, 5, 6, 7)
 """Version 3 added names of kinds, 4 a calibration by more traits than the length of a text, 5 the graphs of all
-networks (a CPU cannot run a bundle without them: `visem train convert` adds them), and 6 the views of an image."""
+networks (a CPU cannot run a bundle without them: `visem train convert` adds them), 6 the views of an image, and 7
+several backbones."""
 WITHOUT_GRAPHS = 4
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"

@@ -19,6 +19,7 @@ from model.towers.config import (
     ImageConfig,
     Preprocessing,
     TextConfig,
+    View,
 )
 from model.training.graphs import write_graphs
 from model.words import Vocabulary, tokenise
@@ -29,12 +30,16 @@ CELLS = 8
 DIMENSION = 48
 
 
-def write_bundle(folder: Path, captions: str = "", seed: int = 0) -> Path:
-    """Write a bundle whose images are told apart by the colours of 8 x 8 cells, and return its folder."""
+def write_bundle(folder: Path, captions: str = "", seed: int = 0, views: tuple[View, ...] = ()) -> Path:
+    """Write a bundle whose images are told apart by the colours of 8 x 8 cells, and return its folder.
+
+    `views`: what joined networks look at, each at one of them; none: there is one network.
+    """
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     words = list(dict.fromkeys(WORDS.split() + tokenise(captions)))
-    features = 3 * CELLS * CELLS
+    networks = max(1, len(views))
+    features = networks * 3 * CELLS * CELLS
     text = TextConfig(
         words=len(words),
         grounded_words=len(words),
@@ -48,15 +53,16 @@ def write_bundle(folder: Path, captions: str = "", seed: int = 0) -> Path:
     )
     save_file(modules.state_dict(), folder / ENCODERS)
     save_file({"unused": torch.zeros(1, dtype=torch.int64)}, folder / BACKBONE_WEIGHTS)
-    onnx.save(_cells(features), str(folder / BACKBONE_GRAPH))
+    onnx.save(_cells(networks, features), str(folder / BACKBONE_GRAPH))
     Vocabulary(words).write(folder / VOCABULARY)
     (folder / MODEL_CARD).write_text("A bundle for tests.\n")
     config = BundleConfig(
         name=f"tiny-{seed}",
         dimension=DIMENSION,
         image=ImageConfig(
-            backbone="cells",
+            backbone="+".join(["cells"] * networks),
             feature_dimension=features,
+            views=views or ("whole",),
             preprocessing=Preprocessing(size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
         ),
         text=text,
@@ -67,14 +73,14 @@ def write_bundle(folder: Path, captions: str = "", seed: int = 0) -> Path:
     return folder
 
 
-def _cells(features: int) -> onnx.ModelProto:
-    """A graph that averages the pixels of each cell: (n, 3, S, S) to (n, F)."""
+def _cells(networks: int, features: int) -> onnx.ModelProto:
+    """A graph that averages the pixels of each cell: (n, 3 networks, S, S) to (n, F)."""
     step = SIDE // CELLS
     nodes = [
         helper.make_node("AveragePool", ["pixels"], ["cells"], kernel_shape=[step, step], strides=[step, step]),
         helper.make_node("Flatten", ["cells"], ["feature"], axis=1),
     ]
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 3 * networks, SIDE, SIDE])
     feature = helper.make_tensor_value_info("feature", TensorProto.FLOAT, ["batch", features])
     graph = helper.make_graph(nodes, "cells", [pixels], [feature])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

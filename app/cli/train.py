@@ -45,7 +45,11 @@ SeedOption = Annotated[
 ]
 BackboneOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A network of timm.  [the preset's]", show_default=False),
+    typer.Option(
+        metavar="NAME",
+        help="A network of timm; of several, joined by +, each sees one view of an image.  [the preset's]",
+        show_default=False,
+    ),
 ]
 WeightsOption = Annotated[
     Path | None,

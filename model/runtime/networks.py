@@ -8,7 +8,8 @@ from typing import Literal
 NetworkName = Literal["backbone", "projection", "words", "lstm", "captioner", "image_encoder", "text_encoder"]
 """The networks that a bundle may hold, with what they take and give (float32 unless something else is said):
 
-    backbone     pixels (n, 3, S, S)                                       to pooled features (n, F)
+    backbone     pixels (n, 3, S, S); of k joined networks
+                 those of k views in a row, (n, 3 k, S, S)                 to pooled features (n, F)
     projection   features (n, F)                                           to unit vectors (n, D)
     words        own vectors (u, D), codes (u, C) int8                     to word vectors (u, D)
     lstm         word vectors (u, D), places of each sentence's words in

@@ -31,13 +31,31 @@ def normalise(vectors: Tensor) -> Tensor:
 
 
 def create_backbone(name: str) -> nn.Module:
-    """A timm network by name, with random weights, that returns its pooled feature before the classifier (n, F)."""
+    """A timm network by name, with random weights, that returns its pooled feature before the classifier (n, F).
+
+    Names joined by + are several: `JoinedBackbones`.
+    """
+    if "+" in name:
+        return JoinedBackbones([create_backbone(one) for one in name.split("+")])
     import timm  # takes seconds to import, and serving on a CPU never needs it
 
     # timm's model registry logs and warns about names it renamed; the name is recorded as given.
     logging.getLogger("timm").setLevel(logging.ERROR)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
     return network
+
+
+class JoinedBackbones(nn.Module):
+    """k networks, each for its own view of an image: (n, 3 k, S, S), the views in a row, to all features (n, F)."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels of k views to features."""
+        views = pixels.chunk(len(self.networks), dim=1)
+        return torch.cat([network(view) for network, view in zip(self.networks, views, strict=True)], dim=1)
 
 
 class ImageProjection(nn.Module):
@@ -48,26 +66,27 @@ class ImageProjection(nn.Module):
     joint space, a column of V, which counts by its probability (a convex combination of semantic vectors: Norouzi et
     al. 2013, arXiv 1312.5650). So an image of a thing that no training photograph shows still lies near its name.
 
-    `scale` brings the features of any backbone to one spread, so that one learning rate fits all.
+    `scale` brings the features of any backbone to one spread, so that one learning rate fits all. The classifier reads
+    the first `classified` features alone, those of the backbone that it was trained with (none: all).
     """
 
     scale: Tensor
 
-    def __init__(self, features: int, dimension: int, kinds: int = 0) -> None:
+    def __init__(self, features: int, dimension: int, kinds: int = 0, classified: int | None = None) -> None:
         super().__init__()
         self.register_buffer("scale", torch.ones(()))
         self.linear = nn.Linear(features, dimension)
         self.classifier: nn.Linear | None = None
         self.kinds: nn.Linear | None = None
         if kinds:
-            self.classifier = nn.Linear(features, kinds)
+            self.classifier = nn.Linear(classified or features, kinds)
             self.kinds = nn.Linear(kinds, dimension, bias=False)
 
     def forward(self, features: Tensor, dropout: float = 0.0) -> Tensor:
         """Pooled features (n, F) to unit vectors (n, D). `dropout` thins out the features of the linear term."""
         vectors = self.linear(nn.functional.dropout(features * self.scale, dropout))
         if self.classifier is not None and self.kinds is not None:
-            probabilities = self.classifier(features).softmax(dim=1)
+            probabilities = self.classifier(features[:, : self.classifier.in_features]).softmax(dim=1)
             # Without the small ones, which may be denormal numbers: those slow the product down a hundred times.
             vectors = vectors + self.kinds(probabilities * (probabilities > SMALLEST_PROBABILITY))
         return normalise(vectors)

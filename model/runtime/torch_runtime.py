@@ -115,7 +115,8 @@ class _Captioner(StructureContentModel):
 
 
 def _projection(config: BundleConfig) -> nn.Module:
-    return ImageProjection(config.projected, config.dimension, config.image.kinds)
+    image = config.image
+    return ImageProjection(config.projected, config.dimension, image.kinds, image.kinds_feature_dimension)
 
 
 def _words(config: BundleConfig) -> nn.Module:

@@ -3,7 +3,8 @@
     x = normalise(W_I q + b_I + V p)      q: the backbone's pooled feature, (F,); p: its kinds' probabilities
 
 `model.runtime.torch_encoders.ImageProjection` says where it comes from. A bundle can look at several views of an image:
-its vector is the normalised mean of theirs then, and costs as many passes of the network.
+its vector is the normalised mean of theirs then, and costs as many passes of the network. Or it has several networks,
+each for a view of its own: q holds the features of all.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class BackboneTower:
         tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))
         if self.config.kinds:
             tensors.require("image.kinds.weight", (self._dimension, self.config.kinds))
+            known = self.config.kinds_feature_dimension or self.config.feature_dimension
+            tensors.require("image.classifier.weight", (self.config.kinds, known))
         self._bundle, self._runtime = bundle, runtime
         self._projection = runtime.load(bundle, "projection")
 
@@ -46,29 +49,37 @@ class BackboneTower:
 
     @property
     def size(self) -> int:
-        """About how many pixels a side it looks at; of the centre it sees more of them."""
-        whole = all(not view.startswith("centre") for view in self.config.views)
-        return math.ceil(self.config.preprocessing.size / (1 if whole else 1 - 2 * CUT))
+        """About how many pixels a side it looks at."""
+        return side_to_decode(self.config.preprocessing, self.config.views)
 
     def embed(self, images: Sequence[Image.Image]) -> Vectors:
         """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
         vectors = np.empty((len(images), self._dimension), dtype=np.float32)
-        views = self.config.views
+        passes = self.config.passes
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            (total,) = self._project(batch, views[0])
-            for view in views[1:]:
-                total = total + self._project(batch, view)[0]
-            vectors[start : start + len(batch)] = total if len(views) == 1 else normalise(total)
+            (total,) = self._project(batch, passes[0])
+            for views in passes[1:]:
+                total = total + self._project(batch, views)[0]
+            vectors[start : start + len(batch)] = total if len(passes) == 1 else normalise(total)
         return vectors
 
-    def features(self, images: Sequence[Image.Image], view: View = "whole") -> Vectors:
-        """The backbone's pooled features (n, F) of one view of upright RGB images."""
-        (features,) = self._backbone(preprocess([look(image, view) for image in images], self.config.preprocessing))
+    def features(self, images: Sequence[Image.Image]) -> Vectors:
+        """The pooled features (n, F) of upright RGB images: of the first pass."""
+        return self._features(images, self.config.passes[0])
+
+    def _features(self, images: Sequence[Image.Image], views: Sequence[View]) -> Vectors:
+        (features,) = self._backbone(see(images, views, self.config.preprocessing))
         return features
 
-    def _project(self, images: Sequence[Image.Image], view: View) -> list[Vectors]:
-        return self._projection(self.features(images, view))
+    def _project(self, images: Sequence[Image.Image], views: Sequence[View]) -> list[Vectors]:
+        return self._projection(self._features(images, views))
+
+
+def side_to_decode(preprocessing: Preprocessing, views: Sequence[View]) -> int:
+    """About how many pixels a side of an image the network looks at; of the centre it sees more of them."""
+    whole = all(not view.startswith("centre") for view in views)
+    return math.ceil(preprocessing.size / (1 if whole else 1 - 2 * CUT))
 
 
 def look(image: Image.Image, view: View) -> Image.Image:
@@ -78,6 +89,12 @@ def look(image: Image.Image, view: View) -> Image.Image:
         left, top = round(image.width * CUT), round(image.height * CUT)
         image = image.crop((left, top, image.width - left, image.height - top))
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
+
+
+def see(images: Sequence[Image.Image], views: Sequence[View], preprocessing: Preprocessing) -> Vectors:
+    """What k joined networks see of upright RGB images, each its own view: float32 (n, 3 k, S, S)."""
+    seen = [preprocess([look(image, view) for image in images], preprocessing) for view in views]
+    return seen[0] if len(seen) == 1 else np.concatenate(seen, axis=1)
 
 
 def preprocess(images: Sequence[Image.Image], preprocessing: Preprocessing) -> Vectors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.runtime.networks import NetworkName
 from model.words import TOKENISER
@@ -36,21 +36,41 @@ CUT = 16 / 224
 
 
 class ImageConfig(_Config):
-    """A timm backbone, its pooled feature, and the projection."""
+    """One or more timm backbones, their pooled features in a row, and the projection.
+
+    One backbone looks at one view of an image after another. Of several, each looks at its own view: they cost what as
+    many views of one cost.
+    """
 
     files: ClassVar[tuple[str, ...]] = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS)
     """What it lies in, and its vectors depend on."""
 
     tower: Literal["backbone"] = "backbone"
-    backbone: str = Field(description="timm name of the network.")
-    feature_dimension: int = Field(gt=0)
-    kinds: int = Field(default=0, ge=0, description="Kinds of things that the backbone's own classifier tells apart.")
+    backbone: str = Field(description="timm name of the network; of several, joined by +.")
+    feature_dimension: int = Field(gt=0, description="Of all networks together.")
+    kinds: int = Field(
+        default=0, ge=0, description="Kinds of things that the classifier of the (first) backbone tells apart."
+    )
+    kinds_feature_dimension: int | None = Field(
+        default=None, gt=0, description="How many features, from the first on, the classifier reads; none: all."
+    )
     preprocessing: Preprocessing
     views: tuple[View, ...] = Field(
         default=("whole",),
         min_length=1,
-        description="An image's vector is the normalised mean of those of its views; each is a pass of the network.",
+        description="An image's vector is the normalised mean of those of its views; each is a pass of the network. "
+        "Of several networks, each looks at its own: the first at the first view.",
     )
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The timm names of its networks."""
+        return tuple(self.backbone.split("+"))
+
+    @property
+    def passes(self) -> tuple[tuple[View, ...], ...]:
+        """The views that go through the networks at once, for each of the vectors that make an image's."""
+        return tuple((view,) for view in self.views) if len(self.backbones) == 1 else (self.views,)
 
     @property
     def networks(self) -> tuple[NetworkName, ...]:
@@ -61,14 +81,18 @@ class ImageConfig(_Config):
         """All that its vectors depend on beside its files: a part of what the space is known by."""
         # What is older than its field is left out: the kind of tower, and one view of the whole.
         unnamed = {"tower"} if self.views != ("whole",) else {"tower", "views"}
+        if self.kinds_feature_dimension is None:
+            unnamed.add("kinds_feature_dimension")
         return self.model_dump(mode="json", exclude=unnamed)
 
-    @field_validator("views")
-    @classmethod
-    def _views_differ(cls, views: tuple[View, ...]) -> tuple[View, ...]:
-        if len(set(views)) != len(views):
+    @model_validator(mode="after")
+    def _views_fit(self) -> Self:
+        several = len(self.backbones) > 1
+        if several and len(self.views) != len(self.backbones):
+            raise ValueError(f"{len(self.backbones)} networks look at one view each, not at {len(self.views)}")
+        if not several and len(set(self.views)) != len(self.views):
             raise ValueError("a view counts once")
-        return views
+        return self
 
 
 class NamesConfig(_Config):

@@ -79,6 +79,7 @@ class ImportedImageConfig(_Config):
     """An image encoder of another library; and, where its vectors are not those of the joint space, a projection."""
 
     kinds: ClassVar[int] = 0
+    kinds_feature_dimension: ClassVar[int | None] = None
     """It comes without a classifier."""
 
     tower: Literal["imported"] = "imported"

@@ -8,7 +8,7 @@ from typing import Any
 from model.bundle import BundleConfig
 from model.captioner_config import CaptionerConfig
 from model.concepts_config import ConceptsConfig
-from model.towers.config import TextConfig
+from model.towers.config import ImageConfig, TextConfig
 from model.towers.imported_config import ImportedImageConfig
 from model.training.presets import PRESETS
 
@@ -76,7 +76,7 @@ def _trained(config: BundleConfig, terms: str) -> str:
     else:
         network = f"{image.backbone} at\n{image.preprocessing.size} px"
         start = f"the backbone started from {_start(config.recipe)}"
-        views = "" if len(image.views) == 1 else f" {_views(image.views)}"
+        views = "" if len(image.views) == 1 else f" {_views(image)}"
     teachers = _TEACHERS if text.code_dimension is not None else ""
     kinds = _KINDS if image.kinds else ""
     return f"""# {config.name}
@@ -139,8 +139,13 @@ def _regularities(config: BundleConfig) -> str:
     )
 
 
-def _views(views: Sequence[str]) -> str:
+def _views(image: ImageConfig) -> str:
     """The views of an image, and what they cost."""
+    views = image.views
+    if len(image.backbones) > 1:
+        return f"""Each of the
+{len(views)} networks sees its own view of an image: {", ".join(views)} (the centre lacks a fourteenth of the width
+and of the height on each side). Their features are joined before the projection. So an image costs a pass of each."""
     return f"""An image's vector is
 the normalised mean of those of {len(views)} views: {", ".join(views)} (the centre lacks a fourteenth of the width and
 of the height on each side). So an image costs {len(views)} passes of the network."""

@@ -110,7 +110,11 @@ def _projection(graph: _Graph, config: BundleConfig) -> onnx.ModelProto:
     vectors = graph.add("Gemm", scaled, *weights, transB=1)
     if config.image.kinds:
         weights = graph.weight("image.classifier.weight"), graph.weight("image.classifier.bias")
-        probabilities = graph.add("Softmax", graph.add("Gemm", "features", *weights, transB=1), axis=1)
+        classified = "features"
+        if known := config.image.kinds_feature_dimension:
+            first, last, axis = (graph.constant([value]) for value in (0, known, 1))
+            classified = graph.add("Slice", "features", first, last, axis)
+        probabilities = graph.add("Softmax", graph.add("Gemm", classified, *weights, transB=1), axis=1)
         counts = graph.add("Greater", probabilities, graph.constant(SMALLEST_PROBABILITY, np.float32))
         likely = graph.add("Mul", probabilities, graph.add("Cast", counts, to=TensorProto.FLOAT))
         vectors = graph.add("Gemm", likely, graph.weight("image.kinds.weight"), vectors, transB=1)

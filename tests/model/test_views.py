@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from safetensors.numpy import load_file
 
 from model.bundle import Bundle, write_config
 from model.space import JointSpace
-from model.towers.backbone import look
-from model.towers.config import ImageConfig, View
+from model.towers.backbone import BackboneTower, look
+from model.towers.config import ENCODERS, ImageConfig, View
 from tests.tiny import SIDE, write_bundle
 
 ALL: tuple[View, ...] = ("whole", "centre", "whole mirrored", "centre mirrored")
@@ -61,6 +62,35 @@ def test_one_view_of_the_whole_is_the_space_of_before(tmp_path: Path) -> None:
     assert before.image.views == ("whole",)
     assert "views" not in before.image.identity()
     assert JointSpace.load(bundle, device="cpu").image.size == SIDE
+
+
+def test_joined_networks_each_look_at_a_view_of_their_own(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", views=("whole", "centre mirrored"))
+    space = JointSpace.load(bundle, device="cpu")
+    tower = space.image
+    assert isinstance(tower, BackboneTower)
+    assert tower.size == int(np.ceil(SIDE * 7 / 6))
+    pictures = [_picture(), Image.new("RGB", (60, 40), "green")]
+    one = JointSpace.load(write_bundle(tmp_path / "one"), device="cpu").image
+    assert isinstance(one, BackboneTower)
+    features = np.concatenate(
+        [one.features([look(picture, view) for picture in pictures]) for view in tower.config.views], axis=1
+    )
+    np.testing.assert_allclose(tower.features(pictures), features, atol=1e-6)
+    weights = load_file(bundle / ENCODERS)
+    expected = features @ weights["image.linear.weight"].T + weights["image.linear.bias"]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(space.embed_images(pictures), expected, atol=1e-5)
+    assert space.embed_images([]).shape == (0, space.dimension)
+    swapped = space.config.image.model_copy(update={"views": ("centre mirrored", "whole")})
+    assert space.config.model_copy(update={"image": swapped}).space_id != space.id
+
+
+@pytest.mark.parametrize("views", [("whole",), ("whole", "centre", "whole mirrored")])
+def test_joined_networks_need_a_view_each(tmp_path: Path, views: tuple[str, ...]) -> None:
+    config = Bundle.load(write_bundle(tmp_path / "bundle", views=("whole", "whole"))).config.image.model_dump()
+    with pytest.raises(ValidationError, match="2 networks look at one view each"):
+        ImageConfig.model_validate(config | {"views": views})
 
 
 @pytest.mark.parametrize("views", [(), ("whole", "whole"), ("upside down",)])

@@ -46,7 +46,8 @@ def learn_to_make_images(space: JointSpace, photographs: CaptionDataset, report:
         counted(start + len(batch), len(items))
     features = np.concatenate(parts)
     config = space.config
-    projection = ImageProjection(tower.config.feature_dimension, config.dimension, tower.config.kinds)
+    image = tower.config
+    projection = ImageProjection(image.feature_dimension, config.dimension, image.kinds, image.kinds_feature_dimension)
     projection.load_state_dict(
         {
             name.removeprefix("image."): tensor.float()

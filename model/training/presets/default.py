@@ -1,4 +1,7 @@
-"""The shipped bundle: EfficientNet-Lite2, fine-tuned; a linear encoder and an LSTM; an LSTM captioner."""
+"""EfficientNet-Lite2 and Lite1, fine-tuned and joined; a linear encoder and an LSTM; an LSTM captioner.
+
+The shipped bundle has the first of them alone, and was trained without the last stage.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from model.training.space.config import SpaceTraining, Stage
 
 SPACE = SpaceTraining(
     preset="default",
+    backbone="tf_efficientnet_lite2+tf_efficientnet_lite1",
     kinds_emphasis=3.0,
     image_views=("whole", "centre"),
     stages=(
@@ -17,7 +21,7 @@ SPACE = SpaceTraining(
             captions_per_image=1,
             encoders=("bag", "lstm"),
             learning_rate=1e-3,
-            views=1,
+            views=("whole",),
             kinds=200,
         ),
         Stage(
@@ -40,6 +44,16 @@ SPACE = SpaceTraining(
             learning_rate=8e-4,
             kinds=500,
             kinds_weight=1.0,
+        ),
+        Stage(
+            name="polish",
+            epochs=12,
+            batch_images=500,
+            captions_per_image=1,
+            encoders=("bag", "lstm"),
+            learning_rate=1e-3,
+            views=("whole", "centre"),
+            frozen_sentences=True,
         ),
     ),
 )

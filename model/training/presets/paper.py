@@ -41,7 +41,7 @@ SPACE = SpaceTraining(
             captions_per_image=1,
             encoders=("lstm",),
             learning_rate=1e-3,
-            views=1,
+            views=("whole",),
         ),
     ),
 )

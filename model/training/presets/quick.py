@@ -16,7 +16,7 @@ SPACE = SpaceTraining(
             captions_per_image=2,
             encoders=("bag",),
             learning_rate=1e-3,
-            views=1,
+            views=("whole",),
             kinds=200,
         ),
     ),

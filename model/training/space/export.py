@@ -18,8 +18,10 @@ from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS
 from model.training.tracing import leave_out_weights, trace
 
 
-def export_backbone(network: nn.Module, image_size: int, folder: Path) -> None:
+def export_backbone(network: nn.Module, image_size: int, folder: Path, joined: int = 1) -> None:
     """Write a headless timm network as `backbone.safetensors` and `backbone.onnx` into a folder, made if need be.
+
+    `joined`: how many networks it is made of, each with pixels of its own.
 
     The network's weights are rounded to float16 in place first, so that what is evaluated afterwards is what was
     written. Its batch-norm statistics are rounded as well.
@@ -36,7 +38,7 @@ def export_backbone(network: nn.Module, image_size: int, folder: Path) -> None:
         else:
             weights[name] = tensor.contiguous()
     save_file(weights, folder / BACKBONE_WEIGHTS)
-    example = torch.zeros(2, 3, image_size, image_size)
+    example = torch.zeros(2, 3 * joined, image_size, image_size)
     graph = trace(network, example, "pixels", "feature", {0: torch.export.Dim("batch")})
     leave_out_weights(graph, weights.keys(), BACKBONE_WEIGHTS)
     onnx.save_model(graph, str(folder / BACKBONE_GRAPH))

@@ -51,12 +51,16 @@ class Kinds:
 
     @classmethod
     def learn(cls, features: npt.NDArray[np.float16], classifier: nn.Linear, vocabulary: Vocabulary) -> Kinds:
-        """From the features (n, sides, F) of the training photographs and the classifier that goes with them."""
+        """From the features (n, views, F) of the training photographs and the classifier that goes with them.
+
+        It may read the first of them alone: what the others have in common with these moves along.
+        """
         flat = torch.from_numpy(features[:, 0].astype(np.float32))
         mean = flat.mean(0)
         covariance = (flat - mean).T @ (flat - mean) / len(flat)
         with torch.no_grad():
             weights = classifier.weight - classifier.weight.mean(0)
+            weights = nn.functional.pad(weights, (0, len(mean) - weights.shape[1]))
             directions = weights @ covariance  # (kinds, F)
             directions /= (directions * weights).sum(1, keepdim=True)
         sentences = [[numbers for name in names if (numbers := vocabulary.resolve(name)[0])] for names in kind_names()]

@@ -25,6 +25,8 @@ from model.training.space.losses import contrastive_loss, pairwise_ranking_loss
 
 Features = npt.NDArray[np.float16]
 CLIP_NORM = 2.0
+_EMBEDDED = 512
+"""Captions that are embedded at a time where the sentence encoders do not learn."""
 PRE_TRAINED = ("backbone.", "image.classifier.")
 """Names of parameters that come from the backbone's pre-training, and keep close to it."""
 
@@ -50,8 +52,8 @@ class TrainedParts(nn.Module):
 class StageInputs:
     """What a stage learns from.
 
-    `features` (n, views, F): the backbone's features of each image and of its mirror image, where the stage does not
-    train the backbone. `kinds`: where features and names of kinds of things come from. `opinions` (n, kinds): the
+    `features` (n, views, F): the backbone's features of each image's views, where the stage does not train the
+    backbone. `kinds`: where features and names of kinds of things come from. `opinions` (n, kinds): the
     probabilities that the classifier gave for each image before the backbone learned.
     """
 
@@ -92,6 +94,7 @@ def run_stage(
     steps = stage.epochs * steps_per_epoch
     run = TrainingRun(trained.values(), optimizer, steps, config.average, checkpoint, CLIP_NORM)
     read_images = _image_reader(parts, config, stage, preprocessing, inputs)
+    fixed = _embed_captions(parts, stage, data) if stage.frozen_sentences else None
     losses: list[float] = []
     parts.train()
     parts.backbone.eval()  # batch-norm statistics stay those of pre-training
@@ -111,13 +114,17 @@ def run_stage(
             made, names = inputs.kinds.draw(stage.kinds, features.detach(), generator)  # (K, F)
             things = parts.image(made, config.feature_dropout)  # (K, D)
             sentences += names
-        total_words = sum(len(sentence) for sentence in sentences)
-        keep = (torch.rand(total_words, generator=generator) >= config.word_dropout).float()
+        if fixed is None:
+            total_words = sum(len(sentence) for sentence in sentences)
+            keep = (torch.rand(total_words, generator=generator) >= config.word_dropout).float()
+            vectors = parts.text.embed(sentences, stage.encoders, keep)
+        else:
+            vectors = [embedded[places] for embedded in fixed]
 
         loss = torch.zeros(())
-        for embedded in parts.text.embed(sentences, stage.encoders, keep):  # (captions + K, D), by each encoder
+        for embedded in vectors:  # (captions + K, D), by each encoder
             loss = loss + _loss(config, images, embedded[:captions], owner)
-            if parts.guide is not None and data.guidance is not None:
+            if fixed is None and parts.guide is not None and data.guidance is not None:
                 told = nn.functional.cosine_similarity(parts.guide(embedded[:captions]), data.guidance[places])
                 loss = loss + config.guidance * (1 - told.mean())
             if things is not None:
@@ -145,7 +152,7 @@ def _image_reader(
     if frozen is not None:
 
         def read_frozen(rows: Tensor, generator: torch.Generator) -> Tensor:
-            views = torch.randint(0, stage.views, (len(rows),), generator=generator)
+            views = torch.randint(0, len(stage.views), (len(rows),), generator=generator)
             return torch.from_numpy(frozen[rows.numpy(), views.numpy()].astype(np.float32))
 
         return read_frozen
@@ -181,6 +188,8 @@ def _trained_parameters(parts: TrainedParts, stage: Stage) -> dict[str, nn.Param
     tuned = set(backbone[int(stage.frozen_share * len(backbone)) :]) if stage.trains_backbone else set()
 
     def is_trained(name: str) -> bool:
+        if stage.frozen_sentences:
+            return name.startswith("image.") and not name.startswith("image.classifier.")
         if name.startswith("backbone."):
             return name in tuned
         if name.startswith("image.classifier."):
@@ -197,6 +206,17 @@ def _loss(config: SpaceTraining, images: Tensor, sentences: Tensor, owner: Tenso
         return contrastive_loss(images, sentences, owner, config.temperature)
     hardest = config.loss == "ranking-hardest"
     return pairwise_ranking_loss(images, sentences, owner, config.margin, "hardest" if hardest else "sum")
+
+
+@torch.no_grad()
+def _embed_captions(parts: TrainedParts, stage: Stage, data: TrainingSet) -> list[Tensor]:
+    """All captions in a row by each of the stage's encoders, as they are now: (captions, D)."""
+    captions = [caption for captions in data.captions for caption in captions]
+    batches = [
+        parts.text.embed(captions[start : start + _EMBEDDED], stage.encoders)
+        for start in range(0, len(captions), _EMBEDDED)
+    ]
+    return [torch.cat(vectors) for vectors in zip(*batches, strict=True)]
 
 
 def _draw_captions(

@@ -72,7 +72,7 @@ def train_space(
     recipe = _recipe(config, side.tower)
     folder = _working_folder(work, train, recipe, resume)
 
-    with_kinds = side.classifier is not None
+    with_kinds = side.tells_kinds
     grounded, vocabulary = _words(train, config, with_kinds=with_kinds)
     bundle = BundleConfig(
         name=f"visem-{train.name}-{side.name.removeprefix('tf_')}-{config.preset}",
@@ -82,16 +82,22 @@ def train_space(
         training_data=f"{train.name}, train split, {len(train.items)} photographs and their captions",
         recipe=recipe,
     )
-    parts = _make_parts(config, bundle, side)
-    training_set = _read_training_set(train, config, vocabulary, parts, work, report)
+    networks = _make_parts(config, bundle, side)
+    training_set = _read_training_set(train, config, vocabulary, networks[0], work, report)
     weights = recipe.get("backbone_weights", recipe.get("image_tower", {})).get("sha256", "")[:12]
-    names = ("features", _digest(train), side.name, weights, "" if side.tower else str(config.image_size))
-    features = work / "-".join(filter(None, names))
+    size = "" if side.tower else str(config.image_size)
+    features = [
+        work / "-".join(filter(None, ("features", _digest(train), backbone.name, weights, size)))
+        for backbone in side.backbones
+    ]
     given = None
     if side.tower is not None:
-        views = max(stage.views for stage in config.stages)
-        given = frozen_features(side.tower, train, views, features.with_name(f"{features.name}-{views}.npy"), report)
-    run_stages(parts, SpaceRun(config, side.preprocessing, vocabulary, training_set, folder, features, report, given))
+        views = max(len(stage.views) for stage in config.stages)
+        cache = features[0].with_name(f"{features[0].name}-{views}.npy")
+        given = frozen_features(side.tower, train, views, cache, report)
+    files = [item.path for item in train.items]
+    run = SpaceRun(config, side.preprocessing, vocabulary, training_set, files, folder, features, report, given)
+    parts = run_stages(networks, run)
 
     report(Progress("writing the bundle", 0, 1))
     staging = out.with_name(out.name + ".partial")
@@ -158,18 +164,22 @@ def _text_config(config: SpaceTraining, grounded: int, vocabulary: Vocabulary, *
     )
 
 
-def _make_parts(config: SpaceTraining, bundle: BundleConfig, side: ImageSide) -> TrainedParts:
-    """The network: what is pre-trained of the image side, all else at random."""
+def _make_parts(config: SpaceTraining, bundle: BundleConfig, side: ImageSide) -> list[TrainedParts]:
+    """The parts of each network: what is pre-trained of the image side, all else at random, and the text shared."""
     guided = config.guidance > 0 and config.words is not None
-    parts = TrainedParts(
-        side.backbone,
-        ImageProjection(bundle.projected, bundle.dimension, bundle.image.kinds),
-        SentenceEncoders(bundle.words, bundle.dimension),
-        nn.Linear(bundle.dimension, CODE_DIMENSION) if guided else None,
-    )
-    if side.classifier is not None and parts.image.classifier is not None:
-        parts.image.classifier.load_state_dict(side.classifier.state_dict())
-    return parts
+    images = [
+        ImageProjection(backbone.features, bundle.dimension, 0 if backbone.classifier is None else KINDS)
+        for backbone in side.backbones
+    ]
+    text = SentenceEncoders(bundle.words, bundle.dimension)
+    guide = nn.Linear(bundle.dimension, CODE_DIMENSION) if guided else None
+    for image, backbone in zip(images, side.backbones, strict=True):
+        if backbone.classifier is not None and image.classifier is not None:
+            image.classifier.load_state_dict(backbone.classifier.state_dict())
+    return [
+        TrainedParts(backbone.network, image, text, guide)
+        for image, backbone in zip(images, side.backbones, strict=True)
+    ]
 
 
 def _read_training_set(

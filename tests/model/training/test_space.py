@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from model.bundle import Bundle
@@ -45,7 +46,7 @@ SMALL = SpaceTraining(
             captions_per_image=2,
             encoders=("bag", "lstm"),
             learning_rate=0.01,
-            views=1,
+            views=("whole",),
             kinds=20,
         ),
         Stage(
@@ -67,6 +68,16 @@ SMALL = SpaceTraining(
             encoders=("bag",),
             learning_rate=0.01,
             kinds=20,
+        ),
+        Stage(
+            name="polish",
+            epochs=20,
+            batch_images=6,
+            captions_per_image=1,
+            encoders=("bag",),
+            learning_rate=0.003,
+            views=("whole", "centre"),
+            frozen_sentences=True,
         ),
     ),
 )
@@ -133,8 +144,24 @@ def test_names_of_things_that_no_caption_holds_are_known(trained: Path) -> None:
     assert np.linalg.norm(space.embed_texts(["zebra"])) == pytest.approx(1, abs=1e-5)
 
 
+def test_the_last_stage_moves_images_and_no_sentence(trained: Path) -> None:
+    folder = next(trained.with_name("work").glob("test-*"))
+    before, after = load_file(folder / "2-bag.safetensors"), load_file(folder / "3-polish.safetensors")
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert moved == {"image.linear.weight", "image.linear.bias", "image.kinds.weight"}
+    features = np.load(folder / "3-features.npy")  # (photographs, views, F)
+    assert features.shape[1] == 2
+    assert not np.allclose(features[:, 0], features[:, 1], atol=1e-2), "the centre is another view"
+
+
+@pytest.mark.parametrize("values", [{"backbone_learning_rate": 1e-4}, {"kinds": 20}])
+def test_what_needs_sentences_that_learn_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="frozen sentences"):
+        Stage.model_validate(SMALL.stages[-1].model_dump() | values)
+
+
 def test_the_names_of_kinds_count_more_in_the_bundle_than_in_training(trained: Path) -> None:
-    (learned,) = trained.with_name("work").glob("test-*/2-bag.safetensors")
+    (learned,) = trained.with_name("work").glob("test-*/3-polish.safetensors")
     before = load_file(learned)["image.kinds.weight"]
     after = load_file(trained / ENCODERS)["image.kinds.weight"].float()
     torch.testing.assert_close(after, SMALL.kinds_emphasis * before, atol=1e-3, rtol=1e-3)
