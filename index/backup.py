@@ -262,6 +262,8 @@ def _extract(file: IO[bytes], folder: Path) -> dict[str, str]:
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isreg() else None
+            if member.name == "library.json":
+                raise ValueError("it was exported: use `visem import library`")
             if content is None or listed is not None or member.name in found:
                 raise ValueError(f"{member.name!r} does not belong there")
             if member.name == _SUMS:

@@ -34,7 +34,6 @@ class Together(LoadFileScheduling):
     """One worker runs all tests of a file, and all that share what is slow to start: browser, training, Milvus."""
 
     MILVUS = (
-        "tests/app/test_cluster.py",
         "tests/index/contract/test_library.py",
         "tests/index/contract/test_searching.py",
         "tests/index/contract/test_vectors.py",

@@ -100,7 +100,7 @@ class ArchiveReader:
         self._end: End | None = None
         name, size = self._member()
         if name != "library.json":
-            raise DamagedError("it does not begin with library.json")
+            raise DamagedError("it does not begin with library.json (`visem restore` is for backups)")
         data = self._read(name, size, _SMALL)
         name, size = self._member()
         if name != "SHA256SUMS":

@@ -68,6 +68,16 @@ def test_what_cannot_be_moved(run: Run, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["no.tar"]
 
 
+def test_backups_and_exports_are_told_apart(run: Run, tmp_path: Path) -> None:
+    run("sentences", "add", "a dog")
+    run("backup", tmp_path / "backup.tar")
+    run("export", tmp_path / "export.tar")
+    outcome = run("import", "library", tmp_path / "backup.tar", "--library", tmp_path / "new")
+    assert (outcome.status, "visem restore" in outcome.stderr) == (1, True)
+    outcome = run("restore", tmp_path / "export.tar", tmp_path / "new")
+    assert (outcome.status, "visem import library" in outcome.stderr) == (1, True)
+
+
 def test_a_library_of_another_bundle_is_refused(run: Run, bundles: list[Path], tmp_path: Path) -> None:
     run("sentences", "add", "a dog")
     run("export", tmp_path / "file.tar")

@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import index
 from index import Hit, Library, NewImage, NewSentence, Page
 
 Image = Callable[..., NewImage]
+
+pytestmark = pytest.mark.parametrize(
+    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3", "postgresql-s3-milvus"], indirect=True
+)
 
 
 def exact(library: Library, query: np.ndarray) -> list[tuple[str, float]]:
@@ -33,11 +35,6 @@ def pages(library: Library, query: np.ndarray, k: int, **options: object) -> lis
 
 def ids_of(found: list[Page[Hit]]) -> list[str]:
     return [hit.record.id for page in found for hit in page.items]
-
-
-pytestmark = pytest.mark.parametrize(
-    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3", "postgresql-s3-milvus"], indirect=True
-)
 
 
 @pytest.fixture
@@ -210,13 +207,3 @@ def test_searching_while_others_add_and_delete(library: Library, image: Image) -
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda work: work[0](work[1]), [(churn, 1000), (look, 0), (churn, 2000), (look, 1)]))
     assert library.check() == []
-
-
-@settings(max_examples=25, deadline=None)
-@given(text=st.text(max_size=60))
-def test_no_text_is_taken_for_a_cursor(text: str) -> None:
-    from index.cursors import ListCursor, SearchCursor
-
-    for kind in (ListCursor, SearchCursor):
-        with pytest.raises(index.InvalidCursor):
-            kind.decode(text, b"q" * 16)
