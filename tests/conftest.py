@@ -37,6 +37,7 @@ class Together(LoadFileScheduling):
         "tests/index/contract/test_library.py",
         "tests/index/contract/test_searching.py",
         "tests/index/contract/test_vectors.py",
+        "tests/app/test_engines.py",
         "tests/index/vectors/test_milvus.py",
     )
     TOGETHER = (
