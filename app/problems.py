@@ -90,6 +90,7 @@ _KINDS = (
     ProblemKind("engine_unsupported", 500, "Engine unsupported", "The settings name an engine for a part of the library that this version does not have."),
     ProblemKind("library_error", 500, "Library error", "The library could not complete the operation; the log has the details."),
     ProblemKind("catalog_corrupted", 500, "Catalog corrupted", "The catalog of the library is damaged. Restore it from a backup."),
+    ProblemKind("archive_damaged", 500, "Archive damaged", "The file is an incomplete or damaged archive of a library, or none; only the command line reads archives."),
     ProblemKind("backup_damaged", 500, "Backup damaged", "The file is an incomplete or damaged backup, or not a backup; only the command line reads backups."),
     ProblemKind("space_mismatch", 503, "Space mismatch", "The library was embedded with another model bundle. Restart the service with that bundle, or run `visem reindex`."),
     ProblemKind("bundle_missing", 500, "Bundle missing", "There is no model bundle at the configured path."),

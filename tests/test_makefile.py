@@ -44,7 +44,7 @@ class Checkout:
         self.python.chmod(0o755)
 
     def make(self, *arguments: str, too_old: bool = False) -> subprocess.CompletedProcess[str]:
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "ARGS"))}
         environment = {**inherited, "LOG": str(self.log), "TOO_OLD": str(int(too_old)), "TORCH_INDEX": ""}
         command = ["make", *arguments, f"PYTHON={self.python}"]
         self.log.write_text("")

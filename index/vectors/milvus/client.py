@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +28,8 @@ _POSITION = -1  # the key of the row that says up to where the collection has be
 _NOT_FOUND = frozenset(
     {4, 100}
 )  # codes of Milvus for a collection that does not exist: the older one, and that since 2.3
+_NOT_LOADED = 101
+_LOADING_PAUSES = 20 * (0.25,)  # seconds: another process may just be creating the collection
 _HNSW = {"M": 16, "efConstruction": 200}
 
 
@@ -56,12 +59,14 @@ class MilvusCollections:
     def position(self, name: str) -> tuple[Position, str] | None:
         """Return up to where a collection has been written, and of which history; None if that is unknown."""
         with self._asking() as client:
-            rows = client.query(
-                name,
-                filter=f"key == {_POSITION}",
-                output_fields=["position"],
-                consistency_level="Strong",
-                timeout=_SEARCH_TIMEOUT,
+            rows = _once_loaded(
+                lambda: client.query(
+                    name,
+                    filter=f"key == {_POSITION}",
+                    output_fields=["position"],
+                    consistency_level="Strong",
+                    timeout=_SEARCH_TIMEOUT,
+                )
             )
         if not rows:
             return None
@@ -163,3 +168,15 @@ class MilvusCollections:
                 raise EngineAway("vectors", f"Milvus failed with code {error.code}") from error
             except (grpc.RpcError, grpc.FutureTimeoutError) as error:
                 raise EngineAway("vectors", f"no answer from Milvus ({type(error).__name__})") from error
+
+
+def _once_loaded(ask: Callable[[], Any]) -> Any:
+    """Ask again for a while when Milvus says that the collection is not loaded; MilvusException."""
+    for pause in _LOADING_PAUSES:
+        try:
+            return ask()
+        except MilvusException as error:
+            if error.code != _NOT_LOADED:
+                raise
+            time.sleep(pause)
+    return ask()

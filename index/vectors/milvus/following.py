@@ -124,10 +124,11 @@ class MilvusVectorIndex:
             raise EngineAway("vectors", "the collection in Milvus was removed") from error
 
     def _nearest(self, view: _View, vector: Vectors, k: int, where: Where, generation: int) -> Nearest:
+        there = self._collection.count({})  # before what is hidden: a deletion between them takes no other's place
         hidden = self._collection.hidden()
         refused = np.union1d(hidden, self._collection.keys_of(where.exclude)) if where.exclude else hidden
         if where.is_everything:
-            only, total = None, self._collection.count({}) - len(np.setdiff1d(refused, hidden))
+            only, total = None, there - len(np.setdiff1d(refused, hidden))
         else:
             only = np.setdiff1d(self._collection.keys(where.filters, where.concepts, where.photo), refused)
             total = len(only)
@@ -363,24 +364,28 @@ class MilvusVectorIndex:
             if count == MOST:
                 break
             count = min(MOST, 4 * count)
-        return self._scan(vector, wanted, only, refused, generation)
+        return self._scan(view, vector, wanted, only, refused, generation)
 
     def _in_milvus(self, view: _View, vector: Vectors, count: int, only: Keys | None) -> Keys:
         if view.written is None:
             return np.empty(0, dtype=np.int64)
         name, strong = view.written.name, time.monotonic() < view.strong_until
-        if only is None:
-            return self._milvus.nearest(name, vector, count, only=None, strong=strong)
+        if only is None:  # what came after the view was not counted, and would take the place of what was
+            keys = self._milvus.nearest(name, vector, count, only=None, strong=strong)
+            return keys[keys <= view.position.key]
         there = only[only <= view.key]
         parts = [there[start : start + _LISTED] for start in range(0, len(there), _LISTED)]
         found = [self._milvus.nearest(name, vector, count, only=part, strong=strong) for part in parts]
         return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
     def _scan(
-        self, vector: Vectors, wanted: int, only: Keys | None, refused: Keys, generation: int
+        self, view: _View, vector: Vectors, wanted: int, only: Keys | None, refused: Keys, generation: int
     ) -> tuple[Vectors, Keys]:
         """Score everything: more is wanted than Milvus returns, or Milvus has less than it should."""
-        keys = self._collection.keys({}) if only is None else only
+        keys = only
+        if keys is None:
+            keys = self._collection.keys({})
+            keys = keys[keys <= view.position.key]
         return self._score(vector, np.setdiff1d(keys, refused), wanted, generation)
 
     def _score(self, vector: Vectors, keys: Keys, k: int, generation: int) -> tuple[Vectors, Keys]:
