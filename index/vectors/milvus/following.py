@@ -137,6 +137,8 @@ class MilvusVectorIndex:
             return Nearest(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), max(total, 0))
         if only is not None and total <= _SCANNED:
             scores, keys = self._score(vector, only, wanted, generation)
+        elif only is None and total <= k:  # all of them, also what came since they were counted
+            scores, keys = self._scan(vector, k, only, refused, generation)
         else:
             scores, keys = self._search(view, vector, wanted, only, refused, generation)
         return Nearest(scores, keys, total)
@@ -364,28 +366,24 @@ class MilvusVectorIndex:
             if count == MOST:
                 break
             count = min(MOST, 4 * count)
-        return self._scan(view, vector, wanted, only, refused, generation)
+        return self._scan(vector, wanted, only, refused, generation)
 
     def _in_milvus(self, view: _View, vector: Vectors, count: int, only: Keys | None) -> Keys:
         if view.written is None:
             return np.empty(0, dtype=np.int64)
         name, strong = view.written.name, time.monotonic() < view.strong_until
-        if only is None:  # what came after the view was not counted, and would take the place of what was
-            keys = self._milvus.nearest(name, vector, count, only=None, strong=strong)
-            return keys[keys <= view.position.key]
+        if only is None:
+            return self._milvus.nearest(name, vector, count, only=None, strong=strong)
         there = only[only <= view.key]
         parts = [there[start : start + _LISTED] for start in range(0, len(there), _LISTED)]
         found = [self._milvus.nearest(name, vector, count, only=part, strong=strong) for part in parts]
         return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
     def _scan(
-        self, view: _View, vector: Vectors, wanted: int, only: Keys | None, refused: Keys, generation: int
+        self, vector: Vectors, wanted: int, only: Keys | None, refused: Keys, generation: int
     ) -> tuple[Vectors, Keys]:
         """Score everything: more is wanted than Milvus returns, or Milvus has less than it should."""
-        keys = only
-        if keys is None:
-            keys = self._collection.keys({})
-            keys = keys[keys <= view.position.key]
+        keys = self._collection.keys({}) if only is None else only
         return self._score(vector, np.setdiff1d(keys, refused), wanted, generation)
 
     def _score(self, vector: Vectors, keys: Keys, k: int, generation: int) -> tuple[Vectors, Keys]:
