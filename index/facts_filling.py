@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from index.errors import StorageFailed
 from index.interfaces import Catalog, ContentStore
+from index.pacing import Progress
 from index.types import PhotoFacts
 
 ReadFacts = Callable[[list[bytes]], Sequence[PhotoFacts]]
-Progress = Callable[[int, int], None]
 
 _BATCH = 16  # files in memory at once
 

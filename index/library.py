@@ -36,8 +36,8 @@ from index.interfaces import (
 )
 from index.locks import Gate
 from index.metadata import checked_filters
-from index.pacing import Pace
-from index.reindexing import EmbedImages, EmbedSentences, Progress, Reindexing
+from index.pacing import Pace, Progress
+from index.reindexing import EmbedImages, EmbedSentences, Reindexing
 from index.repairing import RenderThumbnail
 from index.sampling import sample
 from index.searching import Query, search_page

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
+"""Is told how much of how many is done."""
 
 
 class Pace:

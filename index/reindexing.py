@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from index.errors import ContentMissing, InvalidVector, RecordNotFound
 from index.interfaces import Catalog, Collection, ContentStore
+from index.pacing import Progress
 from index.types import ImageRecord, R, SentenceRecord, Space
 from index.vector_encoding import unit_rows
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 EmbedImages: TypeAlias = "Callable[[list[bytes]], npt.NDArray[Any]]"
 EmbedSentences: TypeAlias = "Callable[[list[str]], npt.NDArray[Any]]"
-Progress = Callable[[int, int], None]
 
 _BATCH = 32
 

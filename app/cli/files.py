@@ -17,5 +17,5 @@ def read_file(path: Path, max_bytes: int) -> bytes:
 
     try:
         return files.read_file(path, max_bytes)
-    except files.FileUnread as error:
+    except files.FileUnreadError as error:
         raise FileRejected(error.code, str(error)) from error

@@ -9,7 +9,7 @@ from typing import Any
 from model.errors import ImageError
 
 
-class FileUnread(ImageError):  # noqa: N818  # it is the file that was not read
+class FileUnreadError(ImageError):
     """A file that was not even read, and why: besides the codes of pictures also `file_unreadable`."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -20,7 +20,7 @@ class FileUnread(ImageError):  # noqa: N818  # it is the file that was not read
         return type(self), (self.code, str(self))
 
     @classmethod
-    def too_large(cls, size: int, max_bytes: int) -> FileUnread:
+    def too_large(cls, size: int, max_bytes: int) -> FileUnreadError:
         """The error for a file with too many bytes."""
         return cls(
             "image_too_large",
@@ -29,13 +29,13 @@ class FileUnread(ImageError):  # noqa: N818  # it is the file that was not read
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file. FileUnread if there are too many, or they cannot be read."""
+    """The bytes of a file. FileUnreadError if there are too many, or they cannot be read."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise FileUnread("file_unreadable", "This is not a file. Name an image file or a folder.")
+            raise FileUnreadError("file_unreadable", "This is not a file. Name an image file or a folder.")
         if status.st_size > max_bytes:
-            raise FileUnread.too_large(status.st_size, max_bytes)
+            raise FileUnreadError.too_large(status.st_size, max_bytes)
         return path.read_bytes()
     except OSError as error:
-        raise FileUnread("file_unreadable", f"The file cannot be read: {error.strerror}.") from error
+        raise FileUnreadError("file_unreadable", f"The file cannot be read: {error.strerror}.") from error

@@ -6,7 +6,6 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,12 @@ from sqlalchemy import Connection, insert, select, update
 
 from index.catalog import files, relations, schema
 from index.catalog.rows import insert_records, name_column, select_in
+from index.catalog.times import microseconds
 from index.interfaces import Draft
 from index.metadata import decode_metadata, encode_metadata
 from index.types import Concept, Halves, Signature, Target
 from index.types.moving import MovedCaption, MovedFile, MovedImage, MovedSentence, MovedSource, Part, Taken, Tally, real
 from index.vector_encoding import singles
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def take(connection: Connection, part: Part, before_insert: Callable[[list[str]], None]) -> Taken:
@@ -88,10 +85,10 @@ def _relate(connection: Connection, image: MovedImage, key: int) -> None:
         owed = schema.captions_owed
         connection.execute(update(owed).where(owed.c.image == key).values(attempts=image.captions_owed.attempts))
     if image.deletion_due is not None:
-        connection.execute(insert(schema.pending_deletions).values(image=key, due=_microseconds(image.deletion_due)))
+        connection.execute(insert(schema.pending_deletions).values(image=key, due=microseconds(image.deletion_due)))
     if image.in_place is not None:
         since = image.in_place.missing_since
-        missing = None if since is None else _microseconds(since)
+        missing = None if since is None else microseconds(since)
         connection.execute(insert(schema.images_in_place).values(image=key, missing_since=missing))
 
 
@@ -217,7 +214,7 @@ def _image_draft(image: MovedImage, vector: Halves) -> Draft:
     plain = ("id", "filename", "media_type", "width", "height", "size")
     return Draft(
         name=image.sha256,
-        columns={**{name: getattr(image, name) for name in plain}, "created_at": _microseconds(image.created_at)},
+        columns={**{name: getattr(image, name) for name in plain}, "created_at": microseconds(image.created_at)},
         vector=singles(vector),
         metadata=encode_metadata(image.metadata),
         concepts=tuple(Concept(word, score) for word, score in image.concepts),
@@ -227,14 +224,10 @@ def _image_draft(image: MovedImage, vector: Halves) -> Draft:
 
 
 def _sentence_draft(sentence: MovedSentence, vector: Halves) -> Draft:
-    columns = {"id": sentence.id, "origin": sentence.origin, "created_at": _microseconds(sentence.created_at)}
+    columns = {"id": sentence.id, "origin": sentence.origin, "created_at": microseconds(sentence.created_at)}
     return Draft(sentence.text, columns, singles(vector), encode_metadata(sentence.metadata))
 
 
 def _row(vectors: Halves | None, at: int) -> Halves:
     row: Halves = np.asarray(vectors)[at]
     return row
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

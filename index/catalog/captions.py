@@ -10,7 +10,8 @@ from index.catalog import relations, schema
 from index.catalog.collection import SqlCollection
 from index.catalog.database import Database
 from index.catalog.relations import CAPTIONER, USER
-from index.catalog.rows import forget_attempts, insert_record, now, select_in
+from index.catalog.rows import forget_attempts, insert_record, select_in
+from index.catalog.times import now
 from index.interfaces import CaptionDraft
 from index.types import (
     MAX_CAPTION_ATTEMPTS,

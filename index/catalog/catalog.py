@@ -7,7 +7,6 @@ It is chosen by URL: `sqlite:///path`, of which the default is a file in the fol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,11 @@ from index.catalog.pending_deletions import SqlPendingDeletions
 from index.catalog.photos import SqlPhotos
 from index.catalog.sources import SqlSources
 from index.catalog.sqlite import SqliteDatabase
+from index.catalog.times import moment
 from index.errors import CatalogCorrupted, CatalogUnsupported, EngineUnsupported
 from index.interfaces import Catalog, CatalogState
 from index.metadata import decode_metadata
 from index.types import EngineState, ImageRecord, NameConcepts, SentenceRecord, Space
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def open_catalog(url: str | URL, space: Space | None, may_create: Callable[[], bool]) -> Catalog:
@@ -164,7 +162,7 @@ def _image(row: Mapping[str, Any]) -> ImageRecord:
         width=row["width"],
         height=row["height"],
         size=row["size"],
-        created_at=_time(row["created_at"]),
+        created_at=moment(row["created_at"]),
         metadata=decode_metadata(row["metadata"]),
         concepts=decode_concepts(row["concepts"]),
         facts=decode_facts(row),
@@ -175,10 +173,6 @@ def _sentence(row: Mapping[str, Any]) -> SentenceRecord:
     return SentenceRecord(
         id=row["id"],
         text=row["text"],
-        created_at=_time(row["created_at"]),
+        created_at=moment(row["created_at"]),
         metadata=decode_metadata(row["metadata"]),
     )
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

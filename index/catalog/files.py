@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, exists, func, insert, select, update
 
 from index.catalog import schema
-from index.catalog.rows import now
+from index.catalog.times import now
 from index.errors import SourceNotFound
 from index.types import FileInPlace, FileState, Signature
 

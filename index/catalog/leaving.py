@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, Table, and_, func, or_, select
@@ -13,6 +12,7 @@ from index.catalog import schema
 from index.catalog.concepts import decode_concepts
 from index.catalog.facts import decode_facts
 from index.catalog.rows import select_in
+from index.catalog.times import moment, moment_if
 from index.errors import CatalogCorrupted, InvalidVector
 from index.metadata import decode_metadata
 from index.types import Halves
@@ -33,7 +33,6 @@ from index.vector_encoding import stored_rows
 _BATCH = 256
 _CAPTIONS = 2000
 """How many captions of one sentence stand in a line: whoever reads one has it in memory."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqlSnapshot:
@@ -180,13 +179,13 @@ def _image(
     plain = ("id", "sha256", "filename", "media_type", "width", "height", "size")
     return MovedImage(
         **{name: row[name] for name in plain},
-        created_at=_time(row["created_at"]),
+        created_at=moment(row["created_at"]),
         metadata=decode_metadata(row["metadata"]),
         concepts=decode_concepts(row["concepts"]),
         facts=MovedFacts.of(decode_facts(row)) if row["facts_read"] else None,
         captions_owed=None if owed is None else Owed(count=owed["count"], attempts=owed["attempts"]),
-        deletion_due=None if due is None else _time(due["due"]),
-        in_place=None if in_place is None else InPlace(missing_since=_maybe(in_place["missing_since"])),
+        deletion_due=None if due is None else moment(due["due"]),
+        in_place=None if in_place is None else InPlace(missing_since=moment_if(in_place["missing_since"])),
         files=tuple(files),
     )
 
@@ -195,7 +194,7 @@ def _sentence(row: Mapping[Any, Any], captions: Sequence[MovedCaption], continue
     return MovedSentence(
         id=row["id"],
         text=row["text"],
-        created_at=_time(row["created_at"]),
+        created_at=moment(row["created_at"]),
         metadata=decode_metadata(row["metadata"]),
         origin=row["origin"],
         captions=tuple(captions),
@@ -205,11 +204,3 @@ def _sentence(row: Mapping[Any, Any], captions: Sequence[MovedCaption], continue
 
 def _source(row: Mapping[Any, Any]) -> MovedSource:
     return MovedSource(id=row["id"], root=written(row["root"]))
-
-
-def _maybe(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _time(microseconds)
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

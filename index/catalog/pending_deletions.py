@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -11,11 +11,9 @@ from index.catalog import relations, schema
 from index.catalog.collection import SqlCollection
 from index.catalog.database import Database
 from index.catalog.rows import select_in
+from index.catalog.times import microseconds, moment
 from index.errors import RecordNotFound
 from index.types import ImageRecord, PendingDeletion
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class SqlPendingDeletions:
@@ -32,19 +30,19 @@ class SqlPendingDeletions:
         def transaction(connection: Connection) -> None:
             key = self._images.row(connection, image_id)["key"]
             connection.execute(delete(table).where(table.c.image == key))
-            connection.execute(table.insert().values(image=key, due=_microseconds(due)))
+            connection.execute(table.insert().values(image=key, due=microseconds(due)))
 
         self._database.write(transaction)
 
     def postpone(self, before: datetime, due: datetime) -> list[str]:
         """Let what was due by `before` be due from `due` on; return the ids of those images."""
         table, images = schema.pending_deletions, schema.images
-        late = table.c.due <= _microseconds(before)
+        late = table.c.due <= microseconds(before)
         query = select(images.c.id).join(table, images.c.key == table.c.image).where(late)
 
         def transaction(connection: Connection) -> list[str]:
             ids = list(connection.execute(query).scalars())
-            connection.execute(update(table).where(late).values(due=_microseconds(due)))
+            connection.execute(update(table).where(late).values(due=microseconds(due)))
             return ids
 
         with self._database.read() as connection:
@@ -86,7 +84,7 @@ class SqlPendingDeletions:
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-        return [PendingDeletion(row.id, row.filename, _EPOCH + row.due * _MICROSECOND) for row in rows]
+        return [PendingDeletion(row.id, row.filename, moment(row.due)) for row in rows]
 
     def carry_out(self, image_id: str, until: datetime) -> ImageRecord | None:
         """Delete an image if its deletion is pending and due by `until`; None if it is not."""
@@ -97,14 +95,10 @@ class SqlPendingDeletions:
                 row = self._images.row(connection, image_id)
             except RecordNotFound:
                 return None
-            due = (table.c.image == row["key"]) & (table.c.due <= _microseconds(until))
+            due = (table.c.image == row["key"]) & (table.c.due <= microseconds(until))
             if connection.execute(select(table.c.image).where(due)).first() is None:
                 return None
             relations.remove_images(connection, [row["key"]])
             return self._images.record(row)
 
         return self._database.write(transaction)
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

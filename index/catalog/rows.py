@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from sqlalchemy import Column, Connection, and_, delete, insert, select, update
 from index.catalog import schema
 from index.catalog.concepts import decode_concepts, encode_concepts, insert_concepts, remove_concepts
 from index.catalog.facts import encode_facts
+from index.catalog.times import now
 from index.interfaces import Draft
 from index.metadata import decode_metadata, labels
 from index.types import Target
@@ -21,11 +21,6 @@ V = TypeVar("V")
 
 _CHUNK = 500  # values in one IN (…); databases limit how many parameters a statement has
 _NAMES: Mapping[Target, str] = {"images": "sha256", "sentences": "text"}
-
-
-def now() -> int:
-    """Return the time in microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 def name_column(target: Target) -> Column[Any]:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from index.catalog import files, relations, schema
 from index.catalog.collection import SqlCollection
 from index.catalog.database import Database
-from index.catalog.rows import now, select_in
+from index.catalog.rows import select_in
+from index.catalog.times import microseconds, moment_if, now
 from index.types import (
     FileInPlace,
     FileState,
@@ -27,9 +28,6 @@ from index.types import (
     SourceFile,
     SourceState,
 )
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 _sources = schema.sources
 _files = schema.source_files
@@ -228,7 +226,7 @@ class SqlSources:
 
     def prune(self, id: str | None, before: datetime, spare: Sequence[str] = ()) -> list[ImageRecord]:
         """Delete the images that have been missing since before then, of one source or of all; return them."""
-        due = (before - _EPOCH) // _MICROSECOND
+        due = microseconds(before)
 
         def transaction(connection: Connection) -> list[ImageRecord]:
             spoilt = exists().where(_files.c.image == _in_place.c.image, _files.c.state != "missing")
@@ -300,7 +298,7 @@ def _source(row: Mapping[Any, Any]) -> Source:
         paused=bool(row["paused"]),
         state=row["state"],
         reason=row["reason"],
-        finished_at=_time(row["finished_at"]),
+        finished_at=moment_if(row["finished_at"]),
         mounts=tuple(json.loads(row["mounts"])),
     )
 
@@ -314,13 +312,9 @@ def _file(row: Mapping[Any, Any]) -> SourceFile:
         image_id=row["image_id"],
         code=row["code"],
         reason=row["reason"],
-        missing_since=_time(row["missing_since"]),
+        missing_since=moment_if(row["missing_since"]),
     )
 
 
 def _signature(row: Mapping[Any, Any]) -> Signature:
     return Signature(row["size"], row["mtime_ns"], row["inode"])
-
-
-def _time(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _EPOCH + microseconds * _MICROSECOND

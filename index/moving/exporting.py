@@ -8,7 +8,7 @@ what hung on it alone: as if it had been deleted before.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,13 +19,12 @@ from index.errors import LibraryError, StorageFailed
 from index.interfaces import Catalog, ContentStore, Snapshot
 from index.moving.archive import LARGEST_CONTENT, PART_BYTES, ArchiveReader, ArchiveWriter
 from index.moving.lines import part_files, records_of, vectors_of
+from index.pacing import Progress
 from index.types import ContentKind
 from index.types.moving import Counts, Header, MovedFile, MovedImage, MovedSentence, MovedSource, MovedSpace
 
 _READERS = 8  # files read at a time
 _MOST_THUMBNAIL = 4 * 2**20
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass

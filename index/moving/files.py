@@ -14,9 +14,10 @@ from index.atomic_files import PRIVATE_FILE, publish, sync_directory
 from index.content.referenced import ReferencedContent
 from index.errors import ArchiveDamaged, ArchiveMismatch, SpaceMismatch
 from index.moving.archive import ArchiveReader, DamagedError
-from index.moving.exporting import Exported, Progress
+from index.moving.exporting import Exported
 from index.moving.importing import Imported
 from index.opening import LibraryConfig, open_library
+from index.pacing import Progress
 from index.repairing import RenderThumbnail
 from index.types import Location, Signature
 

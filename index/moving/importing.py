@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from index.interfaces import Catalog, ContentStore
 from index.moving.archive import ArchiveReader, DamagedError
-from index.moving.exporting import Progress
 from index.moving.lines import records_of, vectors_of
+from index.pacing import Progress
 from index.repairing import RenderThumbnail
 from index.storing import FilesToStore
 from index.thumbnails import is_damaged

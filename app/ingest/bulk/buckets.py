@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from app.ingest.bulk.errors import BulkError
-from app.ingest.files import FileUnread
+from app.ingest.files import FileUnreadError
 
 SCHEME = "s3://"
 _CONFIG = Config(
@@ -64,10 +64,10 @@ def listing(url: str) -> Iterator[Listed]:
 
 
 def read(url: str, max_bytes: int) -> bytes:
-    """The bytes of an object. FileUnread, BulkError."""
+    """The bytes of an object. FileUnreadError, BulkError."""
     with S3File(url) as file:
         if file.size > max_bytes:
-            raise FileUnread.too_large(file.size, max_bytes)
+            raise FileUnreadError.too_large(file.size, max_bytes)
         return file.readall()
 
 
@@ -75,7 +75,7 @@ class S3File(io.RawIOBase):
     """An object that is open for reading. One answer of S3 is read on as long as positions only go forward."""
 
     def __init__(self, url: str) -> None:
-        """Ask for the object. FileUnread if it cannot be had, BulkError if S3 is away."""
+        """Ask for the object. FileUnreadError if it cannot be had, BulkError if S3 is away."""
         self._url = url
         self._bucket, self._key = split(url)
         self._position = 0
@@ -147,8 +147,8 @@ class S3File(io.RawIOBase):
         try:
             with _reporting(self._url):
                 answer = _client().get_object(Bucket=self._bucket, Key=self._key, **behind, **same)
-        except _Refused as error:
-            raise FileUnread("file_unreadable", f"The file cannot be read: S3 answered {error.answer}.") from error
+        except _RefusedError as error:
+            raise FileUnreadError("file_unreadable", f"The file cannot be read: S3 answered {error.answer}.") from error
         self._body, self._body_at = answer["Body"], start
         return answer
 
@@ -159,7 +159,7 @@ class S3File(io.RawIOBase):
             self._body = None
 
 
-class _Refused(BulkError):  # noqa: N818  # it is the request that is refused
+class _RefusedError(BulkError):
     """What S3 said no to."""
 
     def __init__(self, url: str, answer: str) -> None:
@@ -185,6 +185,6 @@ def _reporting(url: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status >= 500 or status == 429:
             raise BulkError("source_away", f"S3 cannot read {url} now: it answered {code}. Try again later.") from error
-        raise _Refused(url, code) from error
+        raise _RefusedError(url, code) from error
     except BotoCoreError as error:
         raise BulkError("source_away", f"S3 cannot be asked for {url}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from app.ingest.bulk import buckets
@@ -93,7 +94,7 @@ class Listing:
     def _files(self) -> Iterator[tuple[str, Callable[[], int]]]:
         """Paths and URLs of files, each with what tells its size."""
         for path in self._folders:
-            yield str(path), lambda path=path: _size(path)  # type: ignore[misc]
+            yield str(path), partial(_size, path)
         for source in self._sources:
             if is_url(source):
                 yield from self._objects(source)
@@ -117,7 +118,7 @@ class Listing:
                 continue
             ending = PurePosixPath(url).suffix.lower()
             if url == source or not ending or ending in PICTURE_ENDINGS | PARQUET_ENDINGS | TAR_ENDINGS:
-                yield url, lambda size=size: size  # type: ignore[misc]
+                yield url, partial(int, size)
             else:
                 self._skipped[ending] += 1
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.ingest.bulk.pieces import Parquet
-from app.ingest.files import FileUnread
+from app.ingest.files import FileUnreadError
 
 _ROWS = 16  # in memory at a time
 _PAGES = 1 << 20  # bytes of a file that are read at a time
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
     number: int
     name: str | None
-    data: bytes | FileUnread
+    data: bytes | FileUnreadError
     path: str | None
 
 
@@ -36,7 +36,7 @@ class Rows:
     """The images of every `parts`-th row group. Close it."""
 
     def __init__(self, file: BinaryIO, piece: Parquet, max_bytes: int) -> None:
-        """Read the end of the file, which says what is in it. FileUnread."""
+        """Read the end of the file, which says what is in it. FileUnreadError."""
         self._piece = piece
         self._max_bytes = max_bytes
         try:
@@ -52,7 +52,7 @@ class Rows:
             raise _damaged(error) from error
 
     def __iter__(self) -> Iterator[Row]:
-        """FileUnread where the file is damaged."""
+        """FileUnreadError where the file is damaged."""
         number = 0
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
@@ -81,18 +81,18 @@ class Rows:
             name = None if path is None else PurePosixPath(path).name
             value = fields["bytes"] if fields else None
         if value is None or not value.is_valid:
-            return Row(number, name, FileUnread("image_empty", "The row has no image."), None)
+            return Row(number, name, FileUnreadError("image_empty", "The row has no image."), None)
         if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
             path = value.as_py()
             return Row(number, PurePosixPath(path).name, b"", path)
         buffer = value.as_buffer()
         if buffer.size > self._max_bytes:
-            return Row(number, name, FileUnread.too_large(buffer.size, self._max_bytes), None)
+            return Row(number, name, FileUnreadError.too_large(buffer.size, self._max_bytes), None)
         return Row(number, name, buffer.to_pybytes(), None)
 
 
 def _choose(schema: pa.Schema, wanted: str | None) -> str:
-    """The name of the column with the images. FileUnread."""
+    """The name of the column with the images. FileUnreadError."""
     bytes_columns: list[str] = [field.name for field in schema if _has_bytes(field.type)]
     if wanted is not None:
         if wanted not in schema.names:
@@ -119,12 +119,12 @@ def _has_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _no_column(reason: str, schema: pa.Schema) -> FileUnread:
+def _no_column(reason: str, schema: pa.Schema) -> FileUnreadError:
     names = ", ".join(schema.names[:20])
-    return FileUnread("archive_unreadable", f"{reason}; the columns are {names}."[:1000])
+    return FileUnreadError("archive_unreadable", f"{reason}; the columns are {names}."[:1000])
 
 
-def _damaged(error: Exception, number: int = 0) -> FileUnread:
+def _damaged(error: Exception, number: int = 0) -> FileUnreadError:
     told = (str(error).splitlines() or [type(error).__name__])[0][:300]
     after = f" from row {number:,} on" if number else ""
-    return FileUnread("archive_unreadable", f"The Parquet file cannot be read{after}: {told.rstrip('.')}.")
+    return FileUnreadError("archive_unreadable", f"The Parquet file cannot be read{after}: {told.rstrip('.')}.")

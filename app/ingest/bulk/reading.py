@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from app.ingest.bulk import buckets
 from app.ingest.bulk.pieces import Files, Parquet, Piece, Tar
-from app.ingest.files import FileUnread, read_file
+from app.ingest.files import FileUnreadError, read_file
 from app.ingest.folders import PICTURE_ENDINGS, begins_as_picture
 from app.ingest.pipeline import IncomingFile
 
@@ -56,7 +56,7 @@ class PieceReader:
     def _files(self, paths: tuple[str, ...]) -> Iterator[PieceFile]:
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="visem-read") as pool:
             rest = iter(paths)
-            reading: deque[tuple[str, Future[bytes | FileUnread]]] = deque()
+            reading: deque[tuple[str, Future[bytes | FileUnreadError]]] = deque()
             try:
                 while True:
                     for path in itertools.islice(rest, _AHEAD - len(reading)):
@@ -75,12 +75,12 @@ class PieceReader:
                 for _, future in reading:
                     future.cancel()
 
-    def _read(self, path: str) -> bytes | FileUnread:
+    def _read(self, path: str) -> bytes | FileUnreadError:
         try:
             if path.startswith(buckets.SCHEME):
                 return buckets.read(path, self._max_bytes)
             return read_file(Path(path), self._max_bytes)
-        except FileUnread as error:
+        except FileUnreadError as error:
             return error
 
     def _tar(self, path: str) -> Iterator[PieceFile]:
@@ -95,11 +95,11 @@ class PieceReader:
                 opened.seek(archive.offset)  # for tarfile a damaged header is an end like any other
                 if opened.read(tarfile.BLOCKSIZE).strip(b"\0"):
                     raise tarfile.ReadError("a header is damaged")
-        except FileUnread as error:
+        except FileUnreadError as error:
             yield _bad(path, error)
         except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
             after = f" after {number:,} files, which were taken" if number else ""
-            yield _bad(path, FileUnread(ARCHIVE, f"The tar file is damaged{after}: {error}. Pack it anew."))
+            yield _bad(path, FileUnreadError(ARCHIVE, f"The tar file is damaged{after}: {error}. Pack it anew."))
 
     def _member(self, archive: str, opened: BinaryIO, member: tarfile.TarInfo) -> Iterator[PieceFile]:
         name = PurePosixPath(member.name).name
@@ -109,10 +109,12 @@ class PieceReader:
             return
         path = f"{archive}#{member.name}"
         if member.issparse():
-            yield _bad(path, FileUnread("file_unreadable", "The file is stored with holes. Pack it without --sparse."))
+            yield _bad(
+                path, FileUnreadError("file_unreadable", "The file is stored with holes. Pack it without --sparse.")
+            )
             return
         if member.size > self._max_bytes:
-            yield _bad(path, FileUnread.too_large(member.size, self._max_bytes))
+            yield _bad(path, FileUnreadError.too_large(member.size, self._max_bytes))
             return
         opened.seek(member.offset_data)
         data = opened.read(member.size)
@@ -135,12 +137,14 @@ class PieceReader:
                         yield PieceFile(path, IncomingFile(row.name, found))
                     else:
                         yield PieceFile(path, IncomingFile(row.name, row.data))
-        except FileUnread as error:
+        except FileUnreadError as error:
             yield _bad(piece.path, error)
 
-    def _referenced(self, parquet: str, name: str) -> tuple[str, bytes | FileUnread]:
+    def _referenced(self, parquet: str, name: str) -> tuple[str, bytes | FileUnreadError]:
         """The file that a row names: below the folder of the Parquet file, or it is refused."""
-        outside = FileUnread("file_unreadable", f"The row names {name}, which is not below the Parquet file's folder.")
+        outside = FileUnreadError(
+            "file_unreadable", f"The row names {name}, which is not below the Parquet file's folder."
+        )
         if parquet.startswith(buckets.SCHEME):
             below = parquet.rpartition("/")[0] + "/"
             path = name if name.startswith(buckets.SCHEME) else below + name
@@ -158,15 +162,15 @@ class PieceReader:
 
 
 def open_file(path: str) -> BinaryIO:
-    """A file that is open for reading, with a position. FileUnread, BulkError."""
+    """A file that is open for reading, with a position. FileUnreadError, BulkError."""
     if path.startswith(buckets.SCHEME):
         return cast(BinaryIO, io.BufferedReader(buckets.S3File(path), 1 << 18))
     try:
         if not Path(path).is_file():  # opening a pipe would wait for ever
-            raise FileUnread("file_unreadable", "This is not a file.")
+            raise FileUnreadError("file_unreadable", "This is not a file.")
         return Path(path).open("rb")
     except OSError as error:
-        raise FileUnread("file_unreadable", f"The file cannot be read: {error.strerror}.") from error
+        raise FileUnreadError("file_unreadable", f"The file cannot be read: {error.strerror}.") from error
 
 
 def _open_tar(file: BinaryIO) -> Any:
@@ -188,5 +192,5 @@ class _Bounded:
         return self._file.read(size)
 
 
-def _bad(path: str, error: FileUnread) -> PieceFile:
+def _bad(path: str, error: FileUnreadError) -> PieceFile:
     return PieceFile(path, IncomingFile(PurePosixPath(path).name, error))

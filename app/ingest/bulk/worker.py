@@ -64,7 +64,8 @@ class DriverDestination:
         """As `Destination.add`. The images go from this node to the driver's, not through the desk."""
         import ray
 
-        assert not found  # noqa: S101  # folders in place have no bulk ingestion
+        if found:
+            raise ValueError("folders in place have no bulk ingestion")
         added: list[Added[ImageRecord]] = ask(self._desk, "add", [ray.put(list(images))])
         return added
 
