@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from app.cli.bulk import BulkAddition, BulkOptions, require_ray
 from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError
 from app.cli.files import FileRejected, read_file
 from app.cli.in_place import InPlaceAddition, register_folders
-from app.cli.interruption import Interruption
+from app.cli.interruption import Ending, Interruption, batch
 from app.cli.json_stream import JsonStream
 from app.cli.options import (
     BundleOption,
@@ -187,32 +186,24 @@ class Addition:
 
     def run(self, metadata: dict[str, Any]) -> None:
         """Add everything. The first Ctrl-C or SIGTERM ends it when what was read is stored; the library stays whole."""
-        started = time.monotonic()
-        failure: Exception | None = None
-        try:
-            with (
-                Interruption() as interruption,
-                closing(self._service.ingest(self._files(interruption), metadata)) as results,
-            ):
-                total = 0
-                for _ in Folders(self._paths, without=self._service.settings.library):
-                    if interruption.requested:
-                        break
-                    total += 1
-                self._reporter.update(0, total)
-                for result in results:
-                    self._report.record(self._waiting.popleft(), result)
-                    done = self._report.counts.total()
-                    self._reporter.update(done, max(total, done))
-                self.interrupted = interruption.requested
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            seconds = time.monotonic() - started
-            self._report.summarise(seconds, self._folders.skipped, interrupted=self.interrupted, failure=failure)
+        with (
+            batch(self._end) as interruption,
+            closing(self._service.ingest(self._files(interruption), metadata)) as results,
+        ):
+            total = 0
+            for _ in Folders(self._paths, without=self._service.settings.library):
+                if interruption.requested:
+                    break
+                total += 1
+            self._reporter.update(0, total)
+            for result in results:
+                self._report.record(self._waiting.popleft(), result)
+                done = self._report.counts.total()
+                self._reporter.update(done, max(total, done))
+
+    def _end(self, ending: Ending) -> None:
+        self.interrupted = ending.interrupted
+        self._report.summarise(ending, self._folders.skipped)
 
     def _reject_folder(self, folder: Path, error: OSError) -> None:
         self._report.reject(folder, "folder_unreadable", f"The folder cannot be read: {error.strerror}.")

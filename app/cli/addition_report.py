@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from app.cli.failures import describe, error_document
+from app.cli.interruption import Ending
 from app.cli.json_stream import JsonStream
 from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter
@@ -66,22 +67,20 @@ class AdditionReport:
         found_no_picture = not self.counts.total() and bool(skipped or self.left_out)
         return bool(self.counts["rejected"]) or found_no_picture
 
-    def summarise(
-        self, seconds: float, skipped: Counter[str], *, interrupted: bool, failure: Exception | None = None
-    ) -> None:
+    def summarise(self, ending: Ending, skipped: Counter[str]) -> None:
         """End the report. `skipped` are files by ending that are no images."""
         created, duplicates, rejected = (self.counts[key] for key in ("created", "duplicate", "rejected"))
-        rate = self.counts.total() / seconds if seconds > 0 else 0.0
+        rate = self.counts.total() / ending.seconds if ending.seconds > 0 else 0.0
         if self._results is not None:
             self._results.end(
                 created=created,
                 duplicates=duplicates,
                 rejected=rejected,
-                interrupted=interrupted,
-                seconds=round(seconds, 3),
+                interrupted=ending.interrupted,
+                seconds=round(ending.seconds, 3),
                 skipped=dict(skipped.most_common()),
                 left_out=self.left_out,
-                **({} if failure is None else error_document(*describe(failure))),
+                **({} if ending.failure is None else error_document(*describe(ending.failure))),
             )
             return
         text = f"Added {count(created, 'image')}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.addition_report import AdditionReport
 from app.cli.failures import FAILED, USAGE, CommandError
-from app.cli.interruption import Interruption
+from app.cli.interruption import Ending, Interruption, batch
 from app.cli.json_stream import JsonStream
 from app.cli.output import own_output
 from app.cli.progress import Reporter
@@ -103,26 +103,15 @@ class BulkAddition:
         from app.ingest.bulk.driver import BulkIngestion
 
         config = self._config(metadata)
-        started = time.monotonic()
-        failure: Exception | None = None
         bulk = BulkIngestion(self._service.library, self._cluster, config)
-        try:
-            with (
-                own_output(),
-                Interruption() as interruption,
-                closing(bulk.run(self._pieces(interruption))) as outcomes,
-            ):
-                self._follow(bulk, outcomes, interruption)
-                self.interrupted = interruption.requested
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except Exception as error:
-            failure = error
-            raise
-        finally:
+
+        def end(ending: Ending) -> None:
+            self.interrupted = ending.interrupted
             self._skipped = self._listing.skipped + bulk.skipped
-            seconds = time.monotonic() - started
-            self._report.summarise(seconds, self._skipped, interrupted=self.interrupted, failure=failure)
+            self._report.summarise(ending, self._skipped)
+
+        with batch(end) as interruption, own_output(), closing(bulk.run(self._pieces(interruption))) as outcomes:
+            self._follow(bulk, outcomes, interruption)
 
     def _config(self, metadata: dict[str, Any]) -> WorkerConfig:
         from app.ingest.bulk.worker import WorkerConfig

@@ -14,7 +14,7 @@ import typer
 
 from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
 from app.cli.files import FileRejected, read_file
-from app.cli.interruption import Interruption
+from app.cli.interruption import Ending, batch
 from app.cli.json_stream import JsonStream
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_rows, real_path, say, shown, write
@@ -145,35 +145,26 @@ class _Run:
 
     def all(self) -> None:
         """Describe everything. The first Ctrl-C or SIGTERM ends it after the batch at work; what was done stays."""
-        failure: Exception | None = None
-        try:
-            with progress("Captioning", "images") as reporter, Interruption() as interruption:
-                total = 0
-                for _ in Folders(self._paths):
-                    if interruption.requested:
-                        break
-                    total += 1
-                pictures = iter(self._folders)
-                while not interruption.requested and (chunk := list(islice(pictures, BATCH))):
-                    for path, outcome in zip(chunk, self._describer(chunk), strict=True):
-                        self._deliver(path, outcome, alone=total == 1)
-                    done = self.captioned + self.rejected
-                    reporter.update(done, max(total, done))
-                    if self._table_file is not None:
-                        self._table_file.flush()  # whatever ends this, the table has what was said to be done
-                self.interrupted = interruption.requested
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            self._end(failure)
+        with batch(self._end) as interruption, progress("Captioning", "images") as reporter:
+            total = 0
+            for _ in Folders(self._paths):
+                if interruption.requested:
+                    break
+                total += 1
+            pictures = iter(self._folders)
+            while not interruption.requested and (chunk := list(islice(pictures, BATCH))):
+                for path, outcome in zip(chunk, self._describer(chunk), strict=True):
+                    self._deliver(path, outcome, alone=total == 1)
+                done = self.captioned + self.rejected
+                reporter.update(done, max(total, done))
+                if self._table_file is not None:
+                    self._table_file.flush()  # whatever ends this, the table has what was said to be done
         if self.interrupted:
             say("Interrupted. With --sidecar, repeating the command keeps existing texts.")
             raise typer.Exit(INTERRUPTED)
 
-    def _end(self, failure: Exception | None) -> None:
+    def _end(self, ending: Ending) -> None:
+        self.interrupted = ending.interrupted
         if self.kept:
             say(f"Kept {count(self.kept, 'text')} that had been there; --overwrite replaces them.")
         if self._folders.skipped:
@@ -186,7 +177,7 @@ class _Run:
                 skipped=dict(self._folders.skipped.most_common()),
                 left_out=self._left_out,
                 interrupted=self.interrupted,
-                **({} if failure is None else error_document(*describe(failure))),
+                **({} if ending.failure is None else error_document(*describe(ending.failure))),
             )
 
     def _reject_folder(self, folder: Path, error: OSError) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli.failures import USAGE, CommandError, describe, error_document
-from app.cli.interruption import Interruption
+from app.cli.interruption import Ending, batch
 from app.cli.json_stream import JsonStream
 from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter
@@ -68,32 +67,21 @@ class InPlaceAddition:
         from app.ingest.sources.passes import SourcePass
         from app.ingest.sources.progress import PassOptions
 
-        started = time.monotonic()
-        failure: Exception | None = None
-        try:
-            with Interruption() as interruption:
-                for source in self._sources:
-                    one = SourcePass(
-                        self._service.library,
-                        lambda files: self._service.ingest(files, metadata),
-                        self._service.settings,
-                        source,
-                        PassOptions(retry=True, prune=prune),
-                        lambda: interruption.requested,
-                    )
-                    one.tell = partial(self._record, source, one.progress)
-                    self._passes.append((source, one.progress))
-                    one.run()
-                    self.interrupted = one.progress.phase == "stopped"
-                    if self.interrupted:
-                        break
-        except KeyboardInterrupt:
-            self.interrupted = True
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            self._summarise(time.monotonic() - started, failure)
+        with batch(self._summarise) as interruption:
+            for source in self._sources:
+                one = SourcePass(
+                    self._service.library,
+                    lambda files: self._service.ingest(files, metadata),
+                    self._service.settings,
+                    source,
+                    PassOptions(retry=True, prune=prune),
+                    lambda: interruption.requested,
+                )
+                one.tell = partial(self._record, source, one.progress)
+                self._passes.append((source, one.progress))
+                one.run()
+                if one.progress.phase == "stopped":
+                    break
 
     def _record(self, source: Source, progress: PassProgress, outcome: FileOutcome) -> None:
         path = Path(source.root, outcome.path)
@@ -114,7 +102,8 @@ class InPlaceAddition:
                 }
             )
 
-    def _summarise(self, seconds: float, failure: Exception | None) -> None:
+    def _summarise(self, ending: Ending) -> None:
+        self.interrupted = ending.interrupted
         totals = {name: sum(getattr(progress, name) for _, progress in self._passes) for name in _COUNTS}
         if self._results is not None:
             self._results.end(
@@ -131,8 +120,8 @@ class InPlaceAddition:
                     for source, progress in self._passes
                 ],
                 interrupted=self.interrupted,
-                seconds=round(seconds, 3),
-                **({} if failure is None else error_document(*describe(failure))),
+                seconds=round(ending.seconds, 3),
+                **({} if ending.failure is None else error_document(*describe(ending.failure))),
             )
             return
         write(f"{count(totals['seen'], 'file')} seen: {describe_counts(totals)}.\n")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -38,6 +42,34 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested = True
         say("Stopping. What has been read is finished first; once more stops at once.")
+
+
+@dataclass
+class Ending:
+    """How a batch ended: early because of a signal, with an error, or neither; and after how many seconds."""
+
+    interrupted: bool = False
+    failure: Exception | None = None
+    seconds: float = 0.0
+
+
+@contextmanager
+def batch(report: Callable[[Ending], None]) -> Iterator[Interruption]:
+    """A batch of files that signals may end, also the second one; `report` is called whatever ends it."""
+    ending = Ending()
+    started = time.monotonic()
+    try:
+        with Interruption() as interruption:
+            yield interruption
+            ending.interrupted = interruption.requested
+    except KeyboardInterrupt:
+        ending.interrupted = True
+    except Exception as error:
+        ending.failure = error
+        raise
+    finally:
+        ending.seconds = time.monotonic() - started
+        report(ending)
 
 
 def interrupt_on_sigterm() -> None:
