@@ -115,7 +115,8 @@ def test_a_worker_dies_and_then_the_command_is_interrupted_and_repeated(
     document = outcome.document
     assert document["interrupted"] is True
     before = images(library)
-    assert 200 <= document["created"] <= len(before) < pictures
+    # Content is stored before its record, and what the killed worker stored has no report.
+    assert 0 < document["created"] <= len(before) < pictures
     assert len({result["path"] for result in document["results"]}) == len(document["results"])
 
     outcome = finish(start(environment, *command))
