@@ -74,8 +74,9 @@ def _trained(config: BundleConfig, terms: str) -> str:
         network, start = f"the image encoder of {config.recipe['image_tower']['origin']}", _frozen(config.recipe)
         views = ""
     else:
-        network = f"{image.backbone} at\n{image.preprocessing.size} px"
-        start = f"the backbone started from {_start(config.recipe)}"
+        several = "+" in image.backbone
+        network = f"{image.backbone.replace('+', ' and ')} at\n{image.preprocessing.size} px"
+        start = f"the {'backbones' if several else 'backbone'} started from {_start(config.recipe, several=several)}"
         views = "" if len(image.views) == 1 else f" {_views(image)}"
     teachers = _TEACHERS if text.code_dimension is not None else ""
     kinds = _KINDS if image.kinds else ""
@@ -151,10 +152,10 @@ the normalised mean of those of {len(views)} views: {", ".join(views)} (the cent
 of the height on each side). So an image costs {len(views)} passes of the network."""
 
 
-def _start(recipe: dict[str, Any]) -> str:
+def _start(recipe: dict[str, Any], *, several: bool) -> str:
     weights = recipe.get("backbone_weights")
     if weights is None:
-        return "its published ImageNet weights\n(Apache-2.0)"
+        return f"{'their' if several else 'its'} published ImageNet weights\n(Apache-2.0)"
     return f"the weights in `{weights['file']}`\n(SHA-256 {weights['sha256']}), whose terms apply as well"
 
 
@@ -181,13 +182,18 @@ def _recipe(recipe: dict[str, Any]) -> str:
 
     visem train space --data DIR --preset {recipe["preset"]}{backbone} --seed {recipe["seed"]} --out BUNDLE
 
-Loss: {recipe["loss"]}. The rest stands in `bundle.json`.
+Loss: {recipe["loss"]}. The rest stands in `bundle.json`.{_history(recipe)}
 
 | stage | epochs | batch (images x captions) | sentence encoders | rate | backbone's rate |
 |---|---|---|---|---|---|
 {stages}
 
 """
+
+
+def _history(recipe: dict[str, Any]) -> str:
+    """How the bundle came about where it is not what the command makes."""
+    return f"\n\n{recipe['history']}" if "history" in recipe else ""
 
 
 def _scores(scores: dict[str, float]) -> str:

@@ -131,7 +131,10 @@ def test_a_bundle_of_unnamed_kinds_of_towers_has_the_default_ones(copy: Path) ->
 def test_a_bundle_from_before_there_were_names_of_kinds_keeps_its_identity(copy: Path) -> None:
     config = json.loads((copy / CONFIG_FILE).read_text())
     text = {field: value for field, value in config["text"].items() if field != "names"}
-    image = {field: value for field, value in config["image"].items() if field != "views"}
+    image = {
+        field: value for field, value in config["image"].items() if field not in ("views", "kinds_feature_dimension")
+    }
+    image |= {"backbone": "tf_efficientnet_lite2", "feature_dimension": 1280}  # bundles had one network then
     _edit(copy, format_version=2, text=text, image=image)
     old = Bundle.load(copy).config
     identity = {

@@ -53,7 +53,7 @@ class CaptionerTraining(BaseModel):
         ge=0,
         description="What a share of new words is worth, behind the first caption.",
     )
-    plain_below: float = Field(default=0.01, ge=0, le=1, description="See `CaptionerConfig`.")
+    plain_below: float = Field(default=0.02, ge=0, le=1, description="See `CaptionerConfig`.")
     plain_unfamiliar: float = Field(default=0.1, ge=0, le=1, description="See `CaptionerConfig`.")
     unfamiliar_share: float = Field(
         default=0.015, ge=0, le=1, description="Share of development photographs that count as unfamiliar."

@@ -1,7 +1,4 @@
-"""EfficientNet-Lite2 and Lite1, fine-tuned and joined; a linear encoder and an LSTM; an LSTM captioner.
-
-The shipped bundle has the first of them alone, and was trained without the last stage.
-"""
+"""EfficientNet-Lite2 and Lite1, fine-tuned and joined; a linear encoder and an LSTM; an LSTM captioner."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def train_space(
     with_kinds = side.tells_kinds
     grounded, vocabulary = _words(train, config, with_kinds=with_kinds)
     bundle = BundleConfig(
-        name=f"visem-{train.name}-{side.name.removeprefix('tf_')}-{config.preset}",
+        name=f"visem-{train.name}-{side.name.replace('tf_', '')}-{config.preset}",
         dimension=config.dimension,
         image=side.config,
         text=_text_config(config, grounded, vocabulary, with_kinds=with_kinds),
