@@ -108,7 +108,7 @@ def test_it_ends_in_time_under_load(
                 clients.start(ask, 1_000_000 * number)
         for _ in range(HALF_SENT):
             opened.enter_context(clients.half_sent())
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len(clients.acknowledged) < 16:
             assert time.monotonic() < deadline, "the service stores nothing"
             time.sleep(0.05)
