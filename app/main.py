@@ -21,6 +21,7 @@ from app import logs
 from app.embedding.fairness import ByteBudget
 from app.http import descriptors, problem_responses
 from app.http.authentication import Authentication, Guesses
+from app.http.clients import is_loopback
 from app.http.connections import ConnectionLimits, Connections
 from app.http.dependencies import Parameters, documented_parameters, only_documented_parameters
 from app.http.descriptors import connections_within
@@ -33,7 +34,6 @@ from app.http.middleware import (
     LocalHosts,
     RequestContext,
     SameSite,
-    is_loopback,
 )
 from app.http.readiness import Readiness
 from app.http.routes import about, captions, embeddings, image_captions, images, maps, search, sentences, sources
@@ -45,6 +45,9 @@ from app.version import VERSION
 from app.web import install as install_pages
 from app.web.deletions import Deletions
 from app.web.query_images import QueryImages
+
+SAMPLED_EVERY = 1.0
+"""Seconds after which other workers know how busy this one is."""
 
 SPARE_THREADS = 40
 """Threads for requests that wait for nobody: records, files, pages."""
@@ -81,7 +84,8 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     caller's to close.
     """
     settings = settings or (service.settings if service else Settings())
-    metrics = Metrics()
+    group = None if service is None else service.group
+    metrics = Metrics(None if group is None else group.metrics)
     keys = KeyRing(settings.library, settings.api_key.get_secret_value() if settings.api_key else None)
 
     @asynccontextmanager
@@ -99,7 +103,8 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
                 waiting = settings.max_searches + settings.max_jobs
                 to_thread.current_default_thread_limiter().total_tokens = waiting + SPARE_THREADS
                 app.state.readiness = Readiness(running.check_ready)
-                yield
+                async with _sampling(metrics, every=SAMPLED_EVERY if group else None):
+                    yield
             finally:
                 await asyncio.to_thread(deletions.close)  # requests may have all threads of the pool
         finally:
@@ -121,8 +126,8 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.keys = keys
-    app.state.guesses = Guesses()
-    app.state.query_images = QueryImages()
+    app.state.guesses = Guesses(shared=None if group is None else group.guesses)
+    app.state.query_images = QueryImages(group=group)
     problem_responses.install(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -132,6 +137,23 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.parameters = _parameters()
     _add_middleware(app, settings, metrics, keys)
     return app
+
+
+@asynccontextmanager
+async def _sampling(metrics: Metrics, every: float | None) -> AsyncIterator[None]:
+    """Take samples for the other workers to report, every so many seconds; None: there are no others."""
+
+    async def sample(seconds: float) -> None:
+        while True:
+            metrics.sample()
+            await asyncio.sleep(seconds)
+
+    task = None if every is None else asyncio.create_task(sample(every))
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
 
 
 @functools.cache
@@ -184,10 +206,15 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
     app.add_middleware(RequestContext, metrics=metrics, cross_origin=bool(settings.allowed_origins))
 
 
-def serve(service: Service, announce: Callable[[str, int], None] = lambda host, port: None) -> None:
+def serve(
+    service: Service,
+    announce: Callable[[str, int], None] = lambda host, port: None,
+    sockets: list[socket.socket] | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; running requests are finished. Returns, so that the caller can clean up.
 
     `announce` is called with host and port as soon as it listens; the port is the one that the system chose for 0.
+    `sockets`: those to listen on, which are bound already; that of the settings is bound otherwise.
 
     For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
     """
@@ -196,7 +223,7 @@ def serve(service: Service, announce: Callable[[str, int], None] = lambda host, 
     # end the process on the spot, with the library still open.
     handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _Server(service, announce).run()
+        _Server(service, announce).run(sockets)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

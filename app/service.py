@@ -20,6 +20,7 @@ from app.embedding.samples import sample_vectors
 from app.fetching import Fetcher
 from app.ingest.destination import LibraryDestination
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
+from app.ingest.sources.board import SourceBoard
 from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
 from app.maps.maps import Maps
@@ -38,6 +39,7 @@ from app.search.engine import SearchEngine
 from app.search.expression import Expression
 from app.search.results import SearchOptions, SearchResult
 from app.settings import Settings
+from app.shared.group import WorkerGroup
 from index import (
     ANY_PHOTO,
     NEWEST_FIRST,
@@ -76,20 +78,25 @@ class Service:
     (index); each has a stable `code` and a message for people.
     """
 
-    def __init__(self, space: JointSpace, library: Library, settings: Settings) -> None:
+    def __init__(
+        self, space: JointSpace, library: Library, settings: Settings, group: WorkerGroup | None = None
+    ) -> None:
+        """`group`: the workers of which this service is one, if it is not alone."""
         self.space = space
         self.library = library
         self.settings = settings
-        self._embedder = Embedder(space, settings)
+        self.group = group
+        self._embedder = Embedder(space, settings, group)
         self.limits = self._embedder.limits
         self._fetcher = Fetcher(self.limits.max_bytes)
         self._maps = Maps(space, library)
         self._engine = SearchEngine(space, library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
-        self.sources = SourceFollower(library, self.ingest, settings)
+        board = None if group is None else SourceBoard(group.sources, group.leads)
+        self.sources = SourceFollower(library, self.ingest, settings, board=board)
 
     @classmethod
-    def open(cls, settings: Settings, *, space: JointSpace | None = None) -> Self:
+    def open(cls, settings: Settings, *, space: JointSpace | None = None, group: WorkerGroup | None = None) -> Self:
         """Load the bundle (unless a loaded `space` is given) and open the library, creating it when absent.
 
         BundleError names the damaged file; SpaceMismatch says that `visem reindex` is needed.
@@ -98,13 +105,18 @@ class Service:
             space = JointSpace.load(settings.bundle, device=settings.device)
         library = open_library(settings, library_space(space))
         library.describe(partial(name_concepts, space))
-        return cls(space, library, settings)
+        return cls(space, library, settings, group)
 
     def start(self) -> None:
-        """Begin what a service does by itself: follow folders, write owed captions, remove what dead writers left."""
+        """Begin what a service does by itself: follow folders, write owed captions, remove what dead writers left.
+
+        Of several workers the leader follows folders and removes; captions are claimed, so that all can write them.
+        """
+        leads = self.group is None or self.group.leads()
         self.sources.start()
         self.captions_kept.wake()  # for what a service before this one still owes
-        if self.settings.content is None:  # elsewhere it takes a listing of everything: `visem info --repair` does it
+        # On S3 it takes a listing of everything: `visem info --repair` does it.
+        if leads and self.settings.content is None:
             threading.Thread(target=self._remove_orphans, name="visem-orphans", daemon=True).start()
 
     def stop(self) -> None:

@@ -99,6 +99,13 @@ class Settings(BaseSettings):
         le=1024,
         description="Requests at work or waiting at a time that embed, store or caption; more are refused with 503.",
     )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Processes that serve; unset: one for each core where there are four or more, and 1 GiB of memory "
+        "for each; else, and with a GPU, one.",
+    )
     threads: int | None = Field(
         None, ge=1, le=1024, description="Cores to use; unset: those that the system and the cgroup give the process."
     )

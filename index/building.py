@@ -17,10 +17,11 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from index.catalog import open_catalog
 from index.interfaces import Collection
+from index.types import Target
 from index.vectors.faiss import Builder, BuildOptions
 from index.vectors.faiss.files import IndexFolder
 
@@ -51,6 +52,15 @@ class BuildRequest:
         catalog, folder = fields.pop("catalog"), Path(fields.pop("folder"))
         return cls(catalog, folder, BuildOptions(**fields))
 
+    def folders(self) -> list[Path]:
+        """Return the folder of each collection."""
+        return [self.folder / target for target in get_args(Target)]
+
+    def is_being_built(self) -> bool:
+        """Tell whether somebody is building all of them now."""
+        with ExitStack() as opened:
+            return not any(opened.enter_context(IndexFolder(folder).lock()) for folder in self.folders())
+
 
 class BackgroundBuilder:
     """Starts the process when there is work, one at a time, and stops it in the end. Thread-safe."""
@@ -67,6 +77,8 @@ class BackgroundBuilder:
         with self._lock:
             running = self._process is not None and self._process.poll() is None
             if self._closed or running or time.monotonic() < self._started + _START_EVERY:
+                return
+            if self._request.is_being_built():  # by another process: one more would end at once
                 return
             self._drop()
             self._started = time.monotonic()

@@ -17,21 +17,21 @@ import sys
 import threading
 from pathlib import Path
 
+from model import cgroups
+
 VARIABLE = "VISEM_THREADS"
 BACKGROUND = 10
 """How much lower the priority of background work is, as `nice` counts."""
 
-_ROOT = Path("/")
 
-
-def available(root: Path = _ROOT) -> int:
+def available(root: Path = cgroups.ROOT) -> int:
     """How many threads may compute at a time; at least 1. `root`: where /proc and /sys are."""
     wanted = os.environ.get(VARIABLE, "")
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([cores, *(math.ceil(quota) for quota in _quotas(root))]))
+    return max(1, min([cores, *(math.ceil(quota) for quota in cgroups.cores(root))]))
 
 
 def limit_libraries() -> None:
@@ -46,31 +46,3 @@ def give_way() -> None:
         thread = threading.get_native_id()
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + BACKGROUND))
-
-
-def _quotas(root: Path) -> list[float]:
-    """Cores that the cgroups of this process grant: of its own and of all above it, in either version of cgroups."""
-    found: list[float] = []
-    with contextlib.suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text("ascii").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and "cpu" not in controllers.split(","):
-                continue
-            top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-            # In a container the path is the host's, and the group itself is mounted on top.
-            group = top / path.lstrip("/")
-            for folder in (group, *group.parents):
-                if folder.is_relative_to(top):
-                    found += _quota(folder)
-    return found
-
-
-def _quota(folder: Path) -> list[float]:
-    """The cores of one group, if it is limited: `cpu.max` of version 2, `cpu.cfs_*` of version 1."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (folder / "cpu.max").read_text("ascii").split()
-        return [float(quota) / float(period)] if quota != "max" else []
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = ((folder / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
-        return [float(quota) / float(period)] if float(quota) > 0 else []
-    return []

@@ -104,7 +104,7 @@ def _resident(pid: int) -> float:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """That of this process without its settings, but for library, bundle and device."""
+    """That of this process without its settings, but for library, bundle and device; a service is one process."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("VISEM_")}
-    own |= {"VISEM_LIBRARY": str(settings.library), "VISEM_DEVICE": settings.device}
+    own |= {"VISEM_LIBRARY": str(settings.library), "VISEM_DEVICE": settings.device, "VISEM_WORKERS": "1"}
     return own if settings.bundle is None else own | {"VISEM_BUNDLE": str(settings.bundle.absolute())}

@@ -34,6 +34,16 @@ def serve(
     ] = None,
     library: LibraryOption = None,
     bundle: BundleOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            metavar="N",
+            help="Processes that serve.  [VISEM_WORKERS; one for each core where there are four or more]",
+            show_default=False,
+        ),
+    ] = None,
     insecure: Annotated[
         bool | None,
         typer.Option("--insecure", help="Serve without a key where other machines can reach it.", show_default=False),
@@ -43,25 +53,34 @@ def serve(
 
     It finishes running requests before it stops. Logs go to standard error.
     """
-    settings = read_settings(host=host, port=port, library=library, bundle=bundle, insecure=insecure)
+    settings = read_settings(host=host, port=port, library=library, bundle=bundle, workers=workers, insecure=insecure)
     _check_protection(settings)
     _check_address(settings.host, settings.port)
+
+    def announce(host: str, port: int) -> None:
+        if sys.stderr.isatty():
+            shown_host = f"[{host}]" if ":" in host else host
+            say(f"Serving {shown(settings.library)} on http://{shown_host}:{port}/ (Ctrl-C stops it)")
+
+    from app.workers.shares import default_workers
+
+    number = settings.workers or default_workers(settings.device)
+    if number > 1:
+        from app.workers.supervisor import supervise
+
+        supervise(settings, number, announce)
+        return
     # While the model loads, too: what has been opened is to be closed.
     signal.signal(signal.SIGTERM, _end)
     with open_service(settings, create=True) as service:
         from app.main import serve as serve_until_stopped
-
-        def announce(host: str, port: int) -> None:
-            if sys.stderr.isatty():
-                shown_host = f"[{host}]" if ":" in host else host
-                say(f"Serving {shown(settings.library)} on http://{shown_host}:{port}/ (Ctrl-C stops it)")
 
         serve_until_stopped(service, announce)
 
 
 def _check_protection(settings: Settings) -> None:
     """Refuse to let other machines in without a key, unless that is meant."""
-    from app.http.middleware import is_loopback
+    from app.http.clients import is_loopback
     from app.keys import KeyFile
 
     address = settings.published_host or settings.host

@@ -20,6 +20,7 @@ from app.embedding.incoming import FilesInMemory, size_of
 from app.embedding.pictures import load_jpeg, load_picture
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings
+from app.shared.group import WorkerGroup
 from model import threads
 from model.errors import ImageError, TextError
 from model.images import DecodedImage, ImageLimits
@@ -49,12 +50,12 @@ class Embedder:
     their bytes of a budget (`memory`). Searches have a pool, and a quarter of the budget, of their own.
     """
 
-    def __init__(self, space: JointSpace, settings: Settings) -> None:
+    def __init__(self, space: JointSpace, settings: Settings, group: WorkerGroup | None = None) -> None:
         """Nobody may ask for captions where the bundle has no captioner (`can_caption`)."""
         self._space = space
         self._ending = threading.Event()
         self._batch_size = settings.batch_size
-        self._recent = VectorCache()
+        self._recent = VectorCache(shared=None if group is None else group.vectors)
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
         self._processes = Decoders()
         self._pools: dict[Lane, FairPool] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from app.http.clients import client_name
 from app.http.problem_responses import ProblemResponse
 from app.keys import Key, KeyRing, Scope
 from app.problems import Problem
+from app.shared.files import SharedFiles
 
 COOKIE = "visem_session"
 """What carries a session: see `app.web.sign_in`."""
@@ -37,16 +39,24 @@ def needed_scope(method: str, path: str) -> Scope | None:
     return None if reads or path in _SIGNING else "write"
 
 
+_TIME = struct.Struct("<d")
+
+
 class Guesses:
-    """Counts wrong keys by client: after some within a minute the client waits. Thread-safe by the event loop."""
+    """Counts wrong keys by client: after some within a minute the client waits. Thread-safe by the event loop.
+
+    With `shared`, keys that other workers of the service were offered count as well.
+    """
 
     LIMIT = 10
     SECONDS = 60.0
     _CLIENTS = 10_000
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, shared: SharedFiles | None = None) -> None:
+        """`clock`: seconds, the same for all processes of the machine."""
         self._clock = clock
         self._wrong: LRUCache[str, deque[float]] = LRUCache(self._CLIENTS)
+        self._shared = shared
 
     def wait(self, client: str) -> float:
         """Return for how many seconds a client may not try another key; 0 if it may."""
@@ -55,12 +65,22 @@ class Guesses:
 
     def count(self, client: str) -> None:
         """Remember that a key of this client was wrong."""
+        name, now = client_name(client), self._clock()
+        if self._shared is not None:
+            self._shared.append(name, _TIME.pack(now), most=self.LIMIT * _TIME.size)
+            return
         times = self._recent(client)
-        times.append(self._clock())
-        self._wrong[client_name(client)] = times
+        times.append(now)
+        self._wrong[name] = times
 
     def _recent(self, client: str) -> deque[float]:
-        times = self._wrong.get(client_name(client)) or deque(maxlen=self.LIMIT)
+        name = client_name(client)
+        if self._shared is not None:
+            kept = self._shared.get(name) or b""
+            whole = len(kept) - len(kept) % _TIME.size
+            times = deque((time for (time,) in _TIME.iter_unpack(kept[:whole])), maxlen=self.LIMIT)
+        else:
+            times = self._wrong.get(name) or deque(maxlen=self.LIMIT)
         while times and times[0] <= self._clock() - self.SECONDS:
             times.popleft()
         return times

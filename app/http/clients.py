@@ -1,4 +1,4 @@
-"""Who counts as one client, for everything that is shared among clients."""
+"""Addresses: who counts as one client, for everything that is shared among clients, and what this machine is."""
 
 from __future__ import annotations
 
@@ -34,4 +34,13 @@ def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
     try:
         return any(ipaddress.ip_address(address) in network for network in proxies)
     except ValueError:
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with brackets or without."""
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
         return False

@@ -1,14 +1,21 @@
-"""Figures for Prometheus. Each application has its own registry, so that several may live in one process."""
+"""Figures for Prometheus. Each application has its own registry, so that several may live in one process.
+
+Where several workers serve one address, any of them answers a scrape, with what all of them have counted: then
+prometheus_client keeps its figures in files that they share.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.embedding.batcher import Lane
@@ -37,9 +44,17 @@ class Watched(Protocol):
 
 
 class Metrics:
-    """Requests by route template, batches, and the size of the library, which is read at each scrape."""
+    """Requests by route template, batches, queues, engines, and the size of the library, which is read at each scrape.
 
-    def __init__(self) -> None:
+    Thread-safe.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        """`shared`: the folder of all workers, which PROMETHEUS_MULTIPROC_DIR named when this process started."""
+        self._shared = shared
+        self._lock = threading.Lock()
+        self._service: Watched | None = None
+        self._told: dict[str, EngineState] = {}
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "visem_http_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
@@ -65,6 +80,26 @@ class Metrics:
             buckets=_LATENCIES,
             registry=self.registry,
         )
+        self._admitted = Gauge(
+            "visem_requests_admitted",
+            "Requests at work or waiting.",
+            ("lane",),
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._away = Gauge(
+            "visem_engine_away",
+            "1 while an engine is not asked, because it did not answer.",
+            ("engine",),
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._failures = Counter(
+            "visem_engine_failures", "Calls that an engine did not answer.", ("engine",), registry=self.registry
+        )
+        self._retries = Counter(
+            "visem_engine_retries", "Attempts after the first of a call.", ("engine",), registry=self.registry
+        )
 
     def observe_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count a request. Unknown methods and paths share a label, or anyone could make up more."""
@@ -79,16 +114,38 @@ class Metrics:
         self._batch_seconds.labels(kind).observe(seconds)
 
     def watch(self, service: Watched) -> None:
-        """Report the library of a service, its engines and its queues from now on, at each scrape."""
-        self.registry.register(_State(service))
+        """Report the library of a service, its engines and its queues from now on."""
+        self._service = service
+        self.registry.register(_Library(service))
+
+    def sample(self) -> None:
+        """Take over how engines and queues of this process do; whoever shares figures does that all the time."""
+        if self._service is None:
+            return
+        with self._lock:
+            for lane, count in self._service.admitted().items():
+                self._admitted.labels(lane).set(count)
+            for state in self._service.engines():
+                told = self._told.get(state.part)
+                self._away.labels(state.part).set(state.away)
+                self._failures.labels(state.part).inc(state.failures - (told.failures if told else 0))
+                self._retries.labels(state.part).inc(state.retries - (told.retries if told else 0))
+                self._told[state.part] = state
 
     def render(self) -> bytes:
         """All figures in the Prometheus text format."""
-        return generate_latest(self.registry)
+        self.sample()
+        if self._shared is None:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._shared))  # type: ignore[no-untyped-call]
+        if self._service is not None:
+            registry.register(_Library(self._service))
+        return generate_latest(registry)
 
 
-class _State(Collector):
-    """What is read at each scrape. While the catalog is away, what is in it is left out."""
+class _Library(Collector):
+    """What is read at each scrape, the same by all workers. While the catalog is away, what is in it is left out."""
 
     def __init__(self, service: Watched) -> None:
         self._service = service
@@ -99,17 +156,12 @@ class _State(Collector):
     def collect(self) -> Iterator[Metric]:
         with suppress(LibraryError):
             yield from _library(self._service.stats())
-        yield from _engines(self._service.engines())
         behind = GaugeMetricFamily(
             "visem_vectors_behind", "Additions and deletions that the engine of the vectors lacks.", labels=("target",)
         )
         for target, count in self._service.lag().items():
             behind.add_metric([target], count)
         yield behind
-        queue = GaugeMetricFamily("visem_requests_admitted", "Requests at work or waiting.", labels=("lane",))
-        for lane, count in self._service.admitted().items():
-            queue.add_metric([lane], count)
-        yield queue
 
 
 def _library(stats: LibraryStats) -> Iterator[Metric]:
@@ -122,16 +174,3 @@ def _library(stats: LibraryStats) -> Iterator[Metric]:
     size.add_metric(["catalog"], stats.catalog_bytes)
     yield size
     yield GaugeMetricFamily("visem_captions_owed", "Images that are to get captions.", value=stats.captions_owed)
-
-
-def _engines(states: Sequence[EngineState]) -> Iterator[Metric]:
-    away = GaugeMetricFamily(
-        "visem_engine_away", "1 while an engine is not asked, because it did not answer.", labels=("engine",)
-    )
-    failures = CounterMetricFamily("visem_engine_failures", "Calls that an engine did not answer.", labels=("engine",))
-    retries = CounterMetricFamily("visem_engine_retries", "Attempts after the first of a call.", labels=("engine",))
-    for state in states:
-        away.add_metric([state.part], state.away)
-        failures.add_metric([state.part], state.failures)
-        retries.add_metric([state.part], state.retries)
-    yield from (away, failures, retries)

@@ -12,7 +12,6 @@ BodyLimit          413 for a body that is too large, announced or not, while it 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 import time
@@ -26,7 +25,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.embedding.fairness import ByteBudget
-from app.http.clients import client_of
+from app.http.clients import client_of, is_loopback
 from app.http.metrics import Metrics
 from app.http.problem_responses import MEDIA_TYPE, ProblemResponse, as_problem, from_status
 from app.logs import ACCESS_LOGGER
@@ -208,15 +207,6 @@ class LocalHosts:
     def _admits(self, headers: Headers) -> bool:
         name = _host_name(headers.get("host", ""))
         return self._any or (bool(name) and (is_loopback(name) or name in self._allowed))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with brackets or without."""
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # another name
-        return False
 
 
 def _came_in_locally(scope: Scope) -> bool:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from ctypes.util import find_library
-from pathlib import Path
 
 from model.errors import DeviceMissingError
+from model.runtime.gpu import may_have_gpu
 from model.runtime.interfaces import Runtime
-
-_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""What the drivers of GPUs leave in a Linux system: NVIDIA's, AMD's, and that of Windows below it."""
 
 
 def open_runtime(device: str) -> Runtime:
@@ -19,7 +15,7 @@ def open_runtime(device: str) -> Runtime:
     torch takes a second to import, and is not there in every installation: it is only asked where there may be a GPU.
     Errors: `DeviceMissingError` where torch is missing, or finds no GPU.
     """
-    if device == "auto" and not (_may_have_gpu() and importlib.util.find_spec("torch")):
+    if device == "auto" and not (may_have_gpu() and importlib.util.find_spec("torch")):
         device = "cpu"
     if device != "cpu":
         try:
@@ -47,7 +43,3 @@ def torch_on_cpu() -> Runtime | None:
     except ModuleNotFoundError:
         return None
     return TorchRuntime("cpu")
-
-
-def _may_have_gpu() -> bool:
-    return any(Path(file).exists() for file in _DRIVERS) or find_library("nvcuda") is not None

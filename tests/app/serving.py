@@ -25,12 +25,14 @@ print("closed")
 
 
 @contextmanager
-def serving(space: JointSpace, folder: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    space: JointSpace, folder: Path, program: str = PROGRAM, **settings: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its address; its log is FOLDER/log, its library FOLDER/library."""
     log = folder / "log"
     settings = {"LIBRARY": str(folder / "library"), "BUNDLE": str(space.bundle.path), "PORT": "0", **settings}
     environment = {**os.environ, "VISEM_DEVICE": "cpu", **{f"VISEM_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, "-c", PROGRAM]
+    command = [sys.executable, "-c", program]
     with (
         log.open("w") as stderr,
         subprocess.Popen(  # noqa: S603  # our own program

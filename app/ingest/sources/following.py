@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from watchfiles import watch
-
+from app.ingest.sources.board import FollowerState, SourceBoard
 from app.ingest.sources.passes import Ingest, SourcePass
 from app.ingest.sources.progress import FileOutcome, PassOptions, PassProgress
 from app.ingest.sources.registering import SourceRefused, register_source
+from app.ingest.sources.watching import Watcher
 from app.settings import Settings
-from index import FileState, Library, LibraryClosed, LibraryError, Source, SourceNotFound
+from index import FileState, Library, LibraryClosed, Source, SourceNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ SETTLE = 1.0
 """Seconds for which a file must not have changed before it is read: others may still be writing it."""
 RETRY = 60.0
 """Seconds after which a pass that failed is tried again."""
-_DEBOUNCE = 400  # milliseconds; changes within them are one
+_POSTED_EVERY = 0.5  # seconds between two looks at what the other workers are to know, or ask for
 _SHARE = 3.0  # after a pass that changes called for, so many times its duration until the next
 
 
@@ -50,7 +49,8 @@ class SourceStatus:
 class SourceFollower:
     """Keeps the library in step with its sources, in a thread of its own, from `start` until `close`. Thread-safe.
 
-    Sources are those of the catalog, whoever registered them. One pass runs at a time.
+    Sources are those of the catalog, whoever registered them. One pass runs at a time. Of several workers with a
+    `board` the leader alone does anything; the others pass on what they are asked, and tell what it tells them.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class SourceFollower:
         only: Iterable[str] | None = None,
         tell: Callable[[Source, FileOutcome], None] = lambda source, outcome: None,
         finished: Callable[[Source, PassProgress], None] = lambda source, progress: None,
+        board: SourceBoard | None = None,
     ) -> None:
         """`only`: ids of the sources to follow. `tell` hears of every file that was read, `finished` of every pass."""
         self._library = library
@@ -81,7 +82,9 @@ class SourceFollower:
         self._errors: dict[str, str] = {}
         self._at_work: str | None = None
         self._roots: dict[str, tuple[int, int] | None] = {}
-        self._watcher: _Watcher | None = None
+        self._watcher: Watcher | None = None
+        self._board = board
+        self._posting: threading.Thread | None = None
 
     def start(self) -> None:
         """Register the sources of the settings, and begin. Idempotent."""
@@ -103,37 +106,41 @@ class SourceFollower:
         A pass that is still at work may also be ended by stopping the service under it.
         """
         self.stop()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        for thread in (self._thread, self._posting):
+            if thread is not None:
+                thread.join(timeout)
 
     def statuses(self) -> list[SourceStatus]:
         """All sources, in the order in which they came."""
-        return [self._status(source) for source in self._library.sources.all()]
+        state = self._state()
+        return [_status(source, self._library, state) for source in self._library.sources.all()]
 
     def get(self, source_id: str) -> SourceStatus:
         """One source; SourceNotFound."""
-        return self._status(self._library.sources.get(source_id))
+        return _status(self._library.sources.get(source_id), self._library, self._state())
 
     def pause(self, source_id: str, paused: bool) -> SourceStatus:
         """Stop working on a source, or go on; all processes heed it. SourceNotFound."""
         self._library.sources.pause(source_id, paused)
-        with self._lock:
-            (self._paused.add if paused else self._paused.discard)(source_id)
+        if self._others_lead is not None:
             if not paused:
-                self._due[source_id] = 0.0
-                self._not_before.pop(source_id, None)
-            self._lock.notify_all()
+                self._others_lead.ask("resume", source_id)
+        elif paused:
+            with self._lock:
+                self._paused.add(source_id)
+                self._lock.notify_all()
+        else:
+            self._resume(source_id)
         return self.get(source_id)
 
     def rescan(self, source_id: str) -> SourceStatus:
         """Go over a source now, and try refused files again; SourceNotFound."""
-        self._library.sources.get(source_id)
-        with self._lock:
-            self._wanted.add(source_id)
-            self._due[source_id] = 0.0
-            self._not_before.pop(source_id, None)
-            self._lock.notify_all()
-        return self.get(source_id)
+        status = self.get(source_id)
+        if self._others_lead is not None:
+            self._others_lead.ask("rescan", source_id)
+        else:
+            self._rescan(source_id)
+        return status
 
     def forget(self, source_id: str) -> int:
         """Delete a source and the images that are in it alone, but no file; return how many. SourceNotFound."""
@@ -146,18 +153,49 @@ class SourceFollower:
             with self._lock:
                 self._forgetting.discard(source_id)
 
-    def _status(self, source: Source) -> SourceStatus:
-        watcher = self._watcher
-        return SourceStatus(
-            source,
-            self._library.sources.counts(source.id),
-            self._at_work == source.id,
-            self._progress.get(source.id),
-            self._errors.get(source.id),
-            None if watcher is None else watcher.problem,
-        )
+    @property
+    def _others_lead(self) -> SourceBoard | None:
+        """The board on which another worker tells what it does; None if it is this one that follows the sources."""
+        return self._board if self._board is not None and not self._board.leads() else None
 
-    def _work(self) -> None:
+    def _state(self) -> FollowerState:
+        if self._others_lead is not None:
+            return self._others_lead.read()
+        watcher = self._watcher
+        problem = None if watcher is None else watcher.problem
+        return FollowerState(self._at_work, problem, dict(self._errors), dict(self._progress))
+
+    def _resume(self, source_id: str) -> None:
+        with self._lock:
+            self._paused.discard(source_id)
+            self._due[source_id] = 0.0
+            self._not_before.pop(source_id, None)
+            self._lock.notify_all()
+
+    def _rescan(self, source_id: str) -> None:
+        with self._lock:
+            self._wanted.add(source_id)
+            self._due[source_id] = 0.0
+            self._not_before.pop(source_id, None)
+            self._lock.notify_all()
+
+    def _lead(self) -> bool:
+        """Wait until this worker is to follow the sources; False if it is to stop."""
+        board = self._board
+        with self._lock:
+            while board is not None and not self._closing and not board.leads():
+                self._lock.wait(TICK)
+            if self._closing:
+                return False
+        if board is None or not board.registered:
+            self._register()
+        if board is not None:
+            board.note_registered()
+            self._posting = threading.Thread(target=self._post, args=(board,), name="visem-board", daemon=True)
+            self._posting.start()
+        return True
+
+    def _register(self) -> None:
         for folder in self._settings.sources:
             try:
                 register_source(self._library, folder, self._settings.library)
@@ -165,6 +203,22 @@ class SourceFollower:
                 logger.error("VISEM_SOURCES: %s", error)
             except Exception:
                 logger.exception("VISEM_SOURCES: %s could not be registered", folder)
+
+    def _post(self, board: SourceBoard) -> None:
+        """Tell the other workers how it is going, and do what they ask, until the end."""
+        while not self._closing:
+            try:
+                for wish, source_id in board.asked():
+                    (self._rescan if wish == "rescan" else self._resume)(source_id)
+                board.post(self._state())
+            except OSError as error:
+                logger.warning("other workers do not know what is done about sources: %s", error)
+            with self._lock:
+                self._lock.wait_for(lambda: self._closing, timeout=_POSTED_EVERY)
+
+    def _work(self) -> None:
+        if not self._lead():
+            return
         while True:
             with self._lock:
                 self._lock.wait_for(lambda: self._closing or self._is_due(), timeout=TICK)
@@ -202,7 +256,7 @@ class SourceFollower:
         if roots != self._roots or ended:
             if self._watcher is not None:
                 self._watcher.close()
-            self._watcher = _Watcher(there, self._settings.library, self._changed) if there else None
+            self._watcher = Watcher(there, self._settings.library, self._changed) if there else None
             self._roots = roots
         return [source for source in sources if not source.paused]
 
@@ -267,6 +321,17 @@ class SourceFollower:
             return True
 
 
+def _status(source: Source, library: Library, state: FollowerState) -> SourceStatus:
+    return SourceStatus(
+        source,
+        library.sources.counts(source.id),
+        state.at_work == source.id,
+        state.progress.get(source.id),
+        state.errors.get(source.id),
+        state.watch_problem,
+    )
+
+
 class _Asked:
     """The answer to a costly question, kept for a while."""
 
@@ -281,49 +346,6 @@ class _Asked:
         if not self._answer and now - self._asked >= self._seconds:
             self._asked, self._answer = now, self._ask()
         return self._answer
-
-
-class _Watcher:
-    """Tells of changes below some folders, in a thread of its own, until `close`."""
-
-    def __init__(self, roots: Iterable[str], without: Path, changed: Callable[[Iterable[str]], None]) -> None:
-        self.problem: str | None = None
-        self.ended = False
-        self._roots = sorted(roots)
-        self._without = f"{without.resolve()}{os.sep}"
-        self._changed = changed
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="visem-watch", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop."""
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        try:
-            changes = watch(
-                *self._roots,
-                watch_filter=lambda change, path: not path.startswith(self._without),
-                debounce=_DEBOUNCE,
-                rust_timeout=500,
-                stop_event=self._stop,
-                ignore_permission_denied=True,
-                raise_interrupt=False,
-            )
-            for batch in changes:
-                self._changed(path for _, path in batch)
-        except LibraryClosed:
-            pass
-        except LibraryError as error:  # of the catalog, not of watching: the next look goes over everything
-            logger.warning("changes were seen but could not be looked up: %s", error)
-            self.ended = True
-        except FileNotFoundError:
-            self.ended = True  # one of the folders went while this began: the next look sees it
-        except Exception as error:
-            self.problem = f"Changes cannot be watched, so they are found by the periodic pass only: {error}"
-            logger.warning("%s", self.problem)
 
 
 def _identity(root: str) -> tuple[int, int] | None:

@@ -1,0 +1,60 @@
+"""Watching folders for changes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from watchfiles import watch
+
+from index import LibraryClosed, LibraryError
+
+logger = logging.getLogger(__name__)
+
+_DEBOUNCE = 400  # milliseconds; changes within them are one
+
+
+class Watcher:
+    """Tells of changes below some folders, in a thread of its own, until `close`."""
+
+    def __init__(self, roots: Iterable[str], without: Path, changed: Callable[[Iterable[str]], None]) -> None:
+        self.problem: str | None = None
+        self.ended = False
+        self._roots = sorted(roots)
+        self._without = f"{without.resolve()}{os.sep}"
+        self._changed = changed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="visem-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        try:
+            changes = watch(
+                *self._roots,
+                watch_filter=lambda change, path: not path.startswith(self._without),
+                debounce=_DEBOUNCE,
+                rust_timeout=500,
+                stop_event=self._stop,
+                ignore_permission_denied=True,
+                raise_interrupt=False,
+            )
+            for batch in changes:
+                self._changed(path for _, path in batch)
+        except LibraryClosed:
+            pass
+        except LibraryError as error:  # of the catalog, not of watching: the next look goes over everything
+            logger.warning("changes were seen but could not be looked up: %s", error)
+            self.ended = True
+        except FileNotFoundError:
+            self.ended = True  # one of the folders went while this began: the next look sees it
+        except Exception as error:
+            self.problem = f"Changes cannot be watched, so they are found by the periodic pass only: {error}"
+            logger.warning("%s", self.problem)

@@ -1,0 +1,211 @@
+"""Several workers on one address: the process that starts them, replaces those that end, and passes signals on.
+
+It binds the address, so that no worker's end loses a connection that waits, and does nothing else with the library or
+the model. The first worker starts alone: it creates the library, or says why that cannot be. The others follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from app import logs
+from app.settings import Settings
+from app.shared.group import metrics_folder
+from app.workers.shares import share_of
+from app.workers.worker import WorkerRequest
+from model import threads
+
+logger = logging.getLogger(__name__)
+_announced = logging.getLogger("uvicorn.error")  # the line is that of a single process: programs wait for it
+
+SOON = 10.0
+"""Seconds of serving within which the end of a worker counts as a failed start."""
+FAILURES = 5
+"""Failed starts in a row of every worker after which the service gives up."""
+FIRST_PAUSE = 1.0
+"""Seconds to wait after the second failure in a row, and twice as long after each further one."""
+
+_LONGEST_PAUSE = 30.0
+_GRACE = 1.5  # seconds after the time to shut down in which a worker may end by itself
+
+
+class WorkerError(Exception):
+    """No worker can serve; `code` and message are those of what kept it from that."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def supervise(settings: Settings, workers: int, announce: Callable[[str, int], None]) -> None:
+    """Serve with so many workers until SIGINT or SIGTERM; running requests are finished.
+
+    `announce` is called once with host and port, as soon as one of them serves. For the main thread of a program.
+    OSError if the address cannot be had; WorkerError.
+    """
+    logs.configure(settings.log_level)
+    with tempfile.TemporaryDirectory(prefix="visem-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # what tidies /tmp up leaves a locked folder alone
+            asyncio.run(_Supervisor(settings, workers, folder, announce).run())
+        finally:
+            os.close(descriptor)
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, workers: int, folder: Path, announce: Callable[[str, int], None]) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._announce = announce
+        self._share = share_of(settings, workers)
+        self._failures = [0] * workers
+        self._processes: set[Process] = set()
+        self._sockets: tuple[int, ...] = ()
+        self._serves = asyncio.Event()  # one of them, at least, has begun
+        self._stopping = asyncio.Event()
+        self._failure: WorkerError | None = None
+
+    async def run(self) -> None:
+        """Serve; as `supervise`."""
+        loop = asyncio.get_running_loop()
+        # Bound as a single process does it. Only workers listen.
+        server = await loop.create_server(
+            asyncio.Protocol, self._settings.host, self._settings.port, start_serving=False
+        )
+        self._sockets = tuple(bound.fileno() for bound in server.sockets)
+        address = server.sockets[0].getsockname()[:2]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number)
+        workers = [asyncio.create_task(self._keep(number)) for number in range(len(self._failures))]
+        if await self._unless_stopping(self._serves.wait()):
+            host = f"[{address[0]}]" if ":" in address[0] else address[0]
+            _announced.info("Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, address[1])
+            self._announce(*address)
+            await self._stopping.wait()
+        server.close()  # or who connects would wait for a worker that does not come
+        killing = loop.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
+        await asyncio.gather(*workers)
+        killing.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    def _stop(self, number: signal.Signals) -> None:
+        """Have all workers stop, as often as somebody says so: a second SIGINT hurries them."""
+        self._stopping.set()
+        for process in self._processes:
+            process.send_signal(number)
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            logger.warning("process %d does not end in time, and is killed", process.pid)
+            process.kill()
+
+    async def _keep(self, number: int) -> None:
+        """Have a worker run until the service stops. All but the first one wait until one serves."""
+        if number > 0:
+            await self._unless_stopping(self._serves.wait())
+        while not self._stopping.is_set():
+            seconds, failure = await self._run(number)
+            if self._stopping.is_set():
+                return
+            failures = self._failures[number] = self._failures[number] + 1 if seconds < SOON else 0
+            if not self._serves.is_set() or min(self._failures) >= FAILURES:
+                self._failure = failure
+                self._stop(signal.SIGTERM)
+                return
+            pause = 0.0 if failures < 2 else min(FIRST_PAUSE * 2.0 ** (failures - 2), _LONGEST_PAUSE)
+            logger.error("worker %d ended: %s It is started again in %g s.", number + 1, failure, pause)
+            await self._unless_stopping(asyncio.sleep(pause))
+
+    async def _run(self, number: int) -> tuple[float, WorkerError]:
+        """Run a worker to its end; return for how many seconds it served, and why it ended."""
+        mine, others = socket.socketpair()
+        with others:
+            process = await _start(others, self._sockets, self._share, self._folder)
+        self._processes.add(process)
+        if self._stopping.is_set():  # while it was started
+            process.terminate()
+        reader, writer = await asyncio.open_unix_connection(sock=mine)
+        writer.write(WorkerRequest(self._share, self._sockets, self._folder).encode())
+        listening = asyncio.create_task(self._listen(reader))
+        await process.wait()
+        self._processes.discard(process)
+        await asyncio.wait([listening], timeout=1.0)
+        listening.cancel()
+        writer.close()
+        self._forget(process.pid)
+        served_at, failure = listening.result() if listening.done() else (None, None)
+        seconds = 0.0 if served_at is None else time.monotonic() - served_at
+        return seconds, failure or WorkerError("worker_ended", f"Process {process.pid} {_how(process.returncode)}.")
+
+    async def _listen(self, reader: asyncio.StreamReader) -> tuple[float | None, WorkerError | None]:
+        """Hear what a worker tells, until it ends: since when it serves, and why it cannot."""
+        served_at, failure = None, None
+        with contextlib.suppress(ConnectionError):  # it ended before it read what it is to do
+            while line := await reader.readline():
+                told = json.loads(line)
+                if "serving" in told:
+                    served_at = time.monotonic()
+                    self._serves.set()
+                else:
+                    failure = WorkerError(told["code"], told["message"])
+        return served_at, failure
+
+    async def _unless_stopping(self, wanted: Coroutine[Any, Any, Any]) -> bool:
+        """Wait for something, but not once the service stops; return whether it came."""
+        tasks = [asyncio.create_task(wanted), asyncio.create_task(self._stopping.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        return tasks[0].done() and not self._stopping.is_set()
+
+    def _forget(self, pid: int) -> None:
+        """Let the figures of a moment not outlive their worker; what it counted stays."""
+        for file in metrics_folder(self._folder).glob(f"gauge_live*_{pid}.db"):  # the names are prometheus_client's
+            file.unlink(missing_ok=True)
+
+
+async def _start(channel: socket.socket, sockets: Sequence[int], share: Settings, folder: Path) -> Process:
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    threads_each = str(share.threads)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app.workers.worker",
+        stdin=channel.fileno(),
+        pass_fds=sockets,
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            threads.VARIABLE: threads_each,
+            "OMP_NUM_THREADS": threads_each,
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(folder)),
+        },
+        process_group=0,  # Ctrl-C is for the supervisor, which passes it on
+    )
+
+
+def _how(status: int | None) -> str:
+    """How a process ended."""
+    if status is None or status >= 0:
+        return f"ended with status {status}"
+    with contextlib.suppress(ValueError):
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"was ended by signal {-status}"

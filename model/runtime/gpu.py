@@ -1,0 +1,14 @@
+"""Whether there may be a GPU: quickly, without torch."""
+
+from __future__ import annotations
+
+from ctypes.util import find_library
+from pathlib import Path
+
+_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""What the drivers of GPUs leave in a Linux system: NVIDIA's, AMD's, and that of Windows below it."""
+
+
+def may_have_gpu() -> bool:
+    """Whether a driver of a GPU is there; False where there is none for sure."""
+    return any(Path(file).exists() for file in _DRIVERS) or find_library("nvcuda") is not None

@@ -1,0 +1,139 @@
+"""Workers that end, and a service that ends with its workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.service import library_space
+from index import LibraryConfig, Space, open_library
+from model.space import JointSpace
+from tests.app.helpers import picture
+from tests.app.workers.group import group, is_there, until
+
+_SERVE = "from app.cli import main; main()"
+_HASTY = """
+from app.settings import Settings
+from app.workers import supervisor
+
+supervisor.FAILURES, supervisor.FIRST_PAUSE = 3, 0.1
+supervisor.supervise(Settings(), 2, lambda host, port: None)
+"""
+
+
+def test_workers_that_are_killed_are_replaced_and_all_stop_in_order(space: JointSpace, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with group(space, tmp_path, SOURCES=str(photos), SHUTDOWN_TIMEOUT="1") as running:
+        workers = running.workers()
+        leader = running.leader()
+        [other] = [worker for worker in workers if worker.pid != leader]
+        os.kill(leader, signal.SIGKILL)
+        assert other.get("/healthz") == {"status": "ok"}
+        (photos / "a.jpg").write_bytes(picture(1))
+        until(lambda: other.get("/v1/images")["total"] == 1, running)
+        running.workers(but=leader)
+        assert running.leader() != leader
+        assert f"Process {leader} was ended by SIGKILL. It is started again" in running.log()
+
+        for pid in running.pids():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_there(other.pid), running)
+        assert running.connect().pid not in (leader, other.pid)  # it waited until there was a worker again
+
+        pids = {worker.pid for worker in running.workers()}
+        worker = running.connect()
+        head = "POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=X\r\n"
+        worker.connection.sock.sendall(f"{head}Content-Length: 1000\r\n\r\n--X".encode())  # the rest never comes
+        time.sleep(0.5)  # until it has been read
+        assert running.stop(signal.SIGINT) < 15
+        assert worker.connection.sock.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert not [pid for pid in pids if is_there(pid)]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((running.address.hostname or "", running.address.port or 0), timeout=5)
+    with open_library(LibraryConfig(tmp_path / "library"), library_space(space)) as library:
+        assert library.check() == []
+
+
+def test_it_stops_while_workers_start_and_leaves_nothing_behind(
+    space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with group(space, tmp_path) as running:
+        pids = running.pids()
+        assert len(list(temporary.glob("visem-*"))) == 1
+        assert running.stop() < 15
+    assert not [pid for pid in pids if is_there(pid)]
+    assert list(temporary.glob("visem-*")) == []
+
+
+def test_workers_end_with_their_supervisor(space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with group(space, tmp_path) as running:
+        pids = running.pids()
+        running.process.kill()
+        until(lambda: not [pid for pid in pids if is_there(pid)], running)
+    assert list(temporary.glob("visem-*")) == []
+
+
+def test_what_keeps_the_first_worker_from_serving_is_said_once(space: JointSpace, tmp_path: Path) -> None:
+    other = Space(id="0" * 64, name="some-other-bundle", dimension=space.dimension)
+    open_library(LibraryConfig(tmp_path / "library"), other).close()
+    settings = {"LIBRARY": str(tmp_path / "library"), "BUNDLE": str(space.bundle.path), "PORT": "0", "DEVICE": "cpu"}
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", _SERVE, "serve", "--workers", "2"],
+        env={**os.environ, **{f"VISEM_{name}": value for name, value in settings.items()}},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("visem: ")
+    assert "some-other-bundle" in line
+
+
+def test_workers_that_end_again_and_again_end_the_service(space: JointSpace, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(space.bundle.path, bundle)
+    with group(space, tmp_path, _HASTY, BUNDLE=str(bundle)) as running:
+        running.workers()
+        (bundle / "bundle.json").unlink()
+        for pid in running.pids():
+            os.kill(pid, signal.SIGKILL)
+        running.process.communicate(timeout=300)
+        assert running.process.returncode == 1
+    attempts = [json.loads(line)["message"] for line in running.log().splitlines() if "started again" in line]
+    assert 4 <= len(attempts) <= 8
+    assert "bundle.json" in running.log()
+
+
+def test_a_port_that_is_taken_is_said_at_once(space: JointSpace, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", _SERVE, "serve", "--workers", "2", "--port", port],
+            env={**os.environ, "VISEM_LIBRARY": str(tmp_path / "library")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert f"Cannot listen on 127.0.0.1, port {port}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert not (tmp_path / "library").exists()
