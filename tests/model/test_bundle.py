@@ -24,6 +24,7 @@ from model.bundle import (
 from model.errors import BundleError
 from model.space import JointSpace
 from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ENCODERS, VOCABULARY
+from model.training.card import model_card
 from model.training.graphs import add_graphs
 from tests.tiny import write_bundle
 
@@ -44,8 +45,11 @@ def test_the_shipped_bundle_is_whole_and_small_enough_for_the_repository() -> No
 
 def test_the_model_card_states_origin_terms_and_every_figure() -> None:
     card = (shipped_bundle() / MODEL_CARD).read_text()
+    config = Bundle.load().config
+    assert card == model_card(config)
     assert "non-commercial" in card
-    for quality in Bundle.load().config.quality.values():
+    assert config.recipe["history"] in card
+    for quality in config.quality.values():
         for report in quality["retrieval"].values():
             assert f"{report['image_to_sentence']['r1']:.1f} /" in card
             assert f"{report['sentence_to_image']['r1']:.1f} /" in card
