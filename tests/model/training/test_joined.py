@@ -19,6 +19,7 @@ from model.towers.config import TextConfig
 from model.towers.factory import build_towers
 from model.training.presets import PRESETS
 from model.training.progress import Progress
+from model.training.space import backbone_weights
 from model.training.space import train as training
 from model.training.space.backbone_weights import BackboneWeightsError
 from model.training.space.config import SpaceTraining, Stage
@@ -26,11 +27,12 @@ from model.training.space.kinds import Kinds
 from model.training.space.stage import TrainedParts
 from model.training.space.stages import join
 from model.words import Vocabulary
+from tests.model.training.networks import weights_of
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 PAIR = SpaceTraining(
     preset="test",
-    backbone="tf_efficientnet_lite0+tf_efficientnet_lite1",
+    backbone="test_efficientnet+test_byobnet",
     image_views=("whole", "centre"),
     image_size=64,
     dimension=32,
@@ -114,8 +116,10 @@ def test_made_features_of_a_kind_move_what_the_classifier_does_not_read() -> Non
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("joined")
     seen: list[Progress] = []
-    for out in ("bundle", "again"):
-        training.train_space(CAPTIONS, folder / out, PAIR, work=folder / "work", report=seen.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone_weights, "_wheel_weights", weights_of)
+        for out in ("bundle", "again"):
+            training.train_space(CAPTIONS, folder / out, PAIR, work=folder / "work", report=seen.append)
     assert [step.step for step in seen if step.stage == "heads"] == [10, 20, 30], "once, and for one network"
     return folder
 
@@ -137,10 +141,10 @@ def test_each_network_is_tuned_by_itself_and_then_both_are_joined(trained: Path)
             joined = stages["3-polish"][key.replace("backbone.", f"backbone.networks.{place}.")]
             torch.testing.assert_close(joined, tensor, atol=1e-3, rtol=1e-3, msg=key)  # rounded to float16
     config = Bundle.load(trained / "bundle").config
-    assert config.backbone.backbones == ("tf_efficientnet_lite0", "tf_efficientnet_lite1")
-    assert (config.backbone.feature_dimension, config.backbone.kinds_feature_dimension) == (2560, 1280)
-    assert np.load(work / "3-features.npy").shape[1:] == (2, 2560)
-    assert "tf_efficientnet_lite0+tf_efficientnet_lite1" in (trained / "bundle" / "MODEL_CARD.md").read_text()
+    assert config.backbone.backbones == ("test_efficientnet", "test_byobnet")
+    assert (config.backbone.feature_dimension, config.backbone.kinds_feature_dimension) == (512, 256)
+    assert np.load(work / "3-features.npy").shape[1:] == (2, 512)
+    assert "test_efficientnet+test_byobnet" in (trained / "bundle" / "MODEL_CARD.md").read_text()
     assert config.space_id == Bundle.load(trained / "again").config.space_id
 
 
