@@ -67,8 +67,9 @@ test: lint
 # What attacks storage, network and files. The crashes come at every write here, at some of them in `make test`.
 torture: $(VENV)/.dev
 	TORTURE=1 timeout 20m $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/torture \
-	  tests/index/test_durability.py tests/index/test_backup.py tests/app/test_two_services.py tests/app/test_fetching.py \
-	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py tests/model/images $(ARGS)
+	  tests/index/test_durability.py tests/index/test_backup.py \
+	  tests/index/vectors/test_killed_builder.py tests/app/test_two_services.py tests/app/test_fetching.py \
+	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py tests/app/http/routes/test_image_files.py tests/model/images $(ARGS)
 
 # Three replicas behind nginx on PostgreSQL, Milvus and S3, for TORTURE_CLUSTER seconds of faults. Needs root, nginx and `make milvus`.
 TORTURE_CLUSTER ?= 300

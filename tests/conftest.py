@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
@@ -127,12 +128,10 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def s3_content(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty place on S3; the environment leads there."""
-    import boto3
-
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3_address}.items():
         monkeypatch.setenv(name, value)
     bucket = f"test-{uuid.uuid4()}"
-    boto3.session.Session().client("s3").create_bucket(Bucket=bucket)
+    httpx2.put(f"{s3_address}/{bucket}").raise_for_status()
     return f"s3://{bucket}/some/library"
 
 

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.e2e.conftest import Watched
 
 AXE = gzip.decompress((Path(__file__).parent / "vendor" / "axe-4.14.1.min.js.gz").read_bytes()).decode()
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
 
 def findings(page: Page) -> list[str]:
-    """What axe finds that is serious or critical, one line each."""
-    page.evaluate(AXE)
+    """What axe, which has to be on the page, finds that is serious or critical, one line each."""
     result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{violation['id']} ({violation['impact']}): {node['html']} {node['failureSummary']}"
@@ -27,18 +27,10 @@ def findings(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_every_page(
-    open_context: Callable[..., BrowserContext],
-    ids: dict[str, str],
-    watched: Watched,
-    scheme: Literal["light", "dark"],
-    width: int,
-) -> None:
+def test_every_page(open_context: Callable[..., BrowserContext], ids: dict[str, str], watched: Watched) -> None:
     watched.expect("status of 404")  # the page about what is not there
     watched.expect("status of 422")
-    page = open_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
+    page = open_context().new_page()
     paths = [
         "/",
         f"/?q=image:{ids['cat.jpg']}+-+xqztl+%2B+2+*+dog",
@@ -55,6 +47,11 @@ def test_every_page(
     for path in paths:
         page.goto(path)
         page.wait_for_load_state("networkidle")
-        if problems := findings(page):
-            found[path] = problems
+        page.evaluate(AXE)
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                if problems := findings(page):
+                    found[f"{path} {width} {scheme}"] = problems
     assert found == {}

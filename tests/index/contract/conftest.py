@@ -122,7 +122,13 @@ def open_index(
     return indexes[request.param]
 
 
-@pytest.fixture(params=["folder", "s3", "postgresql", "postgresql-s3"])
+wherever_files_are = pytest.mark.parametrize(
+    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3"], indirect=True
+)
+"""For tests of a library that read or write files. Without it, they are in a folder."""
+
+
+@pytest.fixture(params=["folder", "postgresql"])
 def open_parts(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Library]]:

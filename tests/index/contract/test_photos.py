@@ -11,6 +11,7 @@ import pytest
 
 import index
 from index import Library, Month, Near, NewImage, Order, PhotoFacts, PhotoFilter, Place, Space
+from tests.index.contract.conftest import wherever_files_are
 
 Image = Callable[..., NewImage]
 OpenLibrary = Callable[..., Library]
@@ -70,47 +71,47 @@ def test_facts_are_kept_as_they_are(photos: Library, open_parts: OpenLibrary, sp
         assert library.check() == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"taken_after": datetime(2024, 5, 1)}, [3, 2, 1]),
-        ({"taken_after": datetime(2024, 5, 1, 10, 30)}, [3, 2, 1]),
-        ({"taken_after": datetime(2024, 5, 1, 10, 30, 0, 1)}, [3, 1]),
-        ({"taken_before": datetime(2024, 5, 1, 10, 30)}, [6, 4]),
-        ({"taken_before": datetime(2024, 1, 1)}, [6, 4]),
-        ({"taken_after": datetime(2024, 5, 1), "taken_before": datetime(2024, 5, 1, 11)}, [2, 1]),
-        # Moments: 1 is at 08:30 UTC, 3 at 07:00 UTC, and 2 has the offset that is asked for.
-        ({"taken_after": datetime(2024, 5, 1, 8, 0, tzinfo=UTC)}, [2, 1]),
-        ({"taken_after": datetime(2024, 5, 1, 7, 0, tzinfo=UTC)}, [3, 2, 1]),
-        ({"taken_after": datetime(2024, 5, 1, 10, 0, tzinfo=BERLIN)}, [2, 1]),
-        ({"taken_after": datetime(2024, 5, 1, 11, 0, tzinfo=BERLIN)}, []),
-        ({"taken_before": datetime(2024, 5, 1, 7, 0, 0, 1, tzinfo=UTC)}, [6, 4, 3]),
-        ({"taken_before": datetime(2024, 5, 1, 12, 0, tzinfo=TOKYO)}, [6, 4, 2]),
-        ({"camera": "canon"}, [3, 1]),
-        ({"camera": "EOS r5"}, [1]),
-        ({"camera": "%"}, [3]),
-        ({"camera": "0%_x"}, [3]),
-        ({"camera": "_"}, [3]),
-        ({"camera": "nikon"}, []),
-        ({"near": Near(52.5, 13.4, 3)}, [1]),
-        ({"near": Near(52.5, 13.4, 2)}, []),
-        ({"near": Near(52.52, 13.405, 0)}, [1]),
-        ({"near": Near(-16.5, 180.0, 2)}, [3, 2]),
-        ({"near": Near(-16.5, -180.0, 1)}, []),
-        ({"near": Near(90.0, 77.0, 0.2)}, [6, 4]),
-        ({"near": Near(0.0, 0.0, 20_100)}, [6, 4, 3, 2, 1]),
-        ({"near": Near(0.0, 0.0, 1e9)}, [6, 4, 3, 2, 1]),
-        ({"near": Near(52.5, 13.4, 3), "camera": "canon", "taken_after": datetime(2024, 5, 1)}, [1]),
-    ],
-)
-def test_filters(photos: Library, fields: dict[str, Any], expected: list[int]) -> None:
-    assert found(photos, **fields) == expected
-    photo = PhotoFilter(**fields)
-    assert photos.list_images(photo=photo).total == len(expected)
-    hits = photos.search(np.ones(32), 10, "images", photo=photo)
-    assert sorted(numbers([hit.record for hit in hits.items]), reverse=True) == expected
-    assert hits.total == len(expected)
-    assert photos.search(np.ones(32), 10, "sentences", photo=photo).items == []
+FILTERS: list[tuple[dict[str, Any], list[int]]] = [
+    ({"taken_after": datetime(2024, 5, 1)}, [3, 2, 1]),
+    ({"taken_after": datetime(2024, 5, 1, 10, 30)}, [3, 2, 1]),
+    ({"taken_after": datetime(2024, 5, 1, 10, 30, 0, 1)}, [3, 1]),
+    ({"taken_before": datetime(2024, 5, 1, 10, 30)}, [6, 4]),
+    ({"taken_before": datetime(2024, 1, 1)}, [6, 4]),
+    ({"taken_after": datetime(2024, 5, 1), "taken_before": datetime(2024, 5, 1, 11)}, [2, 1]),
+    # Moments: 1 is at 08:30 UTC, 3 at 07:00 UTC, and 2 has the offset that is asked for.
+    ({"taken_after": datetime(2024, 5, 1, 8, 0, tzinfo=UTC)}, [2, 1]),
+    ({"taken_after": datetime(2024, 5, 1, 7, 0, tzinfo=UTC)}, [3, 2, 1]),
+    ({"taken_after": datetime(2024, 5, 1, 10, 0, tzinfo=BERLIN)}, [2, 1]),
+    ({"taken_after": datetime(2024, 5, 1, 11, 0, tzinfo=BERLIN)}, []),
+    ({"taken_before": datetime(2024, 5, 1, 7, 0, 0, 1, tzinfo=UTC)}, [6, 4, 3]),
+    ({"taken_before": datetime(2024, 5, 1, 12, 0, tzinfo=TOKYO)}, [6, 4, 2]),
+    ({"camera": "canon"}, [3, 1]),
+    ({"camera": "EOS r5"}, [1]),
+    ({"camera": "%"}, [3]),
+    ({"camera": "0%_x"}, [3]),
+    ({"camera": "_"}, [3]),
+    ({"camera": "nikon"}, []),
+    ({"near": Near(52.5, 13.4, 3)}, [1]),
+    ({"near": Near(52.5, 13.4, 2)}, []),
+    ({"near": Near(52.52, 13.405, 0)}, [1]),
+    ({"near": Near(-16.5, 180.0, 2)}, [3, 2]),
+    ({"near": Near(-16.5, -180.0, 1)}, []),
+    ({"near": Near(90.0, 77.0, 0.2)}, [6, 4]),
+    ({"near": Near(0.0, 0.0, 20_100)}, [6, 4, 3, 2, 1]),
+    ({"near": Near(0.0, 0.0, 1e9)}, [6, 4, 3, 2, 1]),
+    ({"near": Near(52.5, 13.4, 3), "camera": "canon", "taken_after": datetime(2024, 5, 1)}, [1]),
+]
+
+
+def test_filters(photos: Library) -> None:
+    for fields, expected in FILTERS:
+        assert found(photos, **fields) == expected, fields
+        photo = PhotoFilter(**fields)
+        assert photos.list_images(photo=photo).total == len(expected), fields
+        hits = photos.search(np.ones(32), 10, "images", photo=photo)
+        assert sorted(numbers([hit.record for hit in hits.items]), reverse=True) == expected, fields
+        assert hits.total == len(expected), fields
+        assert photos.search(np.ones(32), 10, "sentences", photo=photo).items == [], fields
 
 
 def test_filters_of_all_kinds_together(photos: Library) -> None:
@@ -121,19 +122,19 @@ def test_filters_of_all_kinds_together(photos: Library) -> None:
         photos.list_images(photos.list_images(limit=1, photo=photo).next_cursor, photo=PhotoFilter(camera="apple"))
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 5, 20])
-def test_orders(photos: Library, limit: int) -> None:
-    walked = {
-        (by, ascending): walk(photos, Order(by, ascending), limit)
-        for by in ("added", "taken")
-        for ascending in (False, True)
-    }
-    assert walked == {
-        ("added", False): [7, 6, 5, 4, 3, 2, 1, 0],
-        ("added", True): [0, 1, 2, 3, 4, 5, 6, 7],
-        ("taken", False): [3, 1, 2, 4, 6, 7, 5, 0],
-        ("taken", True): [6, 4, 2, 1, 3, 0, 5, 7],
-    }
+def test_orders(photos: Library) -> None:
+    for limit in (1, 2, 3, 5, 20):
+        walked = {
+            (by, ascending): walk(photos, Order(by, ascending), limit)
+            for by in ("added", "taken")
+            for ascending in (False, True)
+        }
+        assert walked == {
+            ("added", False): [7, 6, 5, 4, 3, 2, 1, 0],
+            ("added", True): [0, 1, 2, 3, 4, 5, 6, 7],
+            ("taken", False): [3, 1, 2, 4, 6, 7, 5, 0],
+            ("taken", True): [6, 4, 2, 1, 3, 0, 5, 7],
+        }
 
 
 def test_the_same_time_is_ordered_by_when_it_was_added(library: Library, image: Image) -> None:
@@ -168,6 +169,7 @@ def test_months(photos: Library) -> None:
     assert photos.months({"number": "5"}) == []
 
 
+@wherever_files_are
 def test_facts_are_filled_in_once_and_go_on_where_they_stopped(photos: Library, image: Image) -> None:
     photos.add_images([image(n) for n in range(100, 150)])
     asked: list[bytes] = []
@@ -196,6 +198,7 @@ def test_facts_are_filled_in_once_and_go_on_where_they_stopped(photos: Library, 
         assert record.facts == FACTS.get(number, PhotoFacts(title=f"content {number}"))
 
 
+@wherever_files_are
 def test_a_file_that_is_missing_does_not_stop_the_rest(photos: Library) -> None:
     lost = next(record for record in photos.list_images().items if record.metadata["number"] == 7)
     photos._content.delete(lost.sha256)

@@ -82,43 +82,35 @@ def pairs(found: Nearest) -> list[tuple[int, float]]:
     return list(zip(found.keys.tolist(), found.scores.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("k", [1, 10, COUNT - 1, COUNT, 5 * COUNT])
-def test_the_nearest_with_their_cosines(
-    index: VectorIndex, images: Collection[ImageRecord], query: np.ndarray, k: int
-) -> None:
-    found = find(index, query, k)
+def test_the_nearest_with_their_cosines(index: VectorIndex, images: Collection[ImageRecord], query: np.ndarray) -> None:
     everything = expected(images, query, range(COUNT))
-    if k >= COUNT or index.stats().recall == 1:
-        assert pairs(found) == everything[:k]
-    else:  # near ones may be missed, but what is found has its score and its place
-        assert len(found.keys) == k
-        assert pairs(found) == [pair for pair in everything if pair in pairs(found)]
-    assert (found.scores.dtype, found.keys.dtype, found.total) == (np.float32, np.int64, COUNT)
+    for k in (1, 10, COUNT - 1, COUNT, 5 * COUNT):
+        found = find(index, query, k)
+        if k >= COUNT or index.stats().recall == 1:
+            assert pairs(found) == everything[:k]
+        else:  # near ones may be missed, but what is found has its score and its place
+            assert len(found.keys) == k
+            assert pairs(found) == [pair for pair in everything if pair in pairs(found)]
+        assert (found.scores.dtype, found.keys.dtype, found.total) == (np.float32, np.int64, COUNT)
 
 
-@pytest.mark.parametrize(
-    ("where", "matches"),
-    [
-        (Where({"even": "true"}), lambda n: n % 2 == 0),
-        (Where({"even": "false", "n": "7"}), lambda n: n == 7),
-        (Where({"n": "none"}), lambda n: False),
-        (Where(concepts=("third",)), lambda n: n % 3 == 0),
-        (Where({"even": "true"}, ("thing", "third")), lambda n: n % 6 == 0),
-        (Where(concepts=("nothing",)), lambda n: False),
-    ],
-)
-def test_a_filtered_search_is_exact(
-    index: VectorIndex,
-    images: Collection[ImageRecord],
-    query: np.ndarray,
-    where: Where,
-    matches: Callable[[int], bool],
-) -> None:
-    wanted = expected(images, query, [n for n in range(COUNT) if matches(n)])
-    for k in (1, 7, COUNT):
-        found = find(index, query, k, where)
-        assert pairs(found) == wanted[:k]
-        assert found.total == len(wanted)
+FILTERS: list[tuple[Where, Callable[[int], bool]]] = [
+    (Where({"even": "true"}), lambda n: n % 2 == 0),
+    (Where({"even": "false", "n": "7"}), lambda n: n == 7),
+    (Where({"n": "none"}), lambda n: False),
+    (Where(concepts=("third",)), lambda n: n % 3 == 0),
+    (Where({"even": "true"}, ("thing", "third")), lambda n: n % 6 == 0),
+    (Where(concepts=("nothing",)), lambda n: False),
+]
+
+
+def test_a_filtered_search_is_exact(index: VectorIndex, images: Collection[ImageRecord], query: np.ndarray) -> None:
+    for where, matches in FILTERS:
+        wanted = expected(images, query, [n for n in range(COUNT) if matches(n)])
+        for k in (1, 7, COUNT):
+            found = find(index, query, k, where)
+            assert pairs(found) == wanted[:k]
+            assert found.total == len(wanted)
 
 
 def test_what_is_excluded_never_comes_back(

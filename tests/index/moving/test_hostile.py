@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from index import Library, LibraryConfig, NewCaption, NewImage, NewSentence, Space, open_library
+from index import LibraryConfig, NewCaption, NewImage, NewSentence, Space, open_library
 from index.catalog import leaving
 from index.errors import ArchiveDamaged
 from index.moving.archive import ArchiveReader, ArchiveWriter, DamagedError
@@ -27,22 +27,24 @@ from tests.index.conftest import REPOSITORY
 Files = dict[str, bytes]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def file(
-    library: Library,
-    root: Path,
+    space: Space,
     image: Callable[..., NewImage],
     sentence: Callable[..., NewSentence],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A small archive with three parts."""
-    monkeypatch.setattr(leaving, "_BATCH", 4)
-    added = library.add_images([image(n) for n in range(6)])
-    library.add_sentences([sentence(n) for n in range(2)])
-    library.captions.add(added[0].record.id, [NewCaption("a dog", np.ones(32))])
-    export_library(LibraryConfig(root), tmp_path / "file.tar")
-    return tmp_path / "file.tar"
+    """A small archive with three parts, which no test changes."""
+    folder = tmp_path_factory.mktemp("archive")
+    config = LibraryConfig(folder / "library")
+    with open_library(config, space) as library:
+        added = library.add_images([image(n) for n in range(6)])
+        library.add_sentences([sentence(n) for n in range(2)])
+        library.captions.add(added[0].record.id, [NewCaption("a dog", np.ones(32))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leaving, "_BATCH", 4)
+        export_library(config, folder / "file.tar")
+    return folder / "file.tar"
 
 
 def refuse(content: bytes) -> bytes:
@@ -107,27 +109,27 @@ def test_every_flipped_bit_is_noticed(file: Path) -> None:
             list(ArchiveReader(io.BytesIO(flipped)).parts())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../evil",
-        "/evil",
-        "000001/../../evil",
-        "000001/content/../evil",
-        "1/images.jsonl",
-        "000002/images.jsonl",
-        "x" * 90,
-    ],
+EVIL_NAMES = (
+    "../evil",
+    "/evil",
+    "000001/../../evil",
+    "000001/content/../evil",
+    "1/images.jsonl",
+    "000002/images.jsonl",
+    "x" * 90,
 )
+
+
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
-def test_members_of_any_other_kind_or_name_are_refused(file: Path, tmp_path: Path, name: str, kind: bytes) -> None:
-    with file.open("rb") as source, (tmp_path / "evil.tar").open("wb") as made:
-        ArchiveWriter(made, ArchiveReader(source).header)
-        member = tarfile.TarInfo(name)
-        member.type, member.linkname = kind, "" if kind == tarfile.REGTYPE else "/etc/passwd"
-        made.write(member.tobuf(tarfile.USTAR_FORMAT) + bytes(1024))
-    assert "does not belong there" in attempt(tmp_path / "evil.tar", tmp_path / "new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar", "file.tar", "library", "new"]
+def test_members_of_any_other_kind_or_name_are_refused(file: Path, tmp_path: Path, kind: bytes) -> None:
+    for name in EVIL_NAMES:
+        with file.open("rb") as source, (tmp_path / "evil.tar").open("wb") as made:
+            ArchiveWriter(made, ArchiveReader(source).header)
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "" if kind == tarfile.REGTYPE else "/etc/passwd"
+            made.write(member.tobuf(tarfile.USTAR_FORMAT) + bytes(1024))
+        assert "does not belong there" in attempt(tmp_path / "evil.tar", tmp_path / "new")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar", "new"]
 
 
 @pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

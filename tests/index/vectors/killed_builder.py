@@ -1,8 +1,8 @@
-"""Builds a vector index, and is killed at every write there is, one after another: `killed_builder.py FOLDER`.
+"""Builds a vector index, and is killed at its writes, one after another: `killed_builder.py FOLDER STEP`.
 
-Each attempt is a fork. It counts what changes a file system (renames, removals, synchronisations) and ends the process
-at number n, before or after it. A second fork opens what was left, as anybody would, and finishes it. Prints a line of
-JSON.
+STEP 1: before and after every write there is; 2: before one, after the next. Each attempt is a fork. It counts what
+changes a file system (renames, removals, synchronisations) and ends the process at number n, before or after it. A
+second fork opens what was left, as anybody would, and finishes it. Prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def fill_up_to_a_merge(root: Path, first: int) -> int:
     return first
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, step: int) -> None:
     # Each is a state from which there is something to build: nothing yet, new records, one segment too many, and many
     # deleted records.
     root, counts, first = folder / "library", {}, 0
@@ -142,7 +142,7 @@ def main(folder: Path) -> None:
         first += added
         before = segments(root)
         for after in (False, True):
-            at = 1
+            at = 1 + int(after) % step  # the other half of them
             while True:
                 attempt = folder / "attempt"
                 shutil.copytree(root, attempt)
@@ -152,11 +152,11 @@ def main(folder: Path) -> None:
                 shutil.rmtree(attempt)
                 if status == 0:
                     break
-                at += 1
-            counts[f"{name}, {'after' if after else 'before'}"] = at - 1
+                at += step
+            counts[f"{name}, {'after' if after else 'before'}"] = at - step
         assert in_fork(lambda: build_whole(root)) == 0
         assert name != "merge" or segments(root) <= before, "nothing was merged"
     sys.stdout.write(json.dumps(counts) + "\n")
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), int(sys.argv[2]))
