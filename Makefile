@@ -61,6 +61,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Compiled files are kept whatever the environment says: hundreds of processes start, and each would compile it all.
+test torture test-light: export PYTHONDONTWRITEBYTECODE :=
+
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
@@ -69,7 +72,8 @@ torture: $(VENV)/.dev
 	TORTURE=1 timeout 20m $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/torture \
 	  tests/index/test_durability.py tests/index/test_backup.py \
 	  tests/index/vectors/test_killed_builder.py tests/app/test_two_services.py tests/app/test_fetching.py \
-	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py tests/app/http/routes/test_image_files.py tests/model/images $(ARGS)
+	  tests/app/test_keys.py tests/app/http/test_connections.py tests/app/http/test_overload.py \
+	  tests/app/http/routes/test_image_files.py tests/model/images $(ARGS)
 
 # Three replicas behind nginx on PostgreSQL, Milvus and S3, for TORTURE_CLUSTER seconds of faults. Needs root, nginx and `make milvus`.
 TORTURE_CLUSTER ?= 300
