@@ -15,6 +15,7 @@ import typer
 from app.cli.failures import USAGE, CommandError
 from app.cli.options import (
     CameraOption,
+    ConceptOption,
     CursorOption,
     FilterOption,
     JsonOption,
@@ -57,10 +58,7 @@ def list_(
         Literal["added", "taken"], typer.Option(help="By when images were added, or by when they were taken.")
     ] = "added",
     order: Annotated[Literal["desc", "asc"], typer.Option(help="The latest first, or the earliest first.")] = "desc",
-    concept: Annotated[
-        list[str] | None,
-        typer.Option("--concept", metavar="WORD", help="Only images that show this; may be repeated."),
-    ] = None,
+    concept: ConceptOption = None,
     filters: FilterOption = None,
     taken_after: TakenAfterOption = None,
     taken_before: TakenBeforeOption = None,

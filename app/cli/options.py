@@ -67,6 +67,10 @@ NearOption = Annotated[
         help="Only images taken near a place: latitude, longitude, kilometres, as in --near=52.52,13.405,5.",
     ),
 ]
+ConceptOption = Annotated[
+    list[str] | None,
+    typer.Option("--concept", metavar="WORD", help="Only images that show this; may be repeated."),
+]
 CursorOption = Annotated[
     str | None, typer.Option("--cursor", help="`next_cursor` of the previous page, to get the next one.")
 ]

@@ -13,6 +13,7 @@ from app.cli.files import read_file
 from app.cli.options import (
     BundleOption,
     CameraOption,
+    ConceptOption,
     CursorOption,
     FilterOption,
     JsonOption,
@@ -62,10 +63,7 @@ def search(
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Leave out hits with a lower confidence.")
     ] = None,
-    concept: Annotated[
-        list[str] | None,
-        typer.Option("--concept", metavar="WORD", help="Only images that show this; may be repeated."),
-    ] = None,
+    concept: ConceptOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each operand adds to each score.")] = False,
     every: Annotated[
         bool, typer.Option("--all", help="Find records that match every operand, instead of the sum of the operands.")
