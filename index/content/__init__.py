@@ -1,1 +1,1 @@
-"""Content stores: the files of images behind `index.interfaces.ContentStore`. A directory is the one there is."""
+"""Content stores: the files of images behind `index.interfaces.ContentStore`. A directory, and S3."""

@@ -1,4 +1,4 @@
-"""Vector indexes: engines for nearest neighbours behind `index.interfaces.VectorIndex`. FAISS is the one there is."""
+"""Vector indexes: engines for nearest neighbours behind `index.interfaces.VectorIndex`. FAISS and Milvus."""
 
 EXACT_UP_TO = 10_000
 """How many vectors are searched exhaustively by default."""
