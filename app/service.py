@@ -6,25 +6,21 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer, Place
 from app.embedding.embedder import Embedder
+from app.embedding.fairness import ShuttingDown
 from app.embedding.incoming import DECODED_BYTES
 from app.embedding.samples import sample_vectors
-from app.fetching import Fetcher
-from app.ingest.destination import LibraryDestination
-from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.ingest.sources.board import SourceBoard
 from app.ingest.sources.following import SourceFollower
 from app.libraries import open_library
-from app.maps.maps import Maps
-from app.maps.projection import Map
 from app.metadata import merge_patch
 from app.problems import PROBLEMS, Problem
 from app.results import (
@@ -68,6 +64,12 @@ from model.bundle import MODEL_CARD
 from model.errors import ImageError
 from model.space import JointSpace
 
+if TYPE_CHECKING:  # a search does without
+    from app.fetching import Fetcher
+    from app.ingest.pipeline import IncomingFile, IngestResult
+    from app.maps.maps import Maps
+    from app.maps.projection import Map
+
 _log = logging.getLogger(__name__)
 
 
@@ -88,8 +90,9 @@ class Service:
         self.group = group
         self._embedder = Embedder(space, settings, group)
         self.limits = self._embedder.limits
-        self._fetcher = Fetcher(self.limits.max_bytes)
-        self._maps = Maps(space, library)
+        self._fetching = threading.Lock()  # guards the next two
+        self._fetcher: Fetcher | None = None
+        self._stopped = False
         self._engine = SearchEngine(space, library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
         board = None if group is None else SourceBoard(group.sources, group.leads)
@@ -123,7 +126,10 @@ class Service:
         """End what is at work, refuse what waits with ShuttingDown, and return before that has ended. Idempotent."""
         self.sources.stop()
         self.captions_kept.stop()
-        self._fetcher.close()
+        with self._fetching:
+            self._stopped = True
+        if self._fetcher is not None:
+            self._fetcher.close()
         self._embedder.stop()
 
     def close(self) -> None:
@@ -160,11 +166,14 @@ class Service:
         is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
         InvalidMetadata, Problem captioner_missing; Overloaded, before anything is read.
         """
+        from app.ingest.destination import LibraryDestination
+        from app.ingest.pipeline import Ingestion
+
         count = self.captions_owed(captions)
         ingestion = Ingestion(
             LibraryDestination(self.library), self._embedder, self.settings.batch_size, metadata or {}, count
         )
-        return self._ingest(ingestion, files, count, place)
+        return self._ingest(partial(ingestion.run, files), count, place)
 
     def captions_owed(self, captions: int | None = None) -> int:
         """How many captions each new image gets in the background (None: as the settings say).
@@ -180,13 +189,21 @@ class Service:
         """The image at an address; Problem fetch_disabled, address_refused, fetch_failed, overloaded; ImageError."""
         if self.settings.fetch != "on":
             raise Problem("fetch_disabled", PROBLEMS["fetch_disabled"].meaning)
+        from app.fetching import Fetcher
+        from app.ingest.pipeline import IncomingFile
+
+        with self._fetching:
+            if self._stopped:
+                raise ShuttingDown
+            if self._fetcher is None:
+                self._fetcher = Fetcher(self.limits.max_bytes)
         return IncomingFile(*self._fetcher.fetch(url))
 
     def _ingest(
-        self, ingestion: Ingestion, files: Iterable[IncomingFile], captions: int, place: Place | None
+        self, run: Callable[[Place], Iterator[IngestResult]], captions: int, place: Place | None
     ) -> Generator[IngestResult, None, None]:
         with self._in("bulk", place) as taken:
-            for result in ingestion.run(files, taken):
+            for result in run(taken):
                 if captions and result.status == "created":
                     self.captions_kept.wake()
                 yield result
@@ -324,6 +341,12 @@ class Service:
         """
         with self._in("bulk", place):
             return self._maps.draw(words, limit)
+
+    @cached_property
+    def _maps(self) -> Maps:
+        from app.maps.maps import Maps
+
+        return Maps(self.space, self.library)
 
     # Captions
 

@@ -26,8 +26,9 @@ from app.service import library_space
 from index import LibraryConfig, NewSentence, open_library
 from index.catalog import default_url, open_catalog
 from index.types import Space
-from index.vectors.faiss import Builder, BuildOptions
+from index.vectors.faiss.building import Builder
 from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.options import BuildOptions
 from model.space import JointSpace
 
 _BATCH = 1000

@@ -36,7 +36,7 @@ from index.vectors.deferred import DeferredVectorIndex
 
 if TYPE_CHECKING:
     from index.building import BackgroundBuilder
-    from index.vectors.faiss import BuildOptions
+    from index.vectors.faiss.options import BuildOptions
 
 _OWN = (CATALOG_FILE, f"{CATALOG_FILE}-wal", f"{CATALOG_FILE}-shm", "content", "thumbnails", "incoming", "index")
 """What a library has in its folder."""
@@ -116,14 +116,14 @@ def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Ma
     @cache
     def builder() -> tuple[BackgroundBuilder, BuildOptions]:
         from index.building import BackgroundBuilder, BuildRequest
-        from index.vectors.faiss import BuildOptions
+        from index.vectors.faiss.options import BuildOptions
 
         url = config.catalog or default_url(config.folder).render_as_string(hide_password=False)
         options = BuildOptions(config.exact_up_to, min(SEAL_AT, config.exact_up_to))
         return BackgroundBuilder(BuildRequest(url, config.folder / "index", options)), options
 
     def open_faiss(collection: Collection[Any]) -> VectorIndex:
-        from index.vectors.faiss import FaissVectorIndex
+        from index.vectors.faiss.following import FaissVectorIndex
 
         background, options = builder()
         folder = config.folder / "index" / collection.target

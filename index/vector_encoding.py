@@ -84,7 +84,9 @@ def _values() -> Vectors:
 
 def singles(halves: Halves) -> Vectors:
     """Return stored vectors in single precision; NumPy's own conversion takes five times as long."""
-    values: Vectors = _values()[halves.view("u2")]
+    import numpy as np
+
+    values: Vectors = np.take(_values(), halves.view("u2"))
     return values
 
 
@@ -104,13 +106,18 @@ def stored_rows(packed: bytes, count: int, dimension: int) -> Halves:
     return rows
 
 
-def unpack(blobs: Sequence[bytes], dimension: int) -> Vectors:
-    """Return packed rows as float32 (n, D), at unit length again in spite of the rounding; InvalidVector."""
+def halves_of(blobs: Sequence[bytes], dimension: int) -> Halves:
+    """Return packed rows as they are stored, (n, D); InvalidVector."""
     if len({len(blob) for blob in blobs}) > 1:
         raise InvalidVector("Stored vectors have different lengths.")
+    return stored_rows(b"".join(blobs), len(blobs), dimension)
+
+
+def unpack(blobs: Sequence[bytes], dimension: int) -> Vectors:
+    """Return packed rows as float32 (n, D), at unit length again in spite of the rounding; InvalidVector."""
     import numpy as np
 
-    rows = stored_rows(b"".join(blobs), len(blobs), dimension)
+    rows = halves_of(blobs, dimension)
     unit: Vectors = np.empty(rows.shape, dtype=np.float32)
     for start in range(0, len(rows), _BLOCK):
         unit[start : start + _BLOCK] = unit_rows(rows[start : start + _BLOCK], dimension)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.concepts_config import ConceptsConfig
-from model.runtime.tensors import MappedTensors
+from model.runtime.tensors import MappedTensors, singles
 
 CONCEPTS = "concepts.safetensors"
 SMALLEST_SHARE = 3e-4
@@ -72,7 +72,7 @@ class ConceptDetector:
     @classmethod
     def load(cls, config: ConceptsConfig, path: Path) -> Self:
         """Read the detectors' tensors from a verified file."""
-        tensors = {name: tensor.astype(np.float32) for name, tensor in MappedTensors(path).items()}
+        tensors = {name: singles(tensor) for name, tensor in MappedTensors(path).items()}
         return cls(
             config,
             *(tensors[name] for name in ("centre", "weights", "shares", "looks", "usual", "spread")),

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
 from model.compose.arithmetic import Composer, Composition, LearnedComposition, Operand
@@ -24,6 +25,9 @@ from model.runtime.interfaces import Runtime
 from model.towers.factory import build_towers
 from model.towers.interfaces import ImageTower, TextTower, Vectors
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 class JointSpace:
     """Images and sentences in one vector space of dimension D; thread-safe."""
@@ -33,16 +37,6 @@ class JointSpace:
         self.image = image
         self.text = text
         self.runtime = runtime
-        self.concepts = (
-            None if self.config.concepts is None else ConceptDetector.load(self.config.concepts, bundle.path / CONCEPTS)
-        )
-        heads = len(self.config.composition.heads)
-        self.learned_composition = (
-            LearnedComposition.load(bundle.path / COMPOSITION, heads, self.dimension)
-            if COMPOSITION in self.config.files
-            else LearnedComposition.none(heads, self.dimension)
-        )
-        self.composer = self.composer_with(self.config.composition, self.learned_composition)
 
     @classmethod
     def load(cls, bundle: Path | None = None, device: str = "auto") -> JointSpace:
@@ -52,6 +46,25 @@ class JointSpace:
         `DeviceMissingError`.
         """
         return build_space(Bundle.load(bundle), device)
+
+    @cached_property
+    def concepts(self) -> ConceptDetector | None:
+        """Names what images show; None where the bundle has no detector. Loaded for the first image."""
+        config = self.config.concepts
+        return None if config is None else ConceptDetector.load(config, self.bundle.path / CONCEPTS)
+
+    @cached_property
+    def learned_composition(self) -> LearnedComposition:
+        """What the rule of arithmetic learned. Loaded for the first sum. Errors: `BundleError`."""
+        heads = len(self.config.composition.heads)
+        if COMPOSITION in self.config.files:
+            return LearnedComposition.load(self.bundle.path / COMPOSITION, heads, self.dimension)
+        return LearnedComposition.none(heads, self.dimension)
+
+    @cached_property
+    def composer(self) -> Composer:
+        """The rule of arithmetic of the bundle."""
+        return self.composer_with(self.config.composition, self.learned_composition)
 
     @property
     def config(self) -> BundleConfig:

@@ -28,8 +28,9 @@ def tokenise(text: str) -> list[str]:
     Compatibility forms and typographic apostrophes are folded first, so text pasted from a document gives the same
     words as typed text.
     """
-    folded = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES).lower()
-    return _TOKEN.findall(folded)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
+    return _TOKEN.findall(text.lower())
 
 
 class Vocabulary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ COMMANDS = (
 """The commands, in the order of the help: each is the module of its name, which `register`s it."""
 MODULES = {"import": "importing"}
 """Where the module cannot have the command's name."""
+
+_WHILE_LOADING = (10_000, 20, 20)
+"""Thresholds of the garbage collector: what is imported stays, and looking through it takes a tenth of a start."""
 
 _JSON_GIVEN = "visem.json-given"
 """Key of `Context.meta`: whether --json stands on the command line, also if it cannot be read."""
@@ -132,6 +136,8 @@ def visem(
 
 def main() -> None:
     """Run the command line of this process, and exit."""
+    gc.set_threshold(*_WHILE_LOADING)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # looking for them takes as long as importing a command
     _open_closed_streams()
     interrupt_on_sigterm()
     for stream in (sys.stdout, sys.stderr):
@@ -145,6 +151,7 @@ def main() -> None:
         say(f"visem: standard output: {error.strerror}.")
         sys.exit(FAILED)
     finally:
+        gc.freeze()  # or the interpreter would go through every object once more before it ends
         try:
             sys.stdout.flush()
         except BrokenPipeError:

@@ -249,7 +249,7 @@ def _generator(settings: Settings, options: CaptionOptions, stack: ExitStack) ->
     from app.embedding.pictures import load_picture
     from model.captioner import Captioner
     from model.errors import ImageError
-    from model.images import ImageLimits
+    from model.images.limits import ImageLimits
     from model.images.processes import Decoders
 
     captioner = Captioner.load(settings.bundle, device=settings.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -17,6 +18,9 @@ from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
     from app.settings import Settings
+
+_WHILE_SERVING = (700, 10, 10)
+"""Python's own thresholds of the garbage collector, which are higher while a command loads."""
 
 
 def register(application: typer.Typer) -> None:
@@ -75,6 +79,8 @@ def serve(
     with open_service(settings, create=True) as service:
         from app.main import serve as serve_until_stopped
 
+        gc.freeze()  # all that is loaded by now stays
+        gc.set_threshold(*_WHILE_SERVING)
         serve_until_stopped(service, announce)
 
 

@@ -23,8 +23,9 @@ from app.settings import Settings
 from app.shared.group import WorkerGroup
 from model import threads
 from model.errors import ImageError, TextError
-from model.images import DecodedImage, ImageLimits
+from model.images.limits import ImageLimits
 from model.images.processes import Decoders
+from model.images.types import DecodedImage
 from model.space import JointSpace
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import io
 import sys
 from collections.abc import Callable
 
-from model.images import DecodedImage, ImageLimits
+from model.images.limits import ImageLimits
 from model.images.reduction import Reduction
+from model.images.types import DecodedImage
 
 WORKING_SIDE = 640
 """The shorter side that a picture keeps: twice a thumbnail's, and well above what any backbone looks at."""

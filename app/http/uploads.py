@@ -21,7 +21,7 @@ from app.http.problem_responses import invalid_field, invalid_fields
 from app.ingest.names import display_name
 from app.problems import Problem
 from model.errors import ImageError
-from model.images import ImageLimits
+from model.images.limits import ImageLimits
 
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from index import FactsFilled, Library, PhotoFacts, Place
-from model.images import PhotoFacts as ReadFacts
 from model.images.processes import Decoders
+from model.images.types import PhotoFacts as ReadFacts
 
 
 def photo_facts(read: ReadFacts) -> PhotoFacts:

@@ -27,7 +27,7 @@ from app.ingest.facts import photo_facts
 from app.ingest.names import display_name
 from index import FileInPlace, ImageRecord, NewImage, render_thumbnail
 from model.errors import ImageError
-from model.images import DecodedImage
+from model.images.types import DecodedImage
 
 IngestStatus = Literal["created", "duplicate", "rejected", "changed"]
 """`changed` is for files in place alone: the image that was made of the file has this content now."""

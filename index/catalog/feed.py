@@ -11,7 +11,7 @@ from index.catalog.database import Database
 from index.errors import CatalogCorrupted, InvalidVector
 from index.interfaces import ChangeBatch, Position
 from index.types import Keys, Target
-from index.vector_encoding import unpack
+from index.vector_encoding import halves_of
 
 _BATCH = 4096  # vectors held in memory at once while an index is rebuilt
 
@@ -66,12 +66,12 @@ class SqlChangeFeed:
                 return
             added = np.array([row.key for row in rows], dtype=np.int64)
             try:
-                vectors = unpack([row.vector for row in rows], dimension)
+                halves = halves_of([row.vector for row in rows], dimension)
             except InvalidVector as error:
                 reason = f"{self._target} with keys from {last.key + 1} on have invalid vectors ({error})"
                 raise CatalogCorrupted(self._database.location, reason) from error
             last = Position(state.generation, int(added[-1]) if len(added) else last.key, deletion)
-            yield ChangeBatch(reset, dimension, removed, added, vectors, last)
+            yield ChangeBatch(reset, dimension, removed, added, halves, last)
             if len(rows) < _BATCH:
                 return
             reset, removed = False, _no_keys()

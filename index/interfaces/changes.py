@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
-from index.types import Keys, Space, Vectors
+from index.types import Halves, Keys, Space
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,15 @@ class Position:
 class ChangeBatch:
     """One step from a position to a later one: first remove, then add.
 
-    With `reset`, everything known so far is void, and vectors have `dimension` components from here on.
+    With `reset`, everything known so far is void, and vectors have `dimension` components from here on. `halves` (n, D)
+    are the vectors of what was added, as they are stored.
     """
 
     reset: bool
     dimension: int
     removed: Keys
     added: Keys
-    vectors: Vectors
+    halves: Halves
     position: Position
 
 

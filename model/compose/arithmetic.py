@@ -39,11 +39,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from model.bundle import CompositionConfig
 from model.errors import BundleError, DegenerateQueryError
+from model.runtime.tensors import MappedTensors, singles
 from model.towers.interfaces import TextTower, Vectors
 from model.words import tokenise
 
@@ -82,17 +81,16 @@ class LearnedComposition:
     @classmethod
     def load(cls, file: Path, heads: int, dimension: int) -> LearnedComposition:
         """Read a file of a bundle. Errors: `BundleError` where its arrays are not those of its configuration."""
-        try:
-            arrays = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise BundleError("bundle_corrupted", f"{file} cannot be read: {error}. Restore the bundle.") from error
+        arrays = MappedTensors(file)
         shapes = {"heads": (heads, dimension), "bias": (heads,), "looks": (dimension, dimension)}
         if {name: array.shape for name, array in arrays.items()} != shapes:
             raise BundleError("bundle_corrupted", f"{file} does not fit the configuration of its bundle.")
-        return cls(**{name: array.astype(np.float32) for name, array in arrays.items()})
+        return cls(**{name: singles(array) for name, array in arrays.items()})
 
     def save(self, file: Path) -> None:
         """Write it, in half precision."""
+        from safetensors.numpy import save_file
+
         arrays = {"heads": self.heads, "bias": self.bias, "looks": self.looks}
         save_file({name: array.astype(np.float16) for name, array in arrays.items()}, file)
 

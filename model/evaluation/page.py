@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.data.datasets import CaptionDataset
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.space import JointSpace
 from model.words import tokenise
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from model.data.datasets import CaptionDataset
 from model.evaluation.retrieval import RetrievalReport, evaluate_retrieval
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.space import JointSpace
 
 Vectors = npt.NDArray[np.float32]

@@ -14,17 +14,16 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from PIL import Image, ImageFile
 
 from model.errors import ImageError
 from model.images import headers, jpeg, png, raw, tiff, tones
 from model.images.endings import ends_early
-from model.images.facts import PhotoFacts
 from model.images.formats import READABLE, Container, identify
 from model.images.frames import first_shown
 from model.images.limits import DEFAULT_LIMITS, MEBIBYTE, ImageLimits, check_size
+from model.images.types import DecodedImage
 
 # What Pillow logs as an error is the file's, and whoever sent it is told by an ImageError.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -47,22 +46,6 @@ _FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
 
 # `warnings.catch_warnings` changes process-wide state: one thread at a time may do so.
 _warning_filters_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """A picture that stands upright.
-
-    `image` is 8-bit RGB in sRGB, without metadata (no EXIF, no profile), possibly at a reduced scale.
-    `media_type` is told by content ("image/jpeg"). `width` and `height` are the full upright picture's. `facts` are
-    what the file says, which only those read who decode in a process of its own (`Decoders`).
-    """
-
-    image: Image.Image
-    media_type: str
-    width: int
-    height: int
-    facts: PhotoFacts = field(default_factory=PhotoFacts)
 
 
 def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, hint_side: int | None = None) -> DecodedImage:

@@ -11,7 +11,6 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from PIL import ImageFile, IptcImagePlugin
 
@@ -21,6 +20,7 @@ from model.images.cameras import camera_name, lens_name
 from model.images.exif import Exif
 from model.images.formats import Container, identify
 from model.images.one_line import one_line
+from model.images.types import PhotoFacts
 from model.images.xmp import Xmp
 
 MAX_BLOCK = 1024 * 1024
@@ -32,23 +32,6 @@ MAX_KEYWORDS = 100
 _MAX_TITLE, _MAX_KEYWORD = 500, 100  # characters
 _IPTC_TITLE, _IPTC_KEYWORDS = (2, 5), (2, 25)
 _RAF_PREVIEW = slice(84, 92)  # of Fujifilm raw: where its JPEG is, and how long
-
-
-@dataclass(frozen=True)
-class PhotoFacts:
-    """What a file says; None and empty for what it does not say.
-
-    `taken` is the time on the clock of the place, with its offset from UTC where that is known; never that of the file.
-    `place` is latitude and longitude in degrees, north and east positive. `orientation` is that of EXIF, 1 to 8.
-    """
-
-    taken: datetime | None = None
-    camera: str | None = None
-    lens: str | None = None
-    place: tuple[float, float] | None = None
-    orientation: int | None = None
-    title: str | None = None
-    keywords: tuple[str, ...] = ()
 
 
 @dataclass

@@ -12,14 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from model.errors import ImageError
-from model.images.decoding import DecodedImage
-from model.images.facts import PhotoFacts
 from model.images.limits import ImageLimits
+from model.images.messages import read_message, write_message
 from model.images.reduction import Reduction
-from model.images.worker import facts_of, read_message, write_message
+from model.images.types import DecodedImage, PhotoFacts
 
 MAX_SECONDS = 20.0
 """Of the processor, for one file. The largest photographs take one or two."""
@@ -52,13 +49,17 @@ class Decoders:
 
         A file that takes too long is image_too_large, and one that ends its process is image_unreadable.
         """
+        from PIL import Image
+
         if len(data) > limits.max_bytes:
             data = data[: limits.max_bytes + 1]  # refused without being sent
         answer, pixels = self._ask({"limits": asdict(limits), "reduction": asdict(reduction)}, data)
         if "code" in answer:
             raise ImageError(answer["code"], answer["message"])
         image = Image.frombytes("RGB", tuple(answer["size"]), pixels)
-        return DecodedImage(image, answer["media_type"], answer["width"], answer["height"], facts_of(answer))
+        return DecodedImage(
+            image, answer["media_type"], answer["width"], answer["height"], PhotoFacts.from_document(answer["facts"])
+        )
 
     def read_facts(self, data: bytes) -> PhotoFacts:
         """What a file says about its photograph, without decoding it; nothing if it is damaged. DecodersClosed."""
@@ -66,7 +67,7 @@ class Decoders:
             answer, _ = self._ask({}, data)
         except ImageError:  # it took the process with it
             return PhotoFacts()
-        return facts_of(answer)
+        return PhotoFacts.from_document(answer["facts"])
 
     def _ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         process = self._take()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from model.images.decoding import DecodedImage, decode_image
 from model.images.limits import ImageLimits
+from model.images.types import DecodedImage
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ def decode_reduced(data: bytes, limits: ImageLimits, reduction: Reduction) -> De
 
     Raises `ImageError`, as there.
     """
+    from model.images.decoding import decode_image  # the codecs; those who only ask for a reduction need none
+
     decoded = decode_image(data, limits, hint_side=reduction.hint)
     width, height = decoded.image.size
     factor = math.ceil(math.sqrt(width * height / reduction.pixels))

@@ -8,23 +8,20 @@ too much of the processor.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import struct
 import sys
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from model import threads
 from model.errors import ImageError
-from model.images.facts import PhotoFacts, read_facts
+from model.images.facts import read_facts
 from model.images.limits import ImageLimits
+from model.images.messages import read_message, write_message
 from model.images.reduction import Reduction, decode_reduced
-
-LENGTH = struct.Struct("<I")
+from model.images.types import PhotoFacts
 
 FACTS_SECONDS = 2.0
 """Of the processor, to read what a file says. It is a hundredth of that for the files of cameras."""
@@ -32,21 +29,6 @@ FACTS_SECONDS = 2.0
 
 class _TakesTooLong(BaseException):
     """No `Exception`, so that nothing on its way takes it for damage and goes on."""
-
-
-def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """A document and its bytes; EOFError where the other side has gone."""
-    (length,) = LENGTH.unpack(_exactly(file, LENGTH.size))
-    document: dict[str, Any] = json.loads(_exactly(file, length))
-    return document, _exactly(file, document["bytes"])
-
-
-def write_message(file: IO[bytes], document: dict[str, Any], data: bytes = b"") -> None:
-    """Send a document and its bytes; BrokenPipeError where the other side has gone."""
-    text = json.dumps({**document, "bytes": len(data)}).encode()
-    file.write(LENGTH.pack(len(text)) + text)
-    file.write(data)
-    file.flush()
 
 
 def main() -> None:
@@ -78,7 +60,7 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
 
 
 def _facts(data: bytes) -> dict[str, Any]:
-    """What a file says, for `facts_of`; nothing where that cannot be found out, or takes too long."""
+    """What a file says, as a document; nothing where that cannot be found out, or takes too long."""
     facts = PhotoFacts()
     signal.signal(signal.SIGVTALRM, _give_up)
     try:
@@ -87,31 +69,11 @@ def _facts(data: bytes) -> dict[str, Any]:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     except (Exception, _TakesTooLong):  # of hostile files alone: it is the picture that is wanted
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-    return {**vars(facts), "taken": None if facts.taken is None else facts.taken.isoformat()}
-
-
-def facts_of(document: dict[str, Any]) -> PhotoFacts:
-    """The facts in an answer."""
-    told = document["facts"]
-    return PhotoFacts(
-        **{
-            **told,
-            "taken": None if told["taken"] is None else datetime.fromisoformat(told["taken"]),
-            "place": None if told["place"] is None else tuple(told["place"]),
-            "keywords": tuple(told["keywords"]),
-        }
-    )
+    return facts.to_document()
 
 
 def _give_up(number: int, frame: FrameType | None) -> None:
     raise _TakesTooLong
-
-
-def _exactly(file: IO[bytes], count: int) -> bytes:
-    data = file.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
 
 
 if __name__ == "__main__":

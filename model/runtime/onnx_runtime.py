@@ -18,7 +18,7 @@ from model.bundle import Bundle
 from model.errors import BundleError
 from model.runtime.interfaces import Array, Network, Vectors
 from model.runtime.networks import WEIGHTS, NetworkName
-from model.runtime.tensors import MappedTensors
+from model.runtime.tensors import MappedTensors, singles
 
 _LARGE = ("backbone", "captioner", "image_encoder", "text_encoder")
 
@@ -58,7 +58,7 @@ class OnnxNetwork:
         # Threads that spin while they wait would take the cores from decoding, which runs at the same time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         values = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(tensor, dtype=np.float32))
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(singles(tensor))
             for name, tensor in ({} if weights is None else MappedTensors(weights)).items()
             if name.startswith(prefixes) and np.issubdtype(tensor.dtype, np.floating)
         }

@@ -12,15 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from model.bundle import Bundle
 from model.runtime.interfaces import Network, Runtime
 from model.runtime.tensors import MappedTensors
 from model.towers.config import CUT, ENCODERS, Preprocessing, View
 from model.towers.vectors import Vectors, normalise
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BATCH = 16
 """Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
@@ -40,12 +43,16 @@ class BackboneTower:
             known = self.config.kinds_feature_dimension or self.config.feature_dimension
             tensors.require("image.classifier.weight", (self.config.kinds, known))
         self._bundle, self._runtime = bundle, runtime
-        self._projection = runtime.load(bundle, "projection")
+
+    # Loaded for the first image: a search by words does without their 30 MB, and without waiting for them.
 
     @cached_property
     def _backbone(self) -> Network:
-        """Loaded for the first image: a search by words does without its 30 MB, and without waiting for them."""
         return self._runtime.load(self._bundle, "backbone")
+
+    @cached_property
+    def _projection(self) -> Network:
+        return self._runtime.load(self._bundle, "projection")
 
     @property
     def size(self) -> int:
@@ -88,7 +95,11 @@ def look(image: Image.Image, view: View) -> Image.Image:
     if kept == "centre":
         left, top = round(image.width * CUT), round(image.height * CUT)
         image = image.crop((left, top, image.width - left, image.height - top))
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
+    if not mirrored:
+        return image
+    from PIL import Image
+
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def see(images: Sequence[Image.Image], views: Sequence[View], preprocessing: Preprocessing) -> Vectors:
@@ -103,6 +114,8 @@ def preprocess(images: Sequence[Image.Image], preprocessing: Preprocessing) -> V
     Images are resized to the square without keeping their aspect ratio: nothing at the border is lost, and it is what
     the projection was trained on.
     """
+    from PIL import Image
+
     size = preprocessing.size
     planes = np.empty((len(images), 3, size, size), dtype=np.uint8)
     for row, image in enumerate(images):

@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping
 from model.bundle import Bundle
 from model.runtime.interfaces import Runtime
 from model.towers.backbone import BackboneTower
-from model.towers.imported_image import ImportedImageTower
 from model.towers.interfaces import ImageTower, TextTower
 from model.towers.words import WordTower
+
+
+def _imported_image(bundle: Bundle, runtime: Runtime) -> ImageTower:
+    from model.towers.imported_image import ImportedImageTower
+
+    return ImportedImageTower(bundle, runtime)
 
 
 def _imported_text(bundle: Bundle, runtime: Runtime) -> TextTower:
@@ -20,7 +25,7 @@ def _imported_text(bundle: Bundle, runtime: Runtime) -> TextTower:
 
 IMAGE_TOWERS: Mapping[str, Callable[[Bundle, Runtime], ImageTower]] = {
     "backbone": BackboneTower,
-    "imported": ImportedImageTower,
+    "imported": _imported_image,
 }
 TEXT_TOWERS: Mapping[str, Callable[[Bundle, Runtime], TextTower]] = {"words": WordTower, "imported": _imported_text}
 

@@ -21,7 +21,7 @@ from index import (
     open_library,
     render_thumbnail,
 )
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.space import JointSpace
 from tests.app.helpers import picture
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.embedding.batcher import Batcher
 from model import threads
-from model.images import ImageLimits
+from model.images.limits import ImageLimits
 from model.images.processes import Decoders
 from model.images.reduction import Reduction
 

@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.ingest.sources.board import FollowerState, SourceBoard
-from app.ingest.sources.passes import Ingest, SourcePass
 from app.ingest.sources.progress import FileOutcome, PassOptions, PassProgress
 from app.ingest.sources.registering import SourceRefused, register_source
 from app.ingest.sources.watching import Watcher
 from app.settings import Settings
 from index import FileState, Library, LibraryClosed, Source, SourceNotFound
+
+if TYPE_CHECKING:  # going over a source needs much that no other command does
+    from app.ingest.sources.passes import Ingest
 
 logger = logging.getLogger(__name__)
 
@@ -278,6 +281,8 @@ class SourceFollower:
             self._wanted.discard(source.id)
             self._due[source.id] = math.inf  # unless something happens meanwhile
             self._at_work = source.id
+        from app.ingest.sources.passes import SourcePass
+
         options = PassOptions(retry=asked, settle_seconds=SETTLE)
         this = SourcePass(
             self._library,

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from watchfiles import watch
-
 from index import LibraryClosed, LibraryError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +34,8 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
+        from watchfiles import watch  # when there is something to watch: it brings an event loop along
+
         try:
             changes = watch(
                 *self._roots,

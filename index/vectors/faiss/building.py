@@ -23,9 +23,10 @@ import numpy as np
 from index.interfaces import Catalog, CatalogState, Collection, GenerationChanged
 from index.types import Keys, Vectors
 from index.vector_encoding import unit_rows
-from index.vectors import EXACT_UP_TO, SEAL_AT
 from index.vectors.faiss.codec import Codec, Encoded, joined, train, training_size
-from index.vectors.faiss.files import IndexFolder, Manifest, QueryKind, SegmentEntry
+from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.manifest import Manifest, QueryKind, SegmentEntry
+from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.probing import ExactAnswers, choose_probing
 
 _log = logging.getLogger(__name__)
@@ -38,14 +39,6 @@ _RETRAINED_AT = 8  # times the size at which the codec was trained
 _MEASURED_AT = 2  # times the size at which the recall was measured
 _QUERIES = 256
 _FEWEST_SENTENCES = 200
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """Up to `exact_up_to` vectors there are no segments; beyond, every `seal_at` new records become one."""
-
-    exact_up_to: int = EXACT_UP_TO
-    seal_at: int = SEAL_AT
 
 
 @dataclass(frozen=True)
@@ -113,7 +106,7 @@ class Builder:
         """Tell, quickly, whether `step` may have something to do."""
         manifest, state = self._folder.manifest(), self._catalog.state()
         head = self._collection.head()
-        if manifest is None or not is_of(manifest, state, self._collection):
+        if manifest is None or not manifest.is_of(state, self._collection):
             return manifest is not None or (
                 head.key > self._options.exact_up_to and self._count() > self._options.exact_up_to
             )
@@ -139,7 +132,7 @@ class Builder:
     def _step(self, wait: bool) -> bool:
         state, manifest, head = self._catalog.state(), self._folder.manifest(), self._collection.head()
         codec = None
-        if manifest is not None and is_of(manifest, state, self._collection):
+        if manifest is not None and manifest.is_of(state, self._collection):
             codec = self._folder.read_codec(manifest)
         if manifest is None or codec is None:
             self._folder.discard()
@@ -321,17 +314,6 @@ class Builder:
         self._folder.commit(changed)
         self._folder.sweep(changed)
         return True
-
-
-def is_of(manifest: Manifest, state: CatalogState, collection: Collection[Any]) -> bool:
-    """Tell whether a manifest is of this catalog as it is now, and not of a copy that went its own way."""
-    return (
-        manifest.library_id == state.library_id
-        and manifest.target == collection.target
-        and manifest.generation == state.generation
-        and manifest.dimension == state.space.dimension
-        and manifest.anchor == collection.anchor(manifest.position)
-    )
 
 
 def _smallest(segments: tuple[SegmentEntry, ...]) -> tuple[SegmentEntry, ...]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from index.interfaces import Collection, Position
 from index.types import Keys
-from index.vector_encoding import unit_rows
-from index.vectors.faiss.head import Head
+from index.vector_encoding import singles, unit_rows
 from index.vectors.faiss.segments import Segments
+from index.vectors.head import Head
 
 _STEP = 2048
 _AGREEING = 0.9  # of the parts of a code: the last bits of a product of matrices depend on what comes with a row
@@ -31,17 +31,14 @@ def differences(
         last = int(keys[-1])
         seen += len(keys)
         in_head = np.isin(keys, newest)
-        vectors = unit_rows(halves, halves.shape[1])
-        if in_head.any() and not np.array_equal(
-            head.vectors(keys[in_head]), vectors[in_head].astype(np.float16).astype(np.float32)
-        ):
+        if in_head.any() and not np.array_equal(head.vectors(keys[in_head]), singles(halves[in_head])):
             return [f"{target}: the vector index has other vectors than the catalog"]
         rest = keys[~in_head]
         if not len(rest):
             continue
         if segments is None or len(segments.present(rest)) < len(rest):
             return [f"{target}: the vector index lacks records of the catalog"]
-        if not segments.agree(rest, vectors[~in_head], _AGREEING):
+        if not segments.agree(rest, unit_rows(halves[~in_head], halves.shape[1]), _AGREEING):
             return [f"{target}: the vector index has other vectors than the catalog"]
     if len(newest) + (0 if segments is None else len(segments) - len(removed)) > seen:
         return [f"{target}: the vector index has records that the catalog lacks"]

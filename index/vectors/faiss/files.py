@@ -22,86 +22,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from index.atomic_files import PRIVATE_FILE, PRIVATE_FOLDER, remove_unfinished, sync_directory, write_atomically
-from index.interfaces import Position
-from index.types import Space, Target, Vectors
-from index.vectors.faiss.codec import Codec, Encoded
+from index.types import Space, Vectors
+
+if TYPE_CHECKING:
+    from index.vectors.faiss.codec import Codec, Encoded
+    from index.vectors.faiss.manifest import Manifest, SegmentEntry
 
 MANIFEST = "manifest.json"
 _LOCK = "lock"
 _GRACE = 3600.0  # seconds after which an unfinished file has no writer any more
 
 _log = logging.getLogger(__name__)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-QueryKind = Literal["texts", "sentences"]
-"""What is measured with: texts of people's kind, or stored sentences."""
-
-
-class SegmentEntry(_Model):
-    """A segment: its file, how many vectors it has, and how many bytes the code and the row of each take."""
-
-    file: str
-    sha256: str
-    count: int
-    code_size: int
-    row_size: int = 0
-
-
-class Probing(_Model):
-    """How the segments are searched, and how much of the truth that finds.
-
-    `lists` are probed; of the best `candidates` by their codes, the best `scored` by their rows are scored exactly
-    (None in the files of a version of Visem that had no rows: all of them). `recall` is recall@10 of `queries` among
-    the `measured_on` vectors that there were; None if there was no text to measure with.
-    """
-
-    lists: int
-    candidates: int
-    scored: int | None = None
-    measured_on: int
-    recall: float | None = None
-    queries: QueryKind | None = None
-
-
-class Manifest(_Model):
-    """What a vector index is made of, and what of: every record with a key up to `key` that was not deleted by then.
-
-    `anchor` stands for the history up to the position (`Collection.anchor`).
-    """
-
-    format: Literal[1] = 1
-    library_id: str
-    target: Target
-    generation: int
-    dimension: int
-    key: int
-    deletion: int
-    anchor: str
-    codec: str
-    codec_sha256: str
-    trained_on: int
-    probing: Probing
-    segments: tuple[SegmentEntry, ...]
-
-    @property
-    def position(self) -> Position:
-        """Up to where the segments have followed the catalog."""
-        return Position(self.generation, self.key, self.deletion)
-
-    @property
-    def count(self) -> int:
-        """How many vectors the segments have, deleted ones included."""
-        return sum(segment.count for segment in self.segments)
 
 
 class IndexFolder:
@@ -125,10 +61,13 @@ class IndexFolder:
     def manifest(self) -> Manifest | None:
         """Return the manifest; None if there is none that can be read."""
         try:
-            return Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
+            data = (self.path / MANIFEST).read_bytes()
+            from index.vectors.faiss.manifest import Manifest  # small libraries have none
+
+            return Manifest.model_validate_json(data)
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             _log.warning("The vector index in %s cannot be read; it is rebuilt from the catalog: %s", self.path, error)
             return None
 
@@ -150,6 +89,8 @@ class IndexFolder:
 
     def read_codec(self, manifest: Manifest) -> Codec | None:
         """Return the codec of the manifest; None if it is damaged or gone."""
+        from index.vectors.faiss.codec import Codec
+
         try:
             data = (self.path / f"{manifest.codec}.codec").read_bytes()
             if hashlib.sha256(data).hexdigest() != manifest.codec_sha256:
@@ -164,6 +105,8 @@ class IndexFolder:
 
     def write_segment(self, encoded: Encoded) -> SegmentEntry:
         """Store encoded vectors with rising keys."""
+        from index.vectors.faiss.manifest import SegmentEntry
+
         arrays = (encoded.keys, encoded.lists, encoded.codes, encoded.rows)
         parts = [np.ascontiguousarray(array).data.cast("B") for array in arrays if array.size]
         sha256 = hashlib.sha256()
@@ -181,6 +124,8 @@ class IndexFolder:
 
     def read_segment(self, entry: SegmentEntry, lists: int) -> Encoded | None:
         """Return keys, lists, codes and rows, mapped from the file; None if it is damaged or gone."""
+        from index.vectors.faiss.codec import Encoded
+
         count, width, row = entry.count, entry.code_size, entry.row_size
         try:
             with (self.path / entry.file).open("rb") as file:

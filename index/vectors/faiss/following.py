@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from index.locks import ReadWriteLock
 from index.pacing import Pace
 from index.scoring import best, nearest
 from index.types import IndexStats, Keys, Space, Vectors
-from index.vectors.faiss.building import Builder, BuildOptions, is_of
-from index.vectors.faiss.comparison import differences
-from index.vectors.faiss.files import IndexFolder, Manifest
-from index.vectors.faiss.head import Head
-from index.vectors.faiss.segments import Segments
+from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.selection import Selection, Selections, Selector
+from index.vectors.head import Head
+
+if TYPE_CHECKING:
+    from index.vectors.faiss.building import Builder
+    from index.vectors.faiss.manifest import Manifest
+    from index.vectors.faiss.segments import Segments
 
 _SCORED = 4096  # vectors read from the catalog at a time
 _SCANNED = 2000  # records that match a filter, up to which all are scored
@@ -70,7 +74,6 @@ class FaissVectorIndex:
         self._builder = builder
         self._space = space
         self._options = options
-        self._planner = Builder(catalog, collection, folder, options)
         self._feed = collection.feed()
         self._selections = Selections(collection)
         self._refreshing = threading.Lock()  # guards following and adopting
@@ -84,6 +87,12 @@ class FaissVectorIndex:
         self._looked = 0.0
         self._added = 0
         self._closed = False
+
+    @cached_property
+    def _planner(self) -> Builder:
+        from index.vectors.faiss.building import Builder
+
+        return Builder(self._catalog, self._collection, self._folder.path, self._options)
 
     def refresh(self) -> None:
         """Take over everything that was committed before this call, by whatever process."""
@@ -137,6 +146,8 @@ class FaissVectorIndex:
 
     def problems(self) -> list[str]:
         """Return how the index differs from the catalog: a sentence, or nothing."""
+        from index.vectors.faiss.comparison import differences
+
         for _ in range(3):  # somebody may be writing: only what stays is a problem
             self.refresh()
             with self._refreshing, self._lock.read():
@@ -149,6 +160,8 @@ class FaissVectorIndex:
 
     def rebuild(self, pace: Pace) -> None:
         """Build the segments anew; searches go on with the others until then."""
+        from index.vectors.faiss.building import Builder
+
         ended = threading.Event()
 
         def step(count: int) -> None:
@@ -169,7 +182,8 @@ class FaissVectorIndex:
         if helper is not None:
             helper.join()
         self._builder.close()
-        self._planner.close()
+        if "_planner" in self.__dict__:
+            self._planner.close()
         self._feed.close()
 
     # Following
@@ -178,14 +192,16 @@ class FaissVectorIndex:
         """Load the segments, if they are of this catalog; else everything comes from the catalog."""
         self._seen = self._folder.version()
         manifest = self._folder.manifest()
-        if manifest is None or not is_of(manifest, self._catalog.state(), self._collection):
+        if manifest is None or not manifest.is_of(self._catalog.state(), self._collection):
             return
+        from index.vectors.faiss.segments import Segments
+
         segments = Segments.load(self._folder, manifest)
         if segments is None:
             self._give_up(self._seen)
             return
         with self._lock.write():
-            self._segments, self._head = segments, Head(manifest.dimension)
+            self._segments, self._head = segments, Head()
             self._removed = np.empty(0, dtype=np.int64)
             self._position = manifest.position
 
@@ -199,17 +215,17 @@ class FaissVectorIndex:
             # If this fails half-way, everything is loaded again.
             position, self._position = self._position, None
             if batch.reset:
-                self._head, self._segments = Head(batch.dimension), None
+                self._head, self._segments = Head(), None
                 self._removed = np.empty(0, dtype=np.int64)
             elif position is None:
                 raise RuntimeError("The feed must start with a reset.")
             if self._head is None:
                 raise RuntimeError("The index is used before its first refresh.")
-            self._head.remove(batch.removed)
+            head = self._head.without(batch.removed)
             if self._segments is not None and len(batch.removed):
                 gone = self._segments.present(batch.removed)
                 self._removed = np.union1d(self._removed, gone)
-            self._head.add(batch.added, batch.vectors)
+            self._head = head.with_more(batch.added, batch.halves)
             self._position = batch.position
 
     def _help(self) -> None:
@@ -252,9 +268,11 @@ class FaissVectorIndex:
         if version == self._seen:
             return
         manifest = self._folder.manifest()
-        if manifest is None or not is_of(manifest, self._catalog.state(), self._collection):
+        if manifest is None or not manifest.is_of(self._catalog.state(), self._collection):
             self._forget(version)
             return
+        from index.vectors.faiss.segments import Segments
+
         segments = Segments.load(self._folder, manifest, self._segments)
         if segments is None:
             self._give_up(version)
@@ -332,11 +350,11 @@ class FaissVectorIndex:
                 refused = excluded if few else np.concatenate([excluded, self._removed])
                 chosen = Selector(position.key + 1, selection, refused)
                 depth = max(wanted, scored // _SCORED_DEPTH)
-                keys, whole = head.nearest(vector, depth, chosen.value), depth >= len(head)
+                keys, whole = head.nearest(vector, depth, chosen.choice), depth >= len(head)
                 if segments is not None:
                     gone = len(self._removed) if few else 0
                     sealed, everything = segments.candidates(
-                        vector, candidates + gone, scored + gone, lists, chosen.value
+                        vector, candidates + gone, scored + gone, lists, chosen.of_faiss
                     )
                     keys, whole = np.concatenate([keys, sealed]), whole and everything
             scores, found = self._score(vector, keys, wanted, generation)

@@ -7,7 +7,7 @@ import numpy as np
 
 from index.types import Keys, Vectors
 from index.vectors.faiss.codec import Codec, Encoded, one_thread
-from index.vectors.faiss.files import Probing
+from index.vectors.faiss.manifest import Probing
 
 RECALL_AT = 10
 TARGET_RECALL = 0.985

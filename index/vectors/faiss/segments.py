@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from index.types import Keys, Vectors
 from index.vectors.faiss.codec import Codec, Encoded, one_thread
-from index.vectors.faiss.files import IndexFolder, Manifest
+from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.manifest import Manifest
 
 
 @dataclass(frozen=True)

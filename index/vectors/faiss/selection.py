@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
 from index.interfaces import Collection, Where
 from index.types import Keys
+from index.vectors.head import Choice
 
 Bits = npt.NDArray[np.uint8]
 """One bit for each key, in the order of FAISS."""
@@ -73,7 +73,7 @@ class Selections:
 
 
 class Selector:
-    """What FAISS asks, while it scans, whether a key below `size` may be found; `value` is None for all of them."""
+    """Whether a key below `size` may be found: what FAISS and the head ask."""
 
     def __init__(self, size: int, selection: Selection | None, refused: Keys) -> None:
         self._bits: Bits | None = None if selection is None else selection.bits  # kept for as long as FAISS reads them
@@ -81,5 +81,29 @@ class Selector:
             flags = np.ones(size, dtype=bool) if self._bits is None else np.unpackbits(self._bits, bitorder="little")
             flags[refused[refused < len(flags)]] = 0
             self._bits = np.packbits(flags, bitorder="little")
+
+    @property
+    def choice(self) -> Choice | None:
+        """What tells which of some keys may be found; None for all of them."""
         bits = self._bits
-        self.value: Any | None = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        if bits is None:
+            return None
+
+        def choose(keys: Keys) -> npt.NDArray[np.bool_]:
+            places = keys >> 3
+            there = places < len(bits)
+            chosen = np.zeros(len(keys), dtype=bool)
+            chosen[there] = bits[places[there]] >> (keys[there] & 7) & 1
+            return chosen
+
+        return choose
+
+    @cached_property
+    def of_faiss(self) -> Any | None:
+        """The same for FAISS, which must not outlive this object."""
+        bits = self._bits
+        if bits is None:
+            return None
+        import faiss
+
+        return faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,8 +22,8 @@ from index.interfaces import Catalog, ChangeBatch, Collection, GenerationChanged
 from index.pacing import Pace
 from index.scoring import best, nearest
 from index.types import EngineState, IndexStats, Keys, Vectors
+from index.vectors.head import Head
 from index.vectors.milvus.client import MOST, CollectionLostError, MilvusCollections
-from index.vectors.milvus.head import Head
 from index.vectors.milvus.pushing import LITTLE, Pusher, Written
 
 PUSH_AT = 2048
@@ -218,7 +219,7 @@ class MilvusVectorIndex:
         return replace(
             view,
             position=batch.position,
-            head=view.head.without(batch.removed).with_more(batch.added, batch.vectors),
+            head=view.head.without(batch.removed).with_more(batch.added, batch.halves),
             gone=(*view.gone, (batch.position.deletion, gone)) if len(gone) else view.gone,
         )
 
@@ -357,7 +358,8 @@ class MilvusVectorIndex:
         """Ask Milvus and the head for more and more candidates, until there are enough that the catalog has."""
         gone = len(refused) + sum(len(keys) for _, keys in view.gone)
         count = min(MOST, 1 << (_DEPTH * wanted + gone - 1).bit_length())
-        fresh = view.head.nearest(vector, wanted + len(refused), only)
+        among = None if only is None else partial(np.isin, test_elements=only)
+        fresh = view.head.nearest(vector, wanted + len(refused), among)
         while wanted <= count:
             keys = np.union1d(fresh, self._in_milvus(view, vector, count, only))
             scores, found = self._score(vector, keys[~np.isin(keys, refused)], wanted, generation)

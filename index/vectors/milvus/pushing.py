@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from index.interfaces import Catalog, Collection, Position
+from index.vector_encoding import unit_rows
 from index.vectors.milvus.client import CollectionLostError, MilvusCollections
 
 LITTLE = 256
@@ -61,7 +62,7 @@ class Pusher:
         if batch is None or batch.reset:
             return since, 0
         removed = batch.removed[batch.removed <= since.position.key]
-        self._milvus.write(since.name, removed, batch.added, batch.vectors)
+        self._milvus.write(since.name, removed, batch.added, unit_rows(batch.halves, batch.dimension))
         history = str(self._collection.anchor(batch.position))
         self._milvus.write_position(since.name, batch.position, history, batch.dimension)
         return Written(since.name, batch.position), len(batch.added)

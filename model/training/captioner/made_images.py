@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.data.datasets import CaptionDataset
 from model.evaluation.protocol import DECODED
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.runtime.torch_encoders import ImageProjection
 from model.space import JointSpace
 from model.towers.backbone import BackboneTower

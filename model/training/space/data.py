@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import v2 as transforms
 
 from model.data.datasets import CaptionDataset
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.words import Vocabulary
 
 Pixels = npt.NDArray[np.uint8]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.runtime.onnx_runtime import OnnxNetwork
 from model.towers.backbone import see, side_to_decode
 from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, Preprocessing, View

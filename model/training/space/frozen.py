@@ -9,7 +9,7 @@ from PIL import Image
 
 from model.data.datasets import CaptionDataset
 from model.evaluation.protocol import DECODED
-from model.images import decode_image
+from model.images.decoding import decode_image
 from model.towers.imported_config import IMAGE_ENCODER
 from model.towers.imported_image import prepare
 from model.training.importing.encoders import load_encoder

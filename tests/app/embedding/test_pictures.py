@@ -9,7 +9,7 @@ from PIL import Image
 
 from app.embedding.pictures import WORKING_PIXELS, WORKING_SIDE, load_jpeg, load_picture
 from model.errors import ImageError
-from model.images import ImageLimits
+from model.images.limits import ImageLimits
 from model.images.reduction import decode_reduced
 from tests.app.helpers import encode
 

@@ -17,8 +17,8 @@ from PIL import Image
 from app.ingest.pipeline import IncomingFile
 from app.main import create_app
 from app.service import Service
-from model.images import DecodedImage
 from model.images.processes import Decoders
+from model.images.types import DecodedImage
 from tests.app.helpers import ADDRESS, assert_problem, encode, picture, store
 
 HTMX = {"HX-Request": "true"}

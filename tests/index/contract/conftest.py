@@ -17,7 +17,9 @@ from index.catalog import open_catalog
 from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
-from index.vectors.faiss import Builder, BuildOptions, FaissVectorIndex
+from index.vectors.faiss.building import Builder
+from index.vectors.faiss.following import FaissVectorIndex
+from index.vectors.faiss.options import BuildOptions
 
 
 @pytest.fixture(params=["directory", "referenced", "s3"])

@@ -110,7 +110,7 @@ def test_a_follower_is_told_everything_once_whoever_did_it(
     one, two = add(catalog, 1, 2)
     feed = catalog.images.feed()
     (batch,) = poll(None)
-    assert (batch.reset, len(batch.added), len(batch.vectors), batch.removed.tolist()) == (True, 2, 2, [])
+    assert (batch.reset, len(batch.added), len(batch.halves), batch.removed.tolist()) == (True, 2, 2, [])
     assert batch.position == catalog.images.head()
     assert poll(batch.position) == []
     (three,) = add(other, 3)

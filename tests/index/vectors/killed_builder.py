@@ -22,8 +22,10 @@ import numpy as np
 from index import LibraryConfig, NewSentence, Space, open_library
 from index.catalog import default_url, open_catalog
 from index.interfaces import Catalog, Where
-from index.vectors.faiss import Builder, BuildOptions, FaissVectorIndex
+from index.vectors.faiss.building import Builder
 from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.following import FaissVectorIndex
+from index.vectors.faiss.options import BuildOptions
 
 SPACE = Space("a" * 64, "first-bundle", 16)
 OPTIONS = BuildOptions(exact_up_to=60, seal_at=20)

@@ -15,13 +15,15 @@ import pytest
 
 from index import Library, LibraryConfig, NewSentence, Space, open_library
 from index.catalog import default_url, open_catalog
-from index.vectors.faiss import Builder, BuildOptions
+from index.vectors.faiss.building import Builder
 from index.vectors.faiss.codec import Encoded, joined, train, training_size
-from index.vectors.faiss.files import IndexFolder, Manifest, Probing
-from index.vectors.faiss.head import Head
+from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.manifest import Manifest, Probing
+from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.probing import ExactAnswers, choose_probing
 from index.vectors.faiss.segments import Segment, Segments
 from index.vectors.faiss.selection import Selection, Selector
+from index.vectors.head import Head
 
 Sentence = Callable[..., NewSentence]
 
@@ -363,15 +365,17 @@ def test_the_recall_that_is_told_is_that_of_other_queries(space: Space) -> None:
 
 
 def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
-    head = Head(64)
     vectors = clouds(500, 3)
-    head.add(np.arange(500), vectors)
-    head.add(np.arange(600, 660), np.repeat(vectors[:1], 60, axis=0))  # ties
-    assert {0, *range(600, 660)} <= set(head.nearest(vectors[0], 3, None).tolist())
-    assert head.remove(np.array([600, 601, 9999])) == 2
-    assert len(head) == 558
+    halves = vectors.astype(np.float16)
+    head = Head().with_more(np.arange(500), halves)
+    whole = head.with_more(np.arange(600, 660), np.repeat(halves[:1], 60, axis=0))  # ties
+    assert {0, *range(600, 660)} <= set(whole.nearest(vectors[0], 3).tolist())
+    head = whole.without(np.array([600, 601, 9999]))
+    assert (len(head), len(whole)) == (558, 560)
+    some = np.array([602, 7, 499])
+    assert np.array_equal(head.vectors(some), np.stack([halves[0], halves[7], halves[499]]).astype(np.float32))
     odd = Selection(np.arange(1, 660, 2))
-    found = head.nearest(vectors[0], 5, Selector(660, odd, np.array([603])).value)
+    found = head.nearest(vectors[0], 5, Selector(660, odd, np.array([603])).choice)
     assert set(found.tolist()) >= set(range(605, 660, 2))
     assert all(key % 2 for key in found.tolist())
     assert 603 not in found
@@ -379,7 +383,7 @@ def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
     assert rest.keys().tolist() == list(range(602, 660))
     assert (
         head.nearest(
-            vectors[0], 5, Selector(660, Selection(np.empty(0, dtype=np.int64)), np.empty(0, int)).value
+            vectors[0], 5, Selector(660, Selection(np.empty(0, dtype=np.int64)), np.empty(0, int)).choice
         ).tolist()
         == []
     )

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from model.errors import ImageError
-from model.images import DEFAULT_LIMITS, DecodedImage, ImageLimits, decode_image
+from model.images.decoding import decode_image
+from model.images.limits import DEFAULT_LIMITS, ImageLimits
+from model.images.types import DecodedImage
 
 
 def photograph(width: int = 160, height: int = 120) -> Image.Image:

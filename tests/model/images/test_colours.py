@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from model.images import decode_image
+from model.images.decoding import decode_image
 from tests.model.images.files import (
     BLUE,
     GREEN,

@@ -10,7 +10,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from model.images import ImageLimits, decode_image
+from model.images.decoding import decode_image
+from model.images.limits import ImageLimits
 from tests.model.images.files import (
     BLUE,
     FORMATS,

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
-from model.images import ImageLimits, PhotoFacts
 from model.images.cameras import camera_name, lens_name
 from model.images.exif import parse_time
 from model.images.facts import read_facts
+from model.images.limits import ImageLimits
 from model.images.processes import Decoders
 from model.images.reduction import Reduction
+from model.images.types import PhotoFacts
 
 BERLIN = timezone(timedelta(hours=2))
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from model.errors import ImageError
-from model.images import DEFAULT_LIMITS, ImageLimits
+from model.images.limits import DEFAULT_LIMITS, ImageLimits
 from model.images.processes import Decoders, DecodersClosed
 from model.images.reduction import Reduction, decode_reduced
 from tests.model.images.files import encode, photograph, progressive_jpeg

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from model.errors import ImageError
-from model.images import decode_image
+from model.images.decoding import decode_image
 from tests.model.images.files import (
     bmp_with_alpha,
     chunk,

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from model.errors import ImageError
-from model.images import ImageLimits, decode_image
+from model.images.decoding import decode_image
+from model.images.limits import ImageLimits
 from tests.model.images.files import (
     FORMATS,
     code_of,
@@ -186,7 +187,7 @@ def test_decompression_bombs_cost_neither_time_nor_memory(name: str) -> None:
 def test_a_bomb_is_refused_before_its_pixels_take_memory() -> None:
     """The same with what C allocates, which only a process of its own can tell."""
     program = (
-        "import resource, sys; from model.images import decode_image; from model.errors import ImageError\n"
+        "import resource, sys; from model.images.decoding import decode_image; from model.errors import ImageError\n"
         "data = sys.stdin.buffer.read()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: decode_image(data)\n"

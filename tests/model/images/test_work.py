@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from model.errors import ImageError
-from model.images import ImageLimits, decode_image
+from model.images.decoding import decode_image
 from model.images.jpeg import MAX_SCANS
+from model.images.limits import ImageLimits
 from tests.model.images.files import bmp_with_alpha, chunk, dng, encode, photograph, png_with, progressive_jpeg, tiff
 
 
