@@ -39,6 +39,14 @@ class Thing:
     probability: float = 1.0
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What both detectors find in n images: probabilities of words (n, W), and deviations of kinds (n, K)."""
+
+    probabilities: Floats
+    deviations: Floats
+
+
 class ConceptDetector:
     """Both detectors of a bundle. Thread-safe."""
 
@@ -78,6 +86,10 @@ class ConceptDetector:
             *(tensors[name] for name in ("centre", "weights", "shares", "looks", "usual", "spread")),
         )
 
+    def read(self, vectors: Vectors) -> Reading:
+        """What both detectors find in images (n, D)."""
+        return Reading(self.word_probabilities(vectors), self.deviations(vectors))
+
     def word_probabilities(self, vectors: Vectors) -> Floats:
         """How likely captions of each image (n, D) say each word (n, W)."""
         inputs = calibration_inputs(self.word_scores(vectors), self._shares)
@@ -97,13 +109,16 @@ class ConceptDetector:
 
     def name(self, vectors: Vectors, k: int) -> list[list[tuple[str, float]]]:
         """For each of the vectors (n, D) up to `k` words with their probabilities, best first; never none."""
-        probabilities = self.word_probabilities(vectors)
-        deviations = self.deviations(vectors)
+        return self.named(self.read(vectors), k)
+
+    def named(self, read: Reading, k: int) -> list[list[tuple[str, float]]]:
+        """As `name`, of images that were read."""
+        probabilities, deviations = read.probabilities, read.deviations
         kinds = self._kind_chances(deviations)
         alone = self._alone(deviations, probabilities)
         sure = self._sure(deviations)
         named: list[list[tuple[str, float]]] = []
-        for row in range(len(vectors)):
+        for row in range(len(probabilities)):
             found = dict(zip(self.config.words, probabilities[row].tolist(), strict=True))
             least = self.config.shown_thing if alone[row] else self.config.shown
             shown = {word: probability for word, probability in found.items() if probability >= self.config.shown}
@@ -116,13 +131,17 @@ class ConceptDetector:
 
     def things(self, vectors: Vectors) -> list[Thing | None]:
         """What each image (n, D) shows by itself, if it does: what a caption of it should name."""
-        deviations = self.deviations(vectors)
-        alone = self._alone(deviations, self.word_probabilities(vectors))
+        return self.shown(self.read(vectors))
+
+    def shown(self, read: Reading) -> list[Thing | None]:
+        """As `things`, of images that were read."""
+        deviations = read.deviations
+        alone = self._alone(deviations, read.probabilities)
         sure = self._sure(deviations).tolist()
         kinds = self._kind_chances(deviations)
         return [
             self._thing(int(deviations[row].argmax()), kinds[row], sure[row]) if alone[row] else None
-            for row in range(len(vectors))
+            for row in range(len(deviations))
         ]
 
     def _alone(self, deviations: Floats, probabilities: Floats) -> npt.NDArray[np.bool_]:

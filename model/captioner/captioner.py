@@ -32,7 +32,8 @@ from model.captioner.scnlm import RARE, LanguageModel
 from model.captioner.structures import Structures
 from model.captioner.trigrams import from_arrays
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
-from model.concepts import ConceptDetector, Thing
+from model.concepts import ConceptDetector, Reading, Thing
+from model.concepts_config import ConceptsConfig
 from model.errors import BundleError, CaptionerMissingError
 from model.runtime.tensors import MappedTensors
 from model.space import JointSpace
@@ -208,16 +209,19 @@ class Captioner:
         things: list[Thing | None] = [None] * len(images)
         absent = [frozenset[str]()] * len(images)
         plain = [""] * len(images)
+        naming: list[Slot] = []
         if strategy == "sample":
             candidates, slots = self._sampled(centred, n, tags, seed)
         elif tags is not None:
             candidates, slots = self._searched_as(centred, n, tags)
         else:
             if detector is not None:
-                things, probabilities = detector.things(images), detector.word_probabilities(images)
-                absent = [_absent(detector, own, thing) for own, thing in zip(probabilities, things, strict=True)]
-                plain = self._plain_captions(images, things, probabilities)
-            candidates, slots = self._searched(centred, n, self._naming(images, things))
+                read = detector.read(images)
+                things = detector.shown(read)
+                absent = [_absent(detector, own, thing) for own, thing in zip(read.probabilities, things, strict=True)]
+                plain = self._plain_captions(detector, read, things)
+                naming = self._naming(detector.config, read, things)
+            candidates, slots = self._searched(centred, n, naming)
         by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
             slot = slots[candidate.slot]
@@ -311,14 +315,12 @@ class Captioner:
             least = max(least, UNTRUSTED)
         return first.confidence >= least
 
-    def _plain_captions(self, images: Vectors, things: Sequence[Thing | None], probabilities: Floats) -> list[str]:
-        """What could be said of images (n, D) without the language model, by what the detector of concepts finds."""
-        detector = self.space.concepts
-        if detector is None:
-            return [""] * len(images)
+    def _plain_captions(self, detector: ConceptDetector, read: Reading, things: Sequence[Thing | None]) -> list[str]:
+        """What could be said of images without the language model, by what the detector of concepts finds."""
         words, people = detector.config.words, frozenset(detector.config.people)
         plain = []
-        for thing, own, concepts in zip(things, probabilities.tolist(), detector.name(images, len(words)), strict=True):
+        concepts_of = detector.named(read, len(words))
+        for thing, own, concepts in zip(things, read.probabilities.tolist(), concepts_of, strict=True):
             found = dict(zip(words, own, strict=True))
             kinds = {word: probability for word, probability in concepts if word not in found}
             named = thing if thing is not None and thing.probability >= NAMED else None
@@ -363,16 +365,11 @@ class Captioner:
             slots += part
         return found, slots
 
-    def _naming(self, images: Vectors, things: Sequence[Thing | None]) -> list[Slot]:
+    def _naming(self, concepts: ConceptsConfig, read: Reading, things: Sequence[Thing | None]) -> list[Slot]:
         """Sentences that open with the name of what an image shows by itself, and say nothing unlikely of it."""
-        detector = self.space.concepts
-        rows = [row for row, thing in enumerate(things) if thing is not None]
-        if detector is None or not rows:
-            return []
-        words, people = detector.config.words, frozenset(detector.config.people)
+        words, people = concepts.words, frozenset(concepts.people)
         slots = []
-        for row, probabilities in zip(rows, detector.word_probabilities(images[rows]).tolist(), strict=True):
-            thing = things[row]
+        for row, (thing, probabilities) in enumerate(zip(things, read.probabilities.tolist(), strict=True)):
             name = () if thing is None else tuple(self._numbers.get(word, -1) for word in tokenise(thing.name))
             if thing is None or not name or min(name) < 0:
                 continue

@@ -54,6 +54,22 @@ def test_looking_at_records_imports_nothing_for_arrays(
     assert output.splitlines()[-1] == "[]"
 
 
+UNUSED = ("faiss", "PIL", "torch", "alembic", "fastapi", "httpcore2", "watchfiles", "safetensors")
+
+
+def test_a_search_for_words_imports_nothing_that_it_does_not_use(run: Run, environment: dict[str, str]) -> None:
+    run("sentences", "add", "a dog")
+    code = (
+        "import sys\nfrom app.cli import application\n"
+        "try: application(['search', 'a dog', '--target', 'sentences'])\nexcept SystemExit: pass\n"
+        f"print(sorted(set({UNUSED!r}) & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout  # noqa: S603
+    assert "a dog" in output
+    assert output.splitlines()[-1] == "[]"
+
+
 def test_commands_are_imported_one_by_one() -> None:
     code = "import sys\nfrom app.cli import application\nprint([m for m in sys.modules if m.startswith('app.cli.')])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603
