@@ -22,6 +22,7 @@ from typing import Any, cast, get_args
 from index.catalog import open_catalog
 from index.interfaces import Collection
 from index.types import Target
+from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.options import BuildOptions
 
 _IDLE = 10.0  # seconds without work after which the process ends
@@ -119,7 +120,6 @@ def _start(request: BuildRequest) -> subprocess.Popen[bytes]:
 def work(request: BuildRequest, idle: float = _IDLE) -> None:
     """Build what is due in both collections until nothing has been for so many seconds, or somebody else builds."""
     from index.vectors.faiss.building import Builder  # in this process alone, and FAISS with it
-    from index.vectors.faiss.files import IndexFolder
 
     with ExitStack() as opened:
         catalog = opened.enter_context(closing(open_catalog(request.catalog, None, lambda: False)))
