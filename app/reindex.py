@@ -55,7 +55,7 @@ def reindex(
             return _embed_sentences(joint_space, texts)
 
         library.reindex(library_space(joint_space), embed_images, embed_sentences, progress)
-        library.describe(partial(name_concepts, joint_space))
+        library.backfill.describe(partial(name_concepts, joint_space))
 
 
 def _embed_sentences(space: JointSpace, texts: Sequence[str]) -> Vectors:

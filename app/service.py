@@ -107,7 +107,7 @@ class Service:
         if space is None:
             space = JointSpace.load(settings.bundle, device=settings.device)
         library = open_library(settings, library_space(space))
-        library.describe(partial(name_concepts, space))
+        library.backfill.describe(partial(name_concepts, space))
         return cls(space, library, settings, group)
 
     def start(self) -> None:
@@ -237,7 +237,7 @@ class Service:
 
     def unread_facts(self) -> int:
         """How many images there are whose files nobody has asked yet what they say."""
-        return self.library.unread_facts()
+        return self.library.backfill.unread_facts()
 
     def patch_image(self, image_id: str, patch: Mapping[str, Any]) -> ImageRecord:
         """Apply a JSON merge patch (RFC 7396) to the metadata of an image; RecordNotFound, Problem."""

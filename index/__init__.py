@@ -3,6 +3,7 @@
 Everything public is re-exported here; `Library` is what other packages call.
 """
 
+from index.backfill import FactsFilled
 from index.content.below import open_below
 from index.content.referenced import signature_of
 from index.cursors import RankedCursor, fingerprint
@@ -32,7 +33,6 @@ from index.errors import (
     SpaceMismatch,
     StorageFailed,
 )
-from index.facts_filling import FactsFilled
 from index.library import Library
 from index.metadata import MAX_BYTES as MAX_METADATA_BYTES
 from index.metadata import MAX_KEYS as MAX_METADATA_KEYS

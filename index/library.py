@@ -14,16 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from index import maintenance, repairing, thumbnails
+from index.backfill import LibraryBackfill
 from index.captions import LibraryCaptions
 from index.concepts import checked_words
 from index.cursors import ListCursor, fingerprint
 from index.deletions import LibraryDeletions
 from index.drafts import image_drafts, sentence_drafts
 from index.errors import ContentMissing, LibraryError, Part, SourceAway, SpaceMismatch
-from index.facts_filling import FactsFilled, ReadFacts, fill_facts
 from index.interfaces import (
     Catalog,
     CatalogState,
@@ -43,6 +43,7 @@ from index.sampling import sample
 from index.searching import Query, search_page
 from index.sources import LibrarySources, is_away
 from index.storing import FilesToStore
+from index.transfer import LibraryTransfer
 from index.types import (
     ANY_PHOTO,
     NEWEST_FIRST,
@@ -56,7 +57,6 @@ from index.types import (
     LibraryStats,
     Metadata,
     Month,
-    NameConcepts,
     NewImage,
     NewSentence,
     Order,
@@ -70,12 +70,8 @@ from index.types import (
 )
 from index.vector_encoding import unit_vector
 
-if TYPE_CHECKING:  # whoever moves nothing needs none of it
+if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from index.moving.archive import ArchiveReader
-    from index.moving.exporting import Exported
-    from index.moving.importing import FindInPlace, Imported
 
 
 class Library:
@@ -106,6 +102,8 @@ class Library:
         self.sources = LibrarySources(catalog, content, self._gate)
         self.captions = LibraryCaptions(catalog, self._gate, lambda: self._state.space)
         self.deletions = LibraryDeletions(catalog, content, self._gate)
+        self.backfill = LibraryBackfill(catalog, content, self._gate, lambda: self._state.space)
+        self.transfer = LibraryTransfer(catalog, content, indexes, self._gate, lambda: self._state.space)
 
     @classmethod
     def open(cls, folder: Path, space: Space | None = None) -> Library:
@@ -459,67 +457,6 @@ class Library:
             index.rebuild(pace)
             index.refresh()
             return index.stats()
-
-    def export_to(
-        self, file: IO[bytes], spool: IO[bytes], *, copies: bool, progress: Progress = lambda done, total: None
-    ) -> Exported:
-        """Write everything of one moment as an archive to `file`; `spool` is a file of its own to work with.
-
-        With `copies`, images in place become copies in the archive, if their files can be read. OSError.
-        """
-        from index.moving.exporting import Exporting
-
-        with self._gate.enter():
-            return Exporting(self._catalog, self._content, copies=copies, progress=progress).run(file, spool)
-
-    def import_from(
-        self,
-        reader: ArchiveReader,
-        render: RenderThumbnail,
-        find_in_place: FindInPlace,
-        progress: Progress = lambda done, total: None,
-    ) -> Imported:
-        """Take over everything that an archive has; what is there already stays as it is. DamagedError, SpaceMismatch.
-
-        `render` makes thumbnails where they are missing, and `find_in_place` looks for files of folders in place.
-        """
-        from index.moving.importing import Importing
-
-        with self._gate.enter():
-            importing = Importing(
-                self._catalog,
-                self._content,
-                self._state.space,
-                render=render,
-                find_in_place=find_in_place,
-                progress=progress,
-            )
-            imported = importing.run(reader)
-            self._indexes["images"].added(imported.taken.images.new)
-            self._indexes["sentences"].added(imported.taken.sentences.new)
-            return imported
-
-    def fill_facts(self, read: ReadFacts, progress: Progress = lambda done, total: None) -> FactsFilled:
-        """Find out what the files of images say that nobody has asked yet, some at a time; say how many there were.
-
-        `read` takes contents in batches and returns what each says. Whatever it raises comes through, and the next call
-        goes on where this one stopped. `progress` is told how many files of how many are done.
-        """
-        with self._gate.enter():
-            return fill_facts(self._catalog, self._content, read, progress)
-
-    def unread_facts(self) -> int:
-        """Return how many images there are whose files nobody has asked yet what they say."""
-        with self._gate.enter():
-            return self._catalog.photos.count_unread()
-
-    def describe(self, name: NameConcepts) -> int:
-        """Give concepts to the images that have none; return how many there were. SpaceMismatch.
-
-        None have any after a reindex, or in a library of a version of Visem that knew no concepts.
-        """
-        with self._gate.enter():
-            return self._catalog.describe(self._state.space, name)
 
     def _list(
         self,

@@ -27,6 +27,6 @@ def fill_facts(library: Library, threads: int, progress: Callable[[int, int], No
             return [photo_facts(one) for one in pool.map(decoders.read_facts, contents)]
 
         try:
-            return library.fill_facts(read, progress)
+            return library.backfill.fill_facts(read, progress)
         finally:
             decoders.close()

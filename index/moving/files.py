@@ -27,12 +27,15 @@ _UNFINISHED = ".visem-export"
 def export_library(
     config: LibraryConfig, target: Path, *, copies: bool = False, progress: Progress = lambda done, total: None
 ) -> Exported:
-    """Write a library to a file that must not be there yet; as `Library.export_to`. FileExistsError, OSError."""
+    """Write a library to a file that must not be there yet; as `LibraryTransfer.export_to`.
+
+    FileExistsError, OSError.
+    """
     if target.exists() or target.is_symlink():
         raise FileExistsError(17, "There is such a file already, and it is not overwritten", str(target))
     with open_library(config) as library, _unfinished(target) as (file, path):
         with tempfile.TemporaryFile(dir=path.parent) as spool:
-            exported = library.export_to(file, spool, copies=copies, progress=progress)
+            exported = library.transfer.export_to(file, spool, copies=copies, progress=progress)
         file.flush()
         os.fsync(file.fileno())
         publish(path, target)
@@ -47,7 +50,7 @@ def import_library(
     render: RenderThumbnail,
     progress: Progress = lambda done, total: None,
 ) -> Imported:
-    """Take over the library in a file into one that is made where there is none; as `Library.import_from`.
+    """Take over the library in a file into one that is made where there is none; as `LibraryTransfer.import_from`.
 
     OSError; ArchiveDamaged, ArchiveMismatch, and what opening a library raises.
     """
@@ -60,7 +63,7 @@ def import_library(
             except SpaceMismatch as error:
                 raise ArchiveMismatch(error.library, space) from error
             with library:
-                return library.import_from(reader, render, find_in_place, progress)
+                return library.transfer.import_from(reader, render, find_in_place, progress)
         except DamagedError as error:
             raise ArchiveDamaged(source, str(error)) from error
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # listing records needs no arrays
 class NewImage:
     """An image to add: its bytes, its vector (D,), its thumbnail (JPEG), and what decoding it told.
 
-    `facts` is what the file says about itself; None: nobody has looked yet (`Library.fill_facts`). `captions` is how
-    many captions of the captioner it is owed. `sha256` of the bytes, in lower-case hexadecimal, where the caller knows
-    it already. With a `file` the content stays there, and the library keeps no copy.
+    `facts` is what the file says about itself; None: nobody has looked yet (`LibraryBackfill.fill_facts`). `captions`
+    is how many captions of the captioner it is owed. `sha256` of the bytes, in lower-case hexadecimal, where the caller
+    knows it already. With a `file` the content stays there, and the library keeps no copy.
     """
 
     content: bytes

@@ -77,8 +77,8 @@ def test_they_go_with_the_image(library: Library, image: Image) -> None:
 
 def test_missing_ones_are_filled_in_once(library: Library, image: Image) -> None:
     library.add_images([image(1), image(2), image(3, concepts=BEACH)])
-    assert library.describe(names) == 2
-    assert library.describe(names) == 0
+    assert library.backfill.describe(names) == 2
+    assert library.backfill.describe(names) == 0
     assert found(library, "thing") == ["2.png", "1.png"]
     assert found(library, "beach") == ["3.png"]
     assert library.check() == []
@@ -92,7 +92,7 @@ def test_a_reindex_takes_the_old_words_away(library: Library, image: Image, othe
         lambda texts: np.empty((0, other_space.dimension)),
     )
     assert found(library, "dog") == []
-    assert library.describe(names) == 3
+    assert library.backfill.describe(names) == 3
     assert found(library, "w1") == ["1.png"]
 
 

@@ -185,7 +185,7 @@ def test_an_image_of_version_1_can_be_described(root: Path, other_space: Space, 
     root, expected = stored(1, root)
     name: Callable[..., Any] = lambda vectors: [[("dog", 0.5)] for _ in vectors]  # noqa: E731
     with open_library(LibraryConfig(root), space) as library:
-        assert library.describe(name) == len(expected["images"])
+        assert library.backfill.describe(name) == len(expected["images"])
         assert library.list_images(concepts=["dog"]).total == len(expected["images"])
 
 
@@ -200,8 +200,8 @@ def test_facts_of_an_image_of_version_3_can_be_filled_in(root: Path) -> None:
 
     with open_library(LibraryConfig(root)) as library:
         assert library.list_images().items[0].facts == PhotoFacts()
-        assert library.unread_facts() == len(expected["images"])
-        assert library.fill_facts(read) == (len(expected["images"]), 0)
+        assert library.backfill.unread_facts() == len(expected["images"])
+        assert library.backfill.fill_facts(read) == (len(expected["images"]), 0)
         assert {hashlib.sha256(one).hexdigest() for one in contents} == {
             was["sha256"] for was in expected["images"].values()
         }

@@ -181,18 +181,18 @@ def test_facts_are_filled_in_once_and_go_on_where_they_stopped(photos: Library, 
         return [PhotoFacts(title=content.decode()) for content in contents]
 
     with pytest.raises(KeyboardInterrupt):
-        photos.fill_facts(read)
+        photos.backfill.fill_facts(read)
     stopped = len(asked)
     assert 0 < stopped < 52
-    assert photos.unread_facts() == 52 - stopped
+    assert photos.backfill.unread_facts() == 52 - stopped
     told: list[tuple[int, int]] = []
-    assert photos.fill_facts(
+    assert photos.backfill.fill_facts(
         lambda contents: [PhotoFacts(title=content.decode()) for content in contents],
         lambda done, total: told.append((done, total)),
     ) == (52 - stopped, 0)
     assert told[0] == (0, 52 - stopped)
     assert told[-1] == (52 - stopped, 52 - stopped)
-    assert photos.unread_facts() == 0
+    assert photos.backfill.unread_facts() == 0
     for record in photos.list_images(limit=100).items:
         number = record.metadata["number"]
         assert record.facts == FACTS.get(number, PhotoFacts(title=f"content {number}"))
@@ -202,5 +202,5 @@ def test_facts_are_filled_in_once_and_go_on_where_they_stopped(photos: Library, 
 def test_a_file_that_is_missing_does_not_stop_the_rest(photos: Library) -> None:
     lost = next(record for record in photos.list_images().items if record.metadata["number"] == 7)
     photos._content.delete(lost.sha256)
-    assert photos.fill_facts(lambda contents: [PhotoFacts() for _ in contents]) == (1, 1)
-    assert photos.unread_facts() == 1
+    assert photos.backfill.fill_facts(lambda contents: [PhotoFacts() for _ in contents]) == (1, 1)
+    assert photos.backfill.unread_facts() == 1
