@@ -54,9 +54,35 @@ class Together(LoadFileScheduling):
         return str(super()._split_scope(nodeid))
 
 
+FIRST = (
+    "tests/model/training/",
+    "tests/e2e/",
+    "tests/index/contract/",
+    "tests/torture/",
+    "tests/app/cli/",
+    "tests/index/",
+)
+"""What takes longest, so that no worker begins with it when the others are done."""
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """How tests are handed out where there are several workers."""
+    config.option.loadscopereorder = False  # the files with most tests first would be the quick ones
     return Together(config, log)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for a process, a browser or a moment."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow ones first."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, prefix in enumerate(FIRST) if item.nodeid.startswith(prefix)), len(FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from tests.repository import ROOT
 STRIDES = (
     {0: 1, errno.ENOSPC: 3, errno.EIO: 3} if os.environ.get("TORTURE") else {0: 29, errno.ENOSPC: 29, errno.EIO: 29}
 )
-POWER_STRIDE = 2 if os.environ.get("TORTURE") else 43
+POWER_STRIDE = 2 if os.environ.get("TORTURE") else 89
 SEED = Path(__file__).parent
 
 

