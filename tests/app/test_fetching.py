@@ -294,11 +294,13 @@ def test_every_address_of_a_name_counts(hostile: Hostile, monkeypatch: pytest.Mo
 
 
 def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: time.sleep(3) or [])
-    started = time.monotonic()
-    with pytest.raises(Problem, match="longer than"):
-        fetcher(max_seconds=0.3).fetch("http://slow.example/")
-    assert time.monotonic() - started < 2.5
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: over.wait(120) and [])
+    try:
+        with pytest.raises(Problem, match="longer than"):
+            fetcher(max_seconds=0.3).fetch("http://slow.example/")
+    finally:
+        over.set()
 
 
 def _drip(data: bytes, wait: float) -> Answer:
@@ -324,13 +326,13 @@ def test_a_slow_server_gets_so_much_time_and_no_more(hostile: Hostile, data: byt
 
     def answer(connection: socket.socket, request: str) -> None:
         drip(connection, request)
-        time.sleep(5)
+        time.sleep(30)
 
     url = hostile.on("/", answer)
     started = time.monotonic()
     with pytest.raises(Problem, match="longer than"):
         fetcher(max_seconds=0.7).fetch(url)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
 
 
 def _endless(start: bytes, part: bytes) -> Answer:
@@ -360,7 +362,7 @@ def test_endless_answers_end(hostile: Hostile, answer: Answer, codes: set[str]) 
     with pytest.raises((Problem, ImageError)) as caught:
         fetcher().fetch(hostile.on("/", answer))
     assert caught.value.code in codes
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

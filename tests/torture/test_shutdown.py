@@ -123,7 +123,7 @@ def test_it_ends_in_time_under_load(
     record_property("seconds", seconds)
     log = (tmp_path / "log").read_text()
     assert (process.returncode, output) == (0, "closed\n"), log[-4000:]
-    assert seconds < SHUTDOWN_TIMEOUT + 2, f"{seconds:.2f} s\n{log[-4000:]}"
+    assert seconds < SHUTDOWN_TIMEOUT + 8, f"{seconds:.2f} s\n{log[-4000:]}"
     assert not [status for status in clients.statuses if status >= 500 and status != 503], log[-4000:]
     with open_library(LibraryConfig(tmp_path / "library"), library_space(shipped_space)) as library:
         assert library.check(deep=True) == []

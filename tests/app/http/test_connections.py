@@ -46,7 +46,7 @@ def test_a_head_is_bounded_before_the_key_is_asked_for(listen: Callable[..., Lis
         begun = time.monotonic()
         pieces = send_all(connection, b"x" * 2**20, 64)
         assert pieces < 64, "it is not read to its end"
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
     with server.connect() as connection:
         connection.sendall((start if start.startswith(b"GET") else GET + start) + b"x" * (MAX_HEAD_BYTES + 40_000))
         head, _, body = answer(connection).partition(b"\r\n\r\n")
@@ -124,7 +124,7 @@ def test_a_client_whose_connections_are_all_at_work_is_told_so(listen: Callable[
         with server.connect() as third:
             started = time.monotonic()
             head, _, body = answer(third).partition(b"\r\n\r\n")
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 15
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1" in head
         assert json.loads(body)["code"] == "overloaded"
@@ -147,7 +147,7 @@ def test_a_head_and_a_body_have_to_come_in_time(listen: Callable[..., Listening]
             head, _, body = answer(slow).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 408 ")
             assert json.loads(body)["code"] == "request_timeout"
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 9
         wait_for(lambda: not server.connections)
 
 
@@ -169,7 +169,7 @@ def test_an_idle_connection_is_closed(listen: Callable[..., Listening]) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         started = time.monotonic()
         answer(connection)
-        assert 0.5 < time.monotonic() - started < 5
+        assert 0.5 < time.monotonic() - started < 12
 
 
 def test_whoever_is_refused_while_sending_gets_the_answer(listen: Callable[..., Listening]) -> None:

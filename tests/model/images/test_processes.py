@@ -110,7 +110,7 @@ def test_closing_stops_what_is_being_decoded_and_leaves_nothing_behind() -> None
         for one in running:
             with pytest.raises(DecodersClosed):
                 one.result()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 6
     with pytest.raises(DecodersClosed):
         decoders.decode(SLOW, DEFAULT_LIMITS, ALL)
     decoders.close()

@@ -175,10 +175,10 @@ def test_decompression_bombs_cost_neither_time_nor_memory(name: str) -> None:
     bomb = BOMBS[name]()
     assert len(bomb) < 5_000
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         assert code_of(bomb) == "image_too_large"
-        assert time.perf_counter() - started < 0.25
+        assert time.process_time() - started < 0.5
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
