@@ -85,7 +85,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, hint_side
         deep = tones.has_deep_colours(image)
         image = _load(image, opened, container, hint_side)
         if deep:
-            tones.restore_depth(image, lambda: container.open(io.BytesIO(opened)))
+            tones.restore_depth(image, lambda: _open(opened, container))
         orientation = _orientation(image)
         picture = first_shown(image, limits)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data.
@@ -128,11 +128,13 @@ def _check_before_opening(data: bytes, container: Container) -> tuple[int, int] 
 def _open(data: bytes, container: Container) -> ImageFile.ImageFile:
     """Read the header. No pixels are decoded and no memory is taken for them, but for JPEG XL."""
     try:
-        return container.open(io.BytesIO(data))
+        image = container.open(io.BytesIO(data))
+        tiff.correct_reading(image)
     except ImageError:
         raise
     except Exception as error:  # As above: SyntaxError, struct.error, KeyError, ... by plugin.
         raise _broken(data, container, error) from error
+    return image
 
 
 def _load(image: ImageFile.ImageFile, data: bytes, container: Container, hint_side: int | None) -> ImageFile.ImageFile:
@@ -165,7 +167,13 @@ def _lacks_only_its_end(data: bytes, container: Container) -> bool:
 def _broken(
     data: bytes, container: Container, error: Exception, image: ImageFile.ImageFile | None = None
 ) -> ImageError:
-    """Tell a file that ends too early, which can be sent again, from one with damage inside."""
+    """Tell a file that ends too early, which can be sent again, from one with damage inside or of an unknown kind."""
+    if container.name == "TIFF" and tiff.is_of_unknown_kind(error):
+        return ImageError(
+            "image_format_unsupported",
+            f"The TIFF file keeps its pixels in a way that Visem does not read ({tiff.describe_pixels(data)}). "
+            "Save it anew with 8 or 16 bits a channel, or as JPEG or PNG.",
+        )
     if "truncated" in str(error).lower() or ends_early(data, container, image):
         return ImageError(
             "image_truncated",

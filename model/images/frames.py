@@ -6,6 +6,7 @@ import contextlib
 
 from PIL import Image, ImageFile
 
+from model.images import tiff
 from model.images.colours import to_rgb
 from model.images.limits import ImageLimits
 
@@ -28,6 +29,7 @@ def first_shown(image: ImageFile.ImageFile, limits: ImageLimits) -> Image.Image:
     with contextlib.suppress(Exception):  # Damage in later frames is no reason to refuse: EOFError and many others.
         for number in range(1, frames):
             image.seek(number)
+            tiff.correct_reading(image)
             image.load()
             frame = to_rgb(image)
             if frame.size == first.size and not _is_blank(frame):

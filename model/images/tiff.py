@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +19,18 @@ _MAX_DIRECTORIES = 32
 _MAX_VALUES = 16  # of the tags that are read here: sub-directories, and the rest have one
 
 _PHOTOMETRIC, _STRIP_OFFSETS, _TILE_OFFSETS, _SUB_DIRECTORIES, _DNG_VERSION = 262, 273, 324, 330, 50706
-_WANTED = frozenset({_PHOTOMETRIC, _STRIP_OFFSETS, _TILE_OFFSETS, _SUB_DIRECTORIES, _DNG_VERSION})
+_BITS, _COMPRESSION, _SAMPLES, _PLANAR, _SAMPLE_FORMAT = 258, 259, 277, 284, 339
+_WANTED = frozenset(
+    {
+        *(_PHOTOMETRIC, _STRIP_OFFSETS, _TILE_OFFSETS, _SUB_DIRECTORIES, _DNG_VERSION),
+        *(_BITS, _COMPRESSION, _SAMPLES, _PLANAR, _SAMPLE_FORMAT),
+    }
+)
 _SENSOR_DATA = frozenset({32803, 34892})  # colour filter array, and the same interpolated (TIFF/EP, DNG)
+_NUMBERS = {2: "signed", 3: "floating point", 5: "complex", 6: "complex"}  # sample formats that are worth naming
+_SEPARATE = 2
+_NOT_NATIVE = re.compile(r"([IF];\d+)B([SF])")
+"""What Pillow calls big-endian numbers, which libtiff gives in the order of the machine."""
 _SIZES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 
@@ -55,6 +66,58 @@ def check_tiles(image: ImageFile.ImageFile, limits: ImageLimits) -> None:
             f"The TIFF file has tiles of {tile_pixels(image):,} pixels; the limit is {limits.max_pixels:,}. "
             "Save it anew without tiles, or as JPEG or PNG.",
         )
+
+
+def is_of_unknown_kind(error: Exception) -> bool:
+    """Tell whether Pillow refused a TIFF for how its pixels are kept, not for damage."""
+    unknown = str(error).startswith(("unknown pixel mode", "unknown raw mode"))
+    return unknown or isinstance(error.__cause__, KeyError)
+
+
+def describe_pixels(data: bytes) -> str:
+    """Say how the first picture keeps its pixels: "3 samples of 32 bits, floating point, compression 1"."""
+    directory = next(_directories(data), {})
+    samples, bits = _first(directory, _SAMPLES), _first(directory, _BITS)
+    parts = [f"{samples} {'sample' if samples == 1 else 'samples'} of {bits} {'bit' if bits == 1 else 'bits'}"]
+    if (numbers := _NUMBERS.get(_first(directory, _SAMPLE_FORMAT))) is not None:
+        parts.append(numbers)
+    if _first(directory, _PLANAR) == _SEPARATE:
+        parts.append("planar")
+    return ", ".join([*parts, f"compression {_first(directory, _COMPRESSION)}"])
+
+
+def correct_reading(image: ImageFile.ImageFile) -> None:
+    """Have the pixels of an opened TIFF read right where Pillow would not.
+
+    Pillow takes the samples of 16 bits in separate planes for 8, unless libtiff reads them. It knows that libtiff
+    gives 16 bits in the machine's own order, and forgets about signed and longer numbers.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.tile:
+        return
+    first = image.tile[0]
+    if first.codec_name == "libtiff":
+        raw_mode, *others = first.args
+        if native := _NOT_NATIVE.fullmatch(raw_mode):
+            image.tile = [first._replace(args=("N".join(native.groups()), *others))]
+    elif whole_numbers(image, TiffImagePlugin.PLANAR_CONFIGURATION) == (_SEPARATE,) and set(
+        whole_numbers(image, TiffImagePlugin.BITSPERSAMPLE)
+    ) == {16}:
+        tiles = [tile for tile in image.tile if tile.args[0].isalpha()]  # the others are samples without a meaning
+        planes = "".join(dict.fromkeys(tile.args[0] for tile in tiles))
+        if set(planes) <= {*"RGBA"}:
+            order = "L" if image.tag_v2.prefix == b"II" else "B"
+            image.tile = [tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:])) for tile in tiles]
+        else:
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+            by_libtiff = (f"{planes};16N", False, image.tag_v2.offset)
+            image.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, by_libtiff)]
+            image.use_load_libtiff = True
+
+
+def _first(directory: dict[int, _Tag], tag: int) -> int:
+    """The first value of a tag; 1, which is the default of all tags that are asked for, if there is none."""
+    found = directory.get(tag)
+    return found.values[0] if found is not None and found.values else 1
 
 
 def tile_pixels(image: ImageFile.ImageFile) -> int:

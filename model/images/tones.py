@@ -16,8 +16,10 @@ from model.images.tiff import whole_numbers
 _WHITE_IS_ZERO = 0
 _MAX_SAMPLE_VALUE = 281
 _SIGNED = 2
-_DEEP = re.compile(r"(?:RGB|RGBX|RGBA);16([BLN])")
+_DEEP = re.compile(r"(?:RGB|RGBX|RGBA|LA|[RGBA]);16([BLN])")
 """What Pillow calls colours of 16 bits a sample, of which it keeps the upper 8: big-endian, little-endian, native."""
+_DEEP_GREY_AND_ALPHA = "LA;16B"
+"""Of PNG, which Pillow gives as RGBA. Read as RGBA of 8 bits, the four samples are the bytes of grey and alpha."""
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _DIM = 1 / 16
 """Floats whose largest is below this part of white are nearly black: what they call white, they do not say."""
@@ -33,8 +35,11 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
         bits = next(iter(whole_numbers(image, TiffImagePlugin.BITSPERSAMPLE)), bits)
         white = max(whole_numbers(image, _MAX_SAMPLE_VALUE), default=0)
         inverted = whole_numbers(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == (_WHITE_IS_ZERO,)
-        if not white and bits == 16 and whole_numbers(image, TiffImagePlugin.SAMPLEFORMAT) == (_SIGNED,):
+        signed = whole_numbers(image, TiffImagePlugin.SAMPLEFORMAT) == (_SIGNED,)
+        if not white and bits == 16 and signed:
             white = 2**15 - 1
+        if image.mode == "I" and not signed:
+            values = values.view(np.uint32)  # which Pillow takes for signed
     if image.mode.startswith("I;"):
         grey = _whole_numbers_to_eight_bits(values, bits, white, inverted)
     else:
@@ -68,13 +73,14 @@ def restore_depth(image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.Ima
     if not 0 < white < 2**16 - 1:
         return
     other = reopen()
+    grey = _raw_mode(other.tile[0]) == _DEEP_GREY_AND_ALPHA
     other.tile = [tile._replace(args=_swapped(tile)) for tile in other.tile]
     other.load()
     scaled = np.rint(np.minimum(np.arange(2**16), white) * (255.0 / white)).astype(np.uint8)
     restored = []
     for band in range(bands):
         values = np.asarray(image.getchannel(band)).astype(np.uint16) << 8
-        values |= np.asarray(other.getchannel(band))
+        values |= np.asarray(other.getchannel((1, 1, 1, 3)[band] if grey else band))
         restored.append(Image.fromarray(scaled[values]))
     image.paste(Image.merge(image.mode, restored))
 
@@ -85,7 +91,7 @@ def _raw_mode(tile: ImageFile._Tile) -> str:
 
 def _swapped(tile: ImageFile._Tile) -> Any:
     raw_mode = _raw_mode(tile)
-    other = raw_mode[:-1] + _SWAPPED[raw_mode[-1]]
+    other = "RGBA" if raw_mode == _DEEP_GREY_AND_ALPHA else raw_mode[:-1] + _SWAPPED[raw_mode[-1]]
     return (other, *tile.args[1:]) if isinstance(tile.args, tuple) else other
 
 

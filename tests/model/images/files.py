@@ -52,21 +52,38 @@ def tiff(pixels: np.ndarray, *, tags: dict[int, int] | None = None) -> bytes:
     return struct.pack("<2sHI", b"II", 42, 8 + len(raw)) + raw + struct.pack("<H", len(entries)) + directory + bytes(4)
 
 
-def colour_tiff(pixels: np.ndarray, *, deflated: bool = False, tags: dict[int, int] | None = None) -> bytes:
-    """A TIFF of colours of 16 bits in little-endian order (height, width, 3 or 4 samples: the fourth is alpha)."""
+def colour_tiff(
+    pixels: np.ndarray,
+    *,
+    order: str = "<",
+    planar: bool = False,
+    deflated: bool = False,
+    tags: dict[int, int] | None = None,
+) -> bytes:
+    """A TIFF of these pixels (height, width, samples) in two strips, two of each sample if it is `planar`.
+
+    One sample is grey, two are grey and alpha, three are colours, and a fourth is alpha.
+    """
     height, width, samples = pixels.shape
-    raw = pixels.astype("<u2").tobytes()
-    raw = zlib.compress(raw) if deflated else raw
+    rows = -(-height // 2)
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    planes = np.moveaxis(pixels, 2, 0) if planar else [pixels]
+    strips = [plane[at : at + rows].astype(pixels.dtype.newbyteorder(order)) for plane in planes for at in (0, rows)]
+    raw = [zlib.compress(strip.tobytes()) if deflated else strip.tobytes() for strip in strips]
+    starts = [8 + sum(len(strip) for strip in raw[:number]) for number in range(len(raw))]
     entries: list[tuple[int, int, tuple[int, ...] | bytes]] = [
-        *((256, 4, (width,)), (257, 4, (height,)), (258, 3, (16,) * samples), (259, 3, (8 if deflated else 1,))),
-        *((262, 3, (2,)), (273, 4, (8,)), (277, 3, (samples,)), (278, 4, (height,)), (279, 4, (len(raw),))),
+        *((256, 4, (width,)), (257, 4, (height,)), (258, 3, (8 * pixels.itemsize,) * samples)),
+        *((259, 3, (8 if deflated else 1,)), (262, 3, (2 if samples > 2 else 1,)), (273, 4, (*starts,))),
+        *((277, 3, (samples,)), (278, 4, (rows,)), (279, 4, tuple(map(len, raw))), (284, 3, (2 if planar else 1,))),
+        (339, 3, (kind,) * samples),
         *((tag, 3, (value,) * samples) for tag, value in (tags or {}).items()),
     ]
-    if samples == 4:
+    if samples in (2, 4):
         entries.append((338, 3, (2,)))
-    padding = bytes(len(raw) % 2)
-    at = 8 + len(raw) + len(padding)
-    return struct.pack("<2sHI", b"II", 42, at) + raw + padding + _directory(entries, at)
+    body = b"".join(raw)
+    body += bytes(len(body) % 2)
+    header = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, 8 + len(body))
+    return header + body + _directory(entries, 8 + len(body), order)
 
 
 def progressive_jpeg(width: int, height: int, scans: int) -> bytes:
@@ -90,19 +107,19 @@ def bmp_with_alpha(picture: Image.Image, alpha: int) -> bytes:
 _PACKED = {1: "B", 3: "H", 4: "I", 5: "I", 10: "i"}
 
 
-def _directory(entries: list[tuple[int, int, tuple[int, ...] | bytes]], offset: int) -> bytes:
-    body, extra = struct.pack("<H", len(entries)), b""
+def _directory(entries: list[tuple[int, int, tuple[int, ...] | bytes]], offset: int, order: str = "<") -> bytes:
+    body, extra = struct.pack(f"{order}H", len(entries)), b""
     for tag, kind, values in sorted(entries):
         if isinstance(values, bytes):
             raw, count = values, len(values)
         else:
-            raw = struct.pack(f"<{len(values)}{_PACKED[kind]}", *values)
+            raw = struct.pack(f"{order}{len(values)}{_PACKED[kind]}", *values)
             count = len(values) // 2 if kind in (5, 10) else len(values)
         if len(raw) > 4:
             where = offset + 2 + 12 * len(entries) + 4 + len(extra)
             extra += raw + bytes(len(raw) % 2)
-            raw = struct.pack("<I", where)
-        body += struct.pack("<HHI", tag, kind, count) + raw.ljust(4, b"\x00")
+            raw = struct.pack(f"{order}I", where)
+        body += struct.pack(f"{order}HHI", tag, kind, count) + raw.ljust(4, b"\x00")
     return body + bytes(4) + extra
 
 

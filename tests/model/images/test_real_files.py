@@ -7,7 +7,6 @@ import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import pillow_heif
@@ -19,13 +18,10 @@ from model.images.decoding import decode_image
 from tests.model.images.files import (
     bmp_with_alpha,
     chunk,
-    colour_tiff,
     dng,
     encode,
     photograph,
     png_with,
-    raw_png,
-    tiff,
 )
 
 PNG = encode(photograph(), "PNG")
@@ -98,80 +94,6 @@ def test_a_jpeg_that_lacks_pixels_as_well_is_truncated(progressive: bool) -> Non
         with pytest.raises(ImageError) as caught:
             decode_image(data[:end])
         assert caught.value.code == "image_truncated"
-
-
-def test_white_may_be_zero() -> None:
-    deep = GREY.astype(np.uint16) << 8
-    negative = tiff(2**16 - 1 - deep, tags={262: 0})
-    np.testing.assert_array_equal(pixels(negative), pixels(tiff(deep)))
-    floats = (GREY / 255).astype(np.float32)
-    np.testing.assert_allclose(pixels(tiff(1 - floats, tags={262: 0})), pixels(tiff(floats)), atol=1)
-    np.testing.assert_array_equal(pixels(tiff(255 - GREY, tags={262: 0})), pixels(tiff(GREY)))
-
-
-@pytest.mark.parametrize("bits", [10, 12])
-def test_depth_is_taken_from_the_data_where_nothing_says_it(bits: int) -> None:
-    few = GREY.astype(np.uint16) << (bits - 8)
-    shown = pixels(tiff(GREY))
-    np.testing.assert_array_equal(pixels(tiff(few)), shown)
-    np.testing.assert_array_equal(pixels(tiff(2**16 - 1 - few, tags={262: 0})), shown)
-    np.testing.assert_array_equal(pixels(encode(Image.fromarray(few), "PNG")), shown)
-
-
-def test_depth_is_taken_from_the_tags_where_they_say_it() -> None:
-    deep = GREY.astype(np.uint16) << 5
-    np.testing.assert_allclose(pixels(tiff(deep, tags={281: 2**13 - 1})), pixels(tiff(GREY)), atol=1)
-    few = GREY.astype(np.uint16) << 4
-    np.testing.assert_allclose(pixels(tiff(few, tags={281: 2**16 - 1})), pixels(tiff(GREY)) // 16, atol=1)
-    signed = GREY.astype(np.int16) << 7
-    np.testing.assert_allclose(pixels(tiff(signed)), pixels(tiff(GREY)), atol=1)
-
-
-def deep_png(values: np.ndarray) -> bytes:
-    """A PNG of colours of 16 bits (height, width, 3 or 4 samples)."""
-    height, width, samples = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    return raw_png(width, height, 16, {3: 2, 4: 6}[samples], rows)
-
-
-def in_bits(bits: int) -> np.ndarray:
-    """The photograph's colours (height, width, 3) as whole numbers of so many bits."""
-    return np.rint(np.asarray(photograph()) / 255 * (2**bits - 1)).astype(np.uint16)
-
-
-DEEP: dict[str, Callable[[np.ndarray], bytes]] = {
-    "png": deep_png,
-    "tiff": colour_tiff,
-    "deflated tiff": lambda values: colour_tiff(values, deflated=True),
-}
-
-
-@pytest.mark.parametrize("write", DEEP.values(), ids=DEEP.keys())
-@pytest.mark.parametrize("bits", [10, 12, 16])
-def test_the_depth_of_colours_is_taken_from_the_data_where_nothing_says_it(
-    write: Callable[[np.ndarray], bytes], bits: int
-) -> None:
-    expected = np.asarray(photograph()).astype(int)
-    np.testing.assert_allclose(pixels(write(in_bits(bits))), expected, atol=1)
-    opaque = np.full((*expected.shape[:2], 1), 2**bits - 1, np.uint16)
-    np.testing.assert_allclose(pixels(write(np.concatenate([in_bits(bits), opaque], axis=2))), expected, atol=1)
-    dark = in_bits(16) // 8  # 13 bits: a dark photograph, which stays as it is
-    np.testing.assert_allclose(pixels(write(dark)), expected // 8, atol=1)
-
-
-def test_the_depth_of_colours_is_taken_from_the_tags_where_they_say_it() -> None:
-    expected = np.asarray(photograph()).astype(int)
-    np.testing.assert_allclose(pixels(colour_tiff(in_bits(14), tags={281: 2**14 - 1})), expected, atol=1)
-    few = colour_tiff(in_bits(12), tags={281: 2**16 - 1})
-    np.testing.assert_allclose(pixels(few), expected // 16, atol=1)
-
-
-def test_floats_that_are_all_nearly_black_are_brightened() -> None:
-    small = (GREY / 255 * 0.02).astype(np.float32)
-    expected = pixels(tiff(GREY)) * (255 / GREY.max())
-    np.testing.assert_allclose(pixels(tiff(small)), expected, atol=1)
-    dark = (GREY / 255 * 0.2).astype(np.float32)  # a dark photograph stays as it is
-    np.testing.assert_allclose(pixels(tiff(dark)), pixels(tiff(GREY)) * 0.2, atol=1)
 
 
 @pytest.mark.parametrize("alpha", [0, 255])
