@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
 
 from model.errors import ImageError
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # opening a pipe must not wait for a writer
 
 
 class FileUnreadError(ImageError):
@@ -29,13 +32,18 @@ class FileUnreadError(ImageError):
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file. FileUnreadError if there are too many, or they cannot be read."""
+    """The bytes of a file. FileUnreadError if there are too many, they cannot be read, or change meanwhile."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-            raise FileUnreadError("file_unreadable", "This is not a file. Name an image file or a folder.")
-        if status.st_size > max_bytes:
-            raise FileUnreadError.too_large(status.st_size, max_bytes)
-        return path.read_bytes()
+        with open(os.open(path, _READ), "rb") as file:  # noqa: PTH123  # a descriptor
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise FileUnreadError("file_unreadable", "This is not a file. Name an image file or a folder.")
+            if before.st_size > max_bytes:
+                raise FileUnreadError.too_large(before.st_size, max_bytes)
+            data = file.read(max_bytes + 1)
+            after = os.fstat(file.fileno())
     except OSError as error:
         raise FileUnreadError("file_unreadable", f"The file cannot be read: {error.strerror}.") from error
+    if len(data) != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise FileUnreadError("file_unreadable", "The file was changed while it was read. Add it again.")
+    return data

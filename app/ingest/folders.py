@@ -31,6 +31,8 @@ _NO_PHOTOGRAPHS = {
 }
 _PREVIEWS = (".lrdata", "previews of Lightroom")
 
+_TOLD = 12
+"""Endings of skipped files that are listed."""
 _PEEK = 64
 """Bytes that mark a file without an ending as a picture."""
 
@@ -117,8 +119,10 @@ class Folders:
 
 
 def describe_skipped(skipped: Counter[str]) -> str:
-    """`3 .txt, 1 without ending`, the most frequent first."""
-    return ", ".join(f"{number:,} {ending or 'without ending'}" for ending, number in skipped.most_common())
+    """`3 .txt, 1 without ending`, the most frequent first, and how many more there are."""
+    told = [f"{number:,} {ending or 'without ending'}" for ending, number in skipped.most_common(_TOLD)]
+    more = skipped.total() - sum(number for _, number in skipped.most_common(_TOLD))
+    return ", ".join(told + ([f"{more:,} others"] if more else []))
 
 
 def reason_to_leave_out(name: str) -> str | None:

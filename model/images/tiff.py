@@ -92,26 +92,32 @@ def correct_reading(image: ImageFile.ImageFile) -> None:
     Pillow takes the samples of 16 bits in separate planes for 8, unless libtiff reads them. It knows that libtiff
     gives 16 bits in the machine's own order, and forgets about signed and longer numbers.
     """
-    if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.tile:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
-    first = image.tile[0]
-    if first.codec_name == "libtiff":
-        raw_mode, *others = first.args
-        if native := _NOT_NATIVE.fullmatch(raw_mode):
-            image.tile = [first._replace(args=("N".join(native.groups()), *others))]
-    elif whole_numbers(image, TiffImagePlugin.PLANAR_CONFIGURATION) == (_SEPARATE,) and set(
-        whole_numbers(image, TiffImagePlugin.BITSPERSAMPLE)
-    ) == {16}:
-        tiles = [tile for tile in image.tile if tile.args[0].isalpha()]  # the others are samples without a meaning
-        planes = "".join(dict.fromkeys(tile.args[0] for tile in tiles))
+    tiles = [(tile, tile.args) for tile in image.tile if isinstance(tile.args, tuple)]
+    if tiles and tiles[0][0].codec_name == "libtiff":
+        image.tile = [
+            tile._replace(args=("N".join(native.groups()), *args[1:]))
+            if (native := _NOT_NATIVE.fullmatch(args[0]))
+            else tile
+            for tile, args in tiles
+        ]
+    elif _has_planes_of_sixteen_bits(image):
+        tiles = [(tile, args) for tile, args in tiles if args[0].isalpha()]  # the others are samples without a meaning
+        planes = "".join(dict.fromkeys(args[0] for _, args in tiles))
         if set(planes) <= {*"RGBA"}:
             order = "L" if image.tag_v2.prefix == b"II" else "B"
-            image.tile = [tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:])) for tile in tiles]
+            image.tile = [tile._replace(args=(f"{args[0]};16{order}", *args[1:])) for tile, args in tiles]
         else:
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
             by_libtiff = (f"{planes};16N", False, image.tag_v2.offset)
             image.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, by_libtiff)]
             image.use_load_libtiff = True
+
+
+def _has_planes_of_sixteen_bits(image: TiffImagePlugin.TiffImageFile) -> bool:
+    separate = whole_numbers(image, TiffImagePlugin.PLANAR_CONFIGURATION) == (_SEPARATE,)
+    return separate and set(whole_numbers(image, TiffImagePlugin.BITSPERSAMPLE)) == {16}
 
 
 def _first(directory: dict[int, _Tag], tag: int) -> int:

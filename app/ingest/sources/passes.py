@@ -151,6 +151,8 @@ class SourcePass:
     def _look_into(self, work: _Work) -> None:
         """Find out which of the files without an ending are pictures."""
         for path, signature in work.unnamed:
+            if self._stop():
+                return
             if self._begins_as_picture(path, signature):
                 self._is_to_be_read(path, signature, work)
             else:

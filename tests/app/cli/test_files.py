@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -92,6 +96,32 @@ def test_too_large_files_are_not_read(tmp_path: Path) -> None:
     assert caught.value.code == "image_too_large"
 
 
+def test_a_file_that_is_being_written_is_not_taken_for_whole(tmp_path: Path) -> None:
+    path = tmp_path / "copying.jpg"
+    with path.open("wb") as file:
+        file.truncate(50_000_000)
+    copied = threading.Event()
+
+    def copy() -> None:
+        with path.open("r+b") as file:
+            for at in itertools.cycle(range(1000)):
+                os.pwrite(file.fileno(), b"x", at)
+                if copied.is_set():
+                    return
+                time.sleep(0.001)
+
+    copying = threading.Thread(target=copy)
+    copying.start()
+    try:
+        with pytest.raises(FileRejected, match="changed while it was read") as caught:
+            read_file(path, 100_000_000)
+    finally:
+        copied.set()
+        copying.join()
+    assert caught.value.code == "file_unreadable"
+    assert len(read_file(path, 100_000_000)) == 50_000_000
+
+
 def test_what_is_no_file_is_rejected(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "nowhere.jpg").symlink_to("gone")
@@ -114,6 +144,13 @@ def test_every_ending_of_a_picture_counts_and_none_at_all_by_content(tmp_path: P
     assert list(folders) == expected
     assert folders.skipped == {".txt": 2, ".mov": 1, "": 2, ".gz": 1}
     assert describe_skipped(folders.skipped) == "2 without ending, 2 .txt, 1 .gz, 1 .mov"
+
+
+def test_of_many_kinds_of_files_that_are_skipped_the_most_frequent_are_named() -> None:
+    skipped = Counter({f".{number}": number for number in range(1, 31)})
+    told = describe_skipped(skipped)
+    assert told.startswith("30 .30, 29 .29, ")
+    assert told.endswith(f"19 .19, {sum(range(1, 19))} others")
 
 
 def test_what_others_keep_in_folders_is_left_out_and_said(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from app.ingest.sources.following import SourceFollower
-from app.ingest.sources.progress import PassProgress
+from app.ingest.sources.passes import SourcePass
+from app.ingest.sources.progress import FileOutcome, PassProgress
 from app.ingest.sources.registering import register_source
 from app.service import Service
-from index import ContentMissing, Source, SourceNotFound
+from index import ContentMissing, LibraryConfig, Source, SourceNotFound, open_library
 from tests.app.helpers import picture
 
 
@@ -78,6 +81,21 @@ def test_changes_are_followed_as_they_happen(service: Service, photos: Path, fol
     until(changed)
 
 
+def test_files_whose_names_are_no_text_do_not_end_the_watch(
+    service: Service, photos: Path, source: Source, follower: SourceFollower
+) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")  # Latin-1, as on old disks; watchfiles cannot say that it was read or changed
+    (photos / name).write_bytes(picture(90))
+    until(lambda: service.library.count("images") == 4)
+    (photos / "new.jpg").write_bytes(picture(91))
+    until(lambda: service.library.count("images") == 5)
+    before = {record.id for record in service.list_images().items}
+    (photos / name).write_bytes(picture(92))
+    until(lambda: service.library.sources.locate(hashlib.sha256(picture(92)).hexdigest()))
+    assert {record.id for record in service.list_images().items} == before
+    assert follower.get(source.id).watch_problem is None
+
+
 def test_a_paused_source_is_left_alone(
     service: Service, photos: Path, source: Source, follower: SourceFollower, passes: list[PassProgress]
 ) -> None:
@@ -111,6 +129,42 @@ def test_refused_files_are_tried_again_when_somebody_asks(
     passes.clear()
     follower.rescan(source.id)
     until(lambda: any(one.refused == 1 and one.unchanged == 3 for one in passes))
+
+
+def test_forgetting_while_a_pass_is_under_way(
+    service: Service, photos: Path, source: Source, follower: SourceFollower
+) -> None:
+    for number in range(100, 140):
+        (photos / f"{number}.jpg").write_bytes(picture(number))
+    follower.rescan(source.id)
+    until(lambda: follower.get(source.id).at_work)
+    follower.forget(source.id)
+    time.sleep(1.5)  # whatever was under way, or due, would be seen by now
+    assert service.library.count("images") == 0
+    assert follower.statuses() == []
+    assert service.library.check(deep=True) == []
+
+
+def test_a_pass_under_a_source_that_another_process_forgets_adds_nothing_more(
+    service: Service, photos: Path, source: Source
+) -> None:
+    """`visem sources forget` while a service is at work: images of no source would never be seen as gone."""
+    told: list[str] = []
+
+    def forget(outcome: FileOutcome) -> None:
+        told.append(outcome.path)
+        if len(told) == 1:
+            with open_library(LibraryConfig(service.settings.library), service.library.space) as other:
+                other.sources.forget(source.id)
+
+    for number in range(100, 140):
+        (photos / f"{number}.jpg").write_bytes(picture(number))
+    this = SourcePass(service.library, service.ingest, service.settings, source, tell=forget)
+    with pytest.raises(SourceNotFound):
+        this.run()
+    assert this.progress.phase == "stopped"
+    assert service.library.count("images") == 0
+    assert service.library.check(deep=True) == []
 
 
 def test_forgetting(service: Service, photos: Path, source: Source, follower: SourceFollower) -> None:
