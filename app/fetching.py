@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import httpcore2
 
+from app.addresses import MAX_URL_LENGTH
 from app.embedding.fairness import ShuttingDown
 from app.ingest.names import display_name
 from app.problems import Problem
@@ -32,7 +33,6 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_SECONDS = 20.0
 MAX_REDIRECTS = 5
-MAX_URL_LENGTH = 2048
 _AT_A_TIME = 4
 _OVERHEAD = 512 * 1024  # bytes of heads, chunks and TLS beside the content
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

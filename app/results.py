@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from index import Hit, SentenceRecord
-from model.bundle import BundleConfig
-
 if TYPE_CHECKING:  # searching loads no captioner
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from index import Hit, SentenceRecord
+    from model.bundle import BundleConfig
     from model.captioner import Caption
 
 CaptionMode = Literal["generate", "retrieve"]

@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import IO
 
 from index.atomic_files import PRIVATE_FOLDER, publish, sync_directory
-from index.catalog import CATALOG_FILE, copy_catalog, default_url, open_catalog
+from index.catalog import copy_catalog, default_url, open_catalog
 from index.errors import BackupDamaged, EngineUnsupported, LibraryNotFound
+from index.layout import CATALOG_FILE
 from index.opening import LibraryConfig, open_library
 
 _SUMS = "SHA256SUMS"

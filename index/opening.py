@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from index import maintenance
 from index.atomic_files import PRIVATE_FOLDER, make_private
-from index.catalog import CATALOG_FILE, default_url, open_catalog
 from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
 from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
+from index.layout import CATALOG_FILE
 from index.library import Library
 from index.presence import Presence
 from index.types import Space, Target
@@ -68,6 +68,8 @@ def open_library(config: LibraryConfig, space: Space | None = None) -> Library:
     if space is None:
         require_library(config)
     _require_engines(config)
+    from index.catalog import default_url, open_catalog  # describing a picture needs no library, and no SQLAlchemy
+
     own = _own_content(config)
     with ExitStack() as opened:
         catalog = open_catalog(config.catalog or default_url(config.folder), space, may_create=own.is_empty)
@@ -116,6 +118,7 @@ def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Ma
     @cache
     def builder() -> tuple[BackgroundBuilder, BuildOptions]:
         from index.building import BackgroundBuilder, BuildRequest
+        from index.catalog import default_url
         from index.vectors.faiss.options import BuildOptions
 
         url = config.catalog or default_url(config.folder).render_as_string(hide_password=False)

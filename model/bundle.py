@@ -25,12 +25,15 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from model import threads
 from model.captioner_config import CaptionerConfig
 from model.concepts_config import ConceptsConfig
 from model.errors import BundleError
@@ -236,8 +239,8 @@ class Bundle:
         for name in sorted(config.required_files):
             if name not in config.files:
                 raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} lists no checksum for {name}.")
-        for name, digest in config.files.items():
-            _verify(path, name, digest)
+        with ThreadPoolExecutor(threads.available()) as pool:  # hashing lets go of the GIL
+            list(pool.map(partial(_verify, path), config.files, config.files.values()))
         return cls(path, config)
 
 

@@ -191,9 +191,9 @@ class _Run:
         if isinstance(outcome, Exception):
             self._reject(path, outcome, [])
             return
-        from app.http import responses
+        from app.http.caption_document import caption
 
-        answers = [responses.caption(one) for one in outcome]
+        answers = [caption(one) for one in outcome]
         if self._sidecar and answers:
             try:
                 self._write_sidecar(path, answers[0].sentence)

@@ -11,16 +11,17 @@ from starlette.responses import Response
 
 from app import results
 from app.embedding.cache import Vector
+from app.http.caption_document import caption
 from app.http.schemas import about, captions, changes, embeddings, maps, records, search, sources
 from app.ingest.pipeline import IngestResult
 from app.ingest.sources.following import SourceStatus
 from app.maps.projection import Map
 from app.search.results import FoundHit, SearchResult
-from index import CaptionRecord, Hit, ImageRecord, LibraryStats, SentenceRecord, SourceFile
+from index import CaptionRecord, ImageRecord, LibraryStats, SentenceRecord, SourceFile
 from model.wording import as_sentence
 
 if TYPE_CHECKING:  # searching loads no captioner
-    from model.captioner import Caption
+    pass
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -98,24 +99,6 @@ def search_response(result: SearchResult) -> Response:
 def caption_answer(result: results.Captions) -> captions.CaptionAnswer:
     """Captions of an image."""
     return captions.CaptionAnswer(mode=result.mode, captions=[caption(one) for one in result.captions])
-
-
-def caption(one: Caption | Hit) -> captions.Caption:
-    """A caption that was written, or a sentence that was found: these are ranked by similarity alone."""
-    if not isinstance(one, Hit):
-        return captions.Caption.model_validate({**vars(one), "sentence": one.sentence, "sentence_id": None})
-    if not isinstance(one.record, SentenceRecord):
-        raise TypeError("Only sentences are captions.")
-    return captions.Caption(
-        text=one.record.text,
-        sentence=one.record.text,
-        score=one.score,
-        similarity=one.score,
-        fluency=None,
-        structure=None,
-        confidence=None,
-        sentence_id=one.record.id,
-    )
 
 
 def image_captions(stored: Sequence[CaptionRecord]) -> captions.ImageCaptions:

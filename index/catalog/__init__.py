@@ -2,6 +2,6 @@
 
 from index.catalog.catalog import open_catalog
 from index.catalog.copying import copy_catalog
-from index.catalog.sqlite import CATALOG_FILE, default_url
+from index.catalog.sqlite import default_url
 
-__all__ = ["CATALOG_FILE", "copy_catalog", "default_url", "open_catalog"]
+__all__ = ["copy_catalog", "default_url", "open_catalog"]

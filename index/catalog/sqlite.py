@@ -47,11 +47,9 @@ from sqlalchemy.exc import DBAPIError
 from index.catalog import schema
 from index.catalog.database import PreparedQuery
 from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, LibraryError, StorageFailed
+from index.layout import CATALOG_FILE
 
 T = TypeVar("T")
-
-CATALOG_FILE = "catalog.sqlite"
-"""What the catalog is called in the folder of a library."""
 
 # The file is not mapped into memory: every connection would map it anew, which makes the memory of a process look many
 # times as large as it is. The system keeps its pages for all processes in either case, and reading one takes as long.

@@ -7,6 +7,8 @@ they are for CPUs alone.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +43,10 @@ class OnnxRuntime:
         # The others are small: waking a second thread costs more than it brings, above all when others are busy. Those
         # who call at the same time are served at the same time.
         count = threads.available() if name in _LARGE else 1
-        return OnnxNetwork(graph, None if bundle.config.is_int8(name) else bundle.path / file, prefixes, count)
+        network = OnnxNetwork(graph, None if bundle.config.is_int8(name) else bundle.path / file, prefixes, count)
+        if name in _LARGE:
+            _give_back()
+        return network
 
 
 class OnnxNetwork:
@@ -55,6 +60,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count
         options.log_severity_level = 3
+        options.enable_mem_pattern = False  # it keeps a plan, and the memory for it, for every number of images
         # Threads that spin while they wait would take the cores from decoding, which runs at the same time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         values = {
@@ -79,3 +85,9 @@ class OnnxNetwork:
         """Its inputs, by position, to its outputs."""
         outputs: list[Vectors] = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
         return outputs
+
+
+def _give_back() -> None:
+    """Have the system take back what loading took for a moment: glibc keeps it, three times the size of the weights."""
+    with contextlib.suppress(AttributeError, OSError):  # other C libraries
+        ctypes.CDLL(None).malloc_trim(0)

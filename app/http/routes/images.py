@@ -11,8 +11,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.addresses import MAX_URL_LENGTH
 from app.concepts import split_concepts
-from app.fetching import MAX_URL_LENGTH
 from app.http import responses
 from app.http.content_response import immutable_file
 from app.http.dependencies import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from app.fetching import MAX_URL_LENGTH
+from app.addresses import MAX_URL_LENGTH
 from app.http.schemas.base import EXAMPLE_ID, Input, Output, PlainText
 from app.results import CaptionMode, CaptionOptions, Strategy
 from index import CaptionOrigin
