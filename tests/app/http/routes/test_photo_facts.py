@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.app.helpers import refused_fields, store
+from app.main import create_app
+from app.service import Service
+from app.settings import Settings
+from model.space import JointSpace
+from tests.app.helpers import ADDRESS, refused_fields, store
 from tests.app.photographs import FILES
 
 
-@pytest.fixture
-def photos(client: TestClient) -> TestClient:
-    for name, data in FILES.items():
-        store(client, name, data)
-    return client
+@pytest.fixture(scope="module")
+def photos(space: JointSpace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of an application with photographs of which the files say something. For tests that change nothing."""
+    settings = Settings(library=tmp_path_factory.mktemp("photos") / "library")
+    with (
+        Service.open(settings, space=space) as service,
+        TestClient(create_app(service=service), base_url=ADDRESS, raise_server_exceptions=False) as client,
+    ):
+        for name, data in FILES.items():
+            store(client, name, data)
+        yield client
 
 
 def names(answer: Any) -> list[str]:
