@@ -13,18 +13,28 @@ from tests.e2e.conftest import Watched
 
 AXE = gzip.decompress((Path(__file__).parent / "vendor" / "axe-4.14.1.min.js.gz").read_bytes()).decode()
 
+WIDTHS = (1440, 390)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
-def findings(page: Page) -> list[str]:
-    """What axe, which has to be on the page, finds that is serious or critical, one line each."""
-    result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{violation['id']} ({violation['impact']}): {node['html']} {node['failureSummary']}"
-        for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
+def findings(page: Page) -> dict[str, list[str]]:
+    """What axe finds on a page that is serious or critical, one line each, by width and colours."""
+    page.evaluate(AXE)
+    found: dict[str, list[str]] = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            problems = [
+                f"{violation['id']} ({violation['impact']}): {node['html']} {node['failureSummary']}"
+                for violation in result["violations"]
+                if violation["impact"] in ("serious", "critical")
+                for node in violation["nodes"]
+            ]
+            if problems:
+                found[f"{page.url} {width} {scheme}"] = problems
+    return found
 
 
 def test_every_page(open_context: Callable[..., BrowserContext], ids: dict[str, str], watched: Watched) -> None:
@@ -47,11 +57,5 @@ def test_every_page(open_context: Callable[..., BrowserContext], ids: dict[str, 
     for path in paths:
         page.goto(path)
         page.wait_for_load_state("networkidle")
-        page.evaluate(AXE)
-        for width in (1440, 390):
-            page.set_viewport_size({"width": width, "height": 900})
-            for scheme in SCHEMES:
-                page.emulate_media(color_scheme=scheme)
-                if problems := findings(page):
-                    found[f"{path} {width} {scheme}"] = problems
+        found |= findings(page)
     assert found == {}
