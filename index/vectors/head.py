@@ -31,10 +31,12 @@ class Head:
         """Return a head with these stored vectors (n, D) too, which come after those that are there."""
         if not len(keys):
             return self
-        blocks = (*self._blocks, (keys, singles(halves)))
-        if len(blocks) > _BLOCKS:
-            blocks = ((np.concatenate([one for one, _ in blocks]), np.concatenate([rows for _, rows in blocks])),)
-        return Head(blocks)
+        blocks = [*self._blocks, (keys, singles(halves))]
+        # Blocks get smaller and smaller, so that a vector is copied a few times, and not with every addition.
+        while len(blocks) > 1 and (len(blocks[-2][0]) <= len(blocks[-1][0]) or len(blocks) > _BLOCKS):
+            (first, rows), (second, others) = blocks[-2:]
+            blocks[-2:] = [(np.concatenate([first, second]), np.concatenate([rows, others]))]
+        return Head(tuple(blocks))
 
     def without(self, removed: Keys) -> Head:
         """Return a head without these keys."""
