@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from app.cli.failures import describe, error_document
+from app.cli.failures import error_document
 from app.cli.interruption import Ending
 from app.cli.json_stream import JsonStream
 from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter
 from app.ingest.folders import describe_skipped
+from app.problems import describe
 
 if TYPE_CHECKING:
     from app.ingest.pipeline import IngestResult

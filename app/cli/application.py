@@ -14,10 +14,11 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, describe, error_document
+from app.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, CommandError, error_document
 from app.cli.interruption import interrupt_on_sigterm
 from app.cli.options import JSON_WANTED
 from app.cli.output import print_json, say
+from app.problems import describe
 from app.version import VERSION
 
 COMMANDS = (

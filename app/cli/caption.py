@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, describe, error_document
+from app.cli.failures import FAILED, INTERRUPTED, USAGE, CommandError, error_document
 from app.cli.files import FileRejected, read_file
 from app.cli.interruption import Ending, batch
 from app.cli.json_stream import JsonStream
@@ -22,6 +22,7 @@ from app.cli.progress import progress
 from app.cli.sessions import open_service
 from app.cli.tables import path_cell, text_cell
 from app.ingest.folders import Folders, describe_skipped
+from app.problems import describe
 
 if TYPE_CHECKING:
     from app.results import CaptionOptions

@@ -23,22 +23,6 @@ class CommandError(Exception):
         self.status = status
 
 
-def describe(error: Exception) -> tuple[str, str]:
-    """The code and the message of an exception.
-
-    All parts of Visem raise exceptions with a `code` and a message for people; they are told by that, since
-    importing their classes would import torch.
-    """
-    code = getattr(error, "code", None)
-    if isinstance(code, str):
-        return code, str(error)
-    if isinstance(error, OSError) and error.strerror:
-        name = "" if error.filename is None else f"{error.filename}: "
-        return "system_error", f"{name}{error.strerror}."
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return "internal_error", f"An unexpected error, {reason}. Run it again with --debug for the details."
-
-
 def error_document(code: str, message: str) -> Mapping[str, object]:
     """What `--json` prints for a command that failed."""
     return {"error": {"code": code, "message": message}}

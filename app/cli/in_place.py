@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.failures import USAGE, CommandError, describe, error_document
+from app.cli.failures import USAGE, CommandError, error_document
 from app.cli.interruption import Ending, batch
 from app.cli.json_stream import JsonStream
 from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter
+from app.problems import describe
 
 if TYPE_CHECKING:
     from app.ingest.sources.progress import FileOutcome, PassProgress

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.failures import FAILED, describe, error_document
+from app.cli.failures import FAILED, error_document
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_json, printable, say, shown, size, write
 from app.cli.rendering import thumbnail_renderer
 from app.cli.sessions import open_library
+from app.problems import describe
 
 if TYPE_CHECKING:
     from app.settings import Settings

@@ -79,6 +79,7 @@ class _Supervisor:
         self._sockets: tuple[int, ...] = ()
         self._serves = asyncio.Event()  # one of them, at least, has begun
         self._stopping = asyncio.Event()
+        self._interrupted = False
         self._failure: WorkerError | None = None
 
     async def run(self) -> None:
@@ -104,9 +105,12 @@ class _Supervisor:
         killing.cancel()
         if self._failure is not None:
             raise self._failure
+        if self._interrupted and not self._serves.is_set():
+            raise KeyboardInterrupt  # as a single process that has not begun
 
     def _stop(self, number: signal.Signals) -> None:
         """Have all workers stop, as often as somebody says so: a second SIGINT hurries them."""
+        self._interrupted = number == signal.SIGINT
         self._stopping.set()
         for process in self._processes:
             process.send_signal(number)

@@ -77,7 +77,7 @@ def main() -> None:
     try:
         serve_as_worker(request)
     except Exception as error:
-        from app.cli.failures import describe
+        from app.problems import describe
 
         code, message = describe(error)
         if code == "internal_error":

@@ -24,6 +24,15 @@ print("closed")
 """
 
 
+TWO_WORKERS = """
+from app.settings import Settings
+from app.workers.supervisor import supervise
+
+supervise(Settings(), 2, lambda host, port: None)
+print("closed")
+"""
+
+
 @contextmanager
 def serving(
     space: JointSpace, folder: Path, program: str = PROGRAM, **settings: str

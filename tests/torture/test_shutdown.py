@@ -20,7 +20,7 @@ from app.service import library_space
 from index import LibraryConfig, open_library
 from model.space import JointSpace
 from tests.app.helpers import picture
-from tests.app.serving import serving
+from tests.app.serving import PROGRAM, TWO_WORKERS, serving
 from tests.torture.load import form
 
 SHUTDOWN_TIMEOUT = 2
@@ -29,6 +29,7 @@ HALF_SENT = 8
 STORED = 16 if os.environ.get("TORTURE") else 8
 """How many images are acknowledged before it is told to stop."""
 TIMES = 5 if os.environ.get("TORTURE") else 1
+PROGRAMS = {"one process": PROGRAM, "two workers": TWO_WORKERS} if os.environ.get("TORTURE") else {"one": PROGRAM}
 
 
 class Clients:
@@ -98,12 +99,17 @@ def _search(number: int) -> tuple[str, str, bytes, str]:
     return "GET", "/v1/search?q=" + quote(f"a dog and {number} cats"), b"", ""
 
 
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 @pytest.mark.parametrize("time_over", range(TIMES))
 def test_it_ends_in_time_under_load(
-    shipped_space: JointSpace, tmp_path: Path, time_over: int, record_property: Callable[[str, object], None]
+    shipped_space: JointSpace,
+    tmp_path: Path,
+    time_over: int,
+    program: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     settings = {"SHUTDOWN_TIMEOUT": str(SHUTDOWN_TIMEOUT), "CAPTION_IMAGES": "2"}
-    with serving(shipped_space, tmp_path, **settings) as (process, address), ExitStack() as opened:
+    with serving(shipped_space, tmp_path, program, **settings) as (process, address), ExitStack() as opened:
         clients = Clients(address)
         for number in range(CLIENTS):
             for ask in (_upload, _caption, _search):

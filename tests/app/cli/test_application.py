@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.cli.application import COMMANDS, MODULES
-from app.cli.failures import CommandError, describe
+from app.cli.failures import CommandError
+from app.problems import describe
 from app.version import VERSION
 from tests.app.cli.conftest import Run, finish, start
 

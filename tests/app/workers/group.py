@@ -15,16 +15,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from model.space import JointSpace
-from tests.app.serving import serving
-
-PROGRAM = """
-from app.settings import Settings
-from app.workers.supervisor import supervise
-
-settings = Settings()
-supervise(settings, settings.workers, lambda host, port: None)
-print("closed")
-"""
+from tests.app.serving import TWO_WORKERS, serving
 
 Answer = tuple[int, bytes]
 
@@ -127,9 +118,9 @@ class Group:
 
 
 @contextmanager
-def group(space: JointSpace, folder: Path, program: str = PROGRAM, **settings: str) -> Iterator[Group]:
+def group(space: JointSpace, folder: Path, program: str = TWO_WORKERS, **settings: str) -> Iterator[Group]:
     """A service of two workers."""
-    settings = {"WORKERS": "2", "IDLE_TIMEOUT": "600", **settings}
+    settings = {"IDLE_TIMEOUT": "600", **settings}
     with serving(space, folder, program, **settings) as (process, address), ExitStack() as opened:
         yield Group(process, address, folder, opened)
 
