@@ -109,11 +109,12 @@ class _Supervisor:
             raise KeyboardInterrupt  # as a single process that has not begun
 
     def _stop(self, number: signal.Signals) -> None:
-        """Have all workers stop, as often as somebody says so: a second SIGINT hurries them."""
-        self._interrupted = number == signal.SIGINT
+        """Have all workers stop. Only what comes after that is passed on as it is: a second SIGINT hurries them."""
+        again = self._stopping.is_set()
+        self._interrupted = self._interrupted or number == signal.SIGINT
         self._stopping.set()
         for process in self._processes:
-            process.send_signal(number)
+            process.send_signal(number if again else signal.SIGTERM)
 
     def _kill(self) -> None:
         for process in self._processes:
