@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import FrameType
 from typing import Any, cast
 
 import uvicorn
@@ -219,11 +218,12 @@ def serve(
     For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
     """
     logs.configure(service.settings.log_level)
-    # When it is done uvicorn raises the signal again, for the handler before its own. The default one would
-    # end the process on the spot, with the library still open.
-    handlers = {number: signal.signal(number, _nothing_more) for number in (signal.SIGINT, signal.SIGTERM)}
+    server = _Server(service, announce)
+    # Before uvicorn has handlers of its own a signal must not be lost. When it is done it raises the signal again, for
+    # the handler before its own: the default one would end the process on the spot, with the library still open.
+    handlers = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _Server(service, announce).run(sockets)
+        server.run(sockets)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -281,7 +281,3 @@ class _Server(uvicorn.Server):
     async def _stop_in_time(self) -> None:
         await asyncio.sleep(self.config.timeout_graceful_shutdown or 0)
         await asyncio.to_thread(self._service.stop)
-
-
-def _nothing_more(number: int, frame: FrameType | None) -> None:
-    """The server has stopped already."""

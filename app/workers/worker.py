@@ -25,6 +25,7 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 _CHANNEL = 0  # standard input
+_told_to_end = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def serve_as_worker(request: WorkerRequest) -> None:
 
     sockets = [socket.socket(fileno=number) for number in request.sockets]
     with Service.open(request.settings, group=WorkerGroup(request.folder)) as service:
+        if _told_to_end.is_set():  # where an exception was only noted, such as in the garbage collector
+            return
         serve(service, lambda host, port: _tell(serving=True), sockets)
 
 
@@ -87,6 +90,8 @@ def main() -> None:
     finally:
         if alone.is_set():  # nobody else does it
             shutil.rmtree(request.folder, ignore_errors=True)
+    logging.shutdown()
+    os._exit(0)  # all is closed: taking the interpreter apart takes longer than that, and the supervisor waits
 
 
 def _tell(**what: Any) -> None:
@@ -103,6 +108,7 @@ def _end_with_supervisor(alone: threading.Event) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _told_to_end.set()
     raise SystemExit(0)
 
 
