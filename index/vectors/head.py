@@ -13,7 +13,7 @@ from index.vector_encoding import singles
 Choice = Callable[[Keys], npt.NDArray[np.bool_]]
 """Tells of each key whether it is chosen."""
 
-_BLOCKS = 32
+_ROWS = 1024  # vectors of a block, at most: a deletion copies those of its block
 _ROUNDING = 2e-3  # a stored vector is within 5e-4 of unit length, so scores without its exact length differ by as much
 
 
@@ -31,11 +31,13 @@ class Head:
         """Return a head with these stored vectors (n, D) too, which come after those that are there."""
         if not len(keys):
             return self
-        blocks = [*self._blocks, (keys, singles(halves))]
-        # Blocks get smaller and smaller, so that a vector is copied a few times, and not with every addition.
-        while len(blocks) > 1 and (len(blocks[-2][0]) <= len(blocks[-1][0]) or len(blocks) > _BLOCKS):
-            (first, rows), (second, others) = blocks[-2:]
-            blocks[-2:] = [(np.concatenate([first, second]), np.concatenate([rows, others]))]
+        blocks = list(self._blocks)
+        for start in range(0, len(keys), _ROWS):
+            blocks.append((keys[start : start + _ROWS], singles(halves[start : start + _ROWS])))
+            # The last ones get smaller and smaller, so that a vector is copied a few times, not with every addition.
+            while len(blocks) > 1 and len(blocks[-2][0]) <= len(blocks[-1][0]) <= _ROWS - len(blocks[-2][0]):
+                (first, rows), (second, others) = blocks[-2:]
+                blocks[-2:] = [(np.concatenate([first, second]), np.concatenate([rows, others]))]
         return Head(tuple(blocks))
 
     def without(self, removed: Keys) -> Head:

@@ -389,6 +389,23 @@ def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
     )
 
 
+def test_the_head_keeps_its_vectors_however_they_come_and_go() -> None:
+    random = np.random.default_rng(4)
+    vectors = clouds(6000, 4)
+    halves = vectors.astype(np.float16)
+    head, there, start = Head(), np.empty(0, dtype=np.int64), 0
+    while start < 6000:
+        keys = np.arange(start, min(6000, start + int(random.choice([1, 3, 40, 2500]))))
+        start = int(keys[-1]) + 1
+        gone = random.choice(there, size=min(len(there), 5), replace=False)
+        head = head.without(gone).with_more(keys, halves[keys])
+        there = np.concatenate([np.setdiff1d(there, gone), keys])
+        assert np.array_equal(head.keys(), there)
+    assert np.array_equal(head.vectors(there), halves[there].astype(np.float32))
+    near = there[np.argsort(-(vectors[there] @ vectors[7]))[:10]]
+    assert set(near.tolist()) <= set(head.nearest(vectors[7], 10).tolist())
+
+
 def test_a_selection_counts_what_matches_among_other_keys() -> None:
     selection = Selection(np.array([2, 3, 5, 8], dtype=np.int64))
     assert selection.count(np.array([1, 3, 4, 8, 9], dtype=np.int64)) == 2
