@@ -158,12 +158,14 @@ class Service:
         *,
         captions: int | None = None,
         place: Place | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Generator[IngestResult, None, None]:
         """Store photographs while iterated over; yield a result for each, in order, once it is durable.
 
         `files` is read lazily, so it may be an endless stream; `metadata` is given to every new record. A bad
         file is a result with status "rejected", not an exception. An image that waits for its deletion is kept when it
-        is stored again. `captions`: how many each new image gets in the background (None: as the settings say).
+        is stored again. `captions`: how many each new image gets in the background (None: as the settings say). Once
+        `stop` returns true there are no results for files whose decoding has not begun: they are not stored.
         InvalidMetadata, Problem captioner_missing; Overloaded, before anything is read.
         """
         from app.ingest.destination import LibraryDestination
@@ -171,7 +173,7 @@ class Service:
 
         count = self.captions_owed(captions)
         ingestion = Ingestion(
-            LibraryDestination(self.library), self._embedder, self.settings.batch_size, metadata or {}, count
+            LibraryDestination(self.library), self._embedder, self.settings.batch_size, metadata or {}, count, stop
         )
         return self._ingest(partial(ingestion.run, files), count, place)
 

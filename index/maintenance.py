@@ -115,22 +115,23 @@ def is_stored(content: ContentStore, sha256: str, size: int | None) -> bool:
 
 
 def _problem(content: ContentStore, record: ImageRecord, deep: bool) -> str | None:
-    where = content.location(record.sha256, "content")
+    def where(kind: ContentKind) -> str:  # asks the catalog for images in place: only if something is wrong
+        return content.location(record.sha256, kind)
+
     stored = content.stat(record.sha256, "content")
     if stored is None:
-        return f"lacks its content {where}"
+        return f"lacks its content {where('content')}"
     if stored.size != record.size:
-        return f"has {stored.size} bytes of content in {where} instead of {record.size}"
-    thumbnail = content.location(record.sha256, "thumbnail")
+        return f"has {stored.size} bytes of content in {where('content')} instead of {record.size}"
     if content.stat(record.sha256, "thumbnail") is None:
-        return f"lacks its thumbnail {thumbnail}"
+        return f"lacks its thumbnail {where('thumbnail')}"
     try:
         if deep and hashlib.sha256(_bytes(content, record, "content")).hexdigest() != record.sha256:
-            return f"has other content in {where} than was stored"
+            return f"has other content in {where('content')} than was stored"
         if deep and is_damaged(_bytes(content, record, "thumbnail")):
-            return f"has a damaged thumbnail {thumbnail}"
+            return f"has a damaged thumbnail {where('thumbnail')}"
     except FileNotFoundError:
-        return f"lacks its content {where} or its thumbnail {thumbnail}"
+        return f"lacks its content {where('content')} or its thumbnail {where('thumbnail')}"
     return None
 
 

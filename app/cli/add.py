@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ from app.cli.sessions import open_service
 from app.ingest.folders import Folders
 
 if TYPE_CHECKING:
-    from app.ingest.pipeline import IncomingFile
+    from app.ingest.pipeline import IncomingFile, IngestResult
     from app.service import Service
 
 
@@ -185,10 +185,10 @@ class Addition:
         return self._report.failed(self._folders.skipped)
 
     def run(self, metadata: dict[str, Any]) -> None:
-        """Add everything. The first Ctrl-C or SIGTERM ends it when what was read is stored; the library stays whole."""
+        """Add everything. The first Ctrl-C or SIGTERM ends it after the files at hand; the library stays whole."""
         with (
             batch(self._end) as interruption,
-            closing(self._service.ingest(self._files(interruption), metadata)) as results,
+            closing(self._ingest(interruption, metadata)) as results,
         ):
             total = 0
             for _ in Folders(self._paths, without=self._service.settings.library):
@@ -200,6 +200,9 @@ class Addition:
                 self._report.record(self._waiting.popleft(), result)
                 done = self._report.counts.total()
                 self._reporter.update(done, max(total, done))
+
+    def _ingest(self, interruption: Interruption, metadata: dict[str, Any]) -> Generator[IngestResult, None, None]:
+        return self._service.ingest(self._files(interruption), metadata, stop=lambda: interruption.requested)
 
     def _end(self, ending: Ending) -> None:
         self.interrupted = ending.interrupted

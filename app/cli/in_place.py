@@ -72,7 +72,7 @@ class InPlaceAddition:
             for source in self._sources:
                 one = SourcePass(
                     self._service.library,
-                    lambda files: self._service.ingest(files, metadata),
+                    partial(self._service.ingest, metadata=metadata),
                     self._service.settings,
                     source,
                     PassOptions(retry=True, prune=prune),

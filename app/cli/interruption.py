@@ -41,7 +41,7 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        say("Stopping. What has been read is finished first; once more stops at once.")
+        say("Stopping. The files at hand are finished first; once more stops at once.")
 
 
 @dataclass

@@ -3,14 +3,15 @@
 Chunks of files pass three stages. While the newest chunk is decoded (a small thread pool), the one before it
 is embedded (the batcher's thread), and the oldest is written to the library (the caller's thread). Results
 come out in the order of the files, each as soon as it is durable. The bytes of a chunk count against a budget that
-all ingestions share; one that finds no room finishes what it has before it waits.
+all ingestions share; one that finds no room finishes what it has before it waits. Asked to stop, it stores what is
+decoded or being decoded, and drops the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -92,21 +93,26 @@ class Ingestion:
         chunk_size: int,
         metadata: Mapping[str, Any],
         captions: int,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`captions`: how many each new image is owed."""
+        """`captions`: how many each new image is owed. `stop` is called for every file: true ends `run` early."""
         self._destination = destination
         self._embedder = embedder
         self._chunk_size = chunk_size
         self._metadata = dict(metadata)
         self._captions = captions
+        self._stop = stop
+        self._stages: deque[Chunk[_Item]] = deque()
+        self._ending = False
+        self._dropping = False
 
     def run(self, files: Iterable[IncomingFile], place: Place) -> Iterator[IngestResult]:
         """Yield a result for each file, in order. Reads `files` lazily, two chunks ahead of the results."""
-        stages: deque[Chunk[_Item]] = deque()
+        stages = self._stages
         remaining = map(_item, files)
         incoming = FilesInMemory(self._embedder.memory[place.lane], place.client, self._embedder.limits.max_bytes)
         try:
-            while True:
+            while not self._ending:
                 if not incoming.try_room():
                     yield from self._finish(stages, place)
                     incoming.wait_for_room()
@@ -151,10 +157,16 @@ class Ingestion:
                     started[item.sha256] = self._embedder.decoding(place, _prepare, item.data, self._embedder)
                 item.preparing = started[item.sha256]
 
-    def _embed(self, chunk: Sequence[_Item], place: Place) -> None:
-        """Wait for the decoding, then queue all images at once, so that they share batches."""
+    def _embed(self, chunk: list[_Item], place: Place) -> None:
+        """Wait for the decoding, then queue all images at once, so that they share batches.
+
+        If this is to stop, take out of the chunk the first one whose decoding had not begun, and all after it.
+        """
         fresh: dict[str, Image.Image] = {}
-        for item in chunk:
+        for number, item in enumerate(chunk):
+            if self._is_dropped(item):
+                del chunk[number:]
+                break
             if item.preparing is None:
                 continue
             try:
@@ -166,6 +178,17 @@ class Ingestion:
         futures = dict(zip(fresh, place.submit("images", fresh.values()), strict=True))
         for item in chunk:
             item.embedding = futures.get(item.sha256)
+
+    def _is_dropped(self, item: _Item) -> bool:
+        """Tell whether this is one of the files, the last ones, that are not stored since this is to stop."""
+        if not self._ending and self._stop():
+            self._ending = True
+            for chunk in self._stages:
+                for one in chunk.items:
+                    if one.preparing is not None:
+                        one.preparing.cancel()
+        self._dropping |= item.preparing is not None and item.preparing.cancelled()
+        return self._dropping
 
     def _store(self, chunk: Chunk[_Item]) -> Iterator[IngestResult]:
         """Add a chunk in one transaction, and report on each file."""

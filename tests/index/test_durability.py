@@ -122,6 +122,35 @@ def test_content_is_never_swept_for_want_of_a_catalog(
     assert path.exists()
 
 
+def test_an_emptied_catalog_is_told_as_that(root: Path, space: Space, image: Callable[..., NewImage]) -> None:
+    with open_library(LibraryConfig(root), space) as library:
+        library.add_images([image(1)])
+    (root / "catalog.sqlite").write_bytes(b"")
+    for _ in range(2):  # nor is it made anew by the first attempt
+        with pytest.raises(Exception, match="it is empty or was missing") as caught:
+            open_library(LibraryConfig(root), space)
+        assert caught.value.code == "catalog_corrupted"
+
+
+def test_strange_files_and_folders_in_a_library_are_in_nobodys_way(
+    root: Path, space: Space, image: Callable[..., NewImage]
+) -> None:
+    with open_library(LibraryConfig(root), space) as library:
+        library.add_images([image(1)])
+        folders = [path for path in (root, *root.rglob("*")) if path.is_dir()]
+    for folder in folders:
+        (folder / "@eaDir" / "x").mkdir(parents=True)
+        (folder / "Thumbs.db").write_bytes(b"x")
+        (folder / "loop").symlink_to(folder)
+        (folder / "zz").mkdir()
+    with open_library(LibraryConfig(root), space) as library:
+        library.add_images([image(2)])
+        assert library.search(image(1).vector, 2, "images").total == 2
+        assert library.remove_orphans() == 0
+        assert library.check(deep=True) == []
+    assert all((folder / "Thumbs.db").exists() for folder in folders), "what is not of the library stays"
+
+
 def test_a_failed_addition_leaves_nothing_behind(library: Library, image: Callable[..., NewImage]) -> None:
     bad = image(2, vector=np.full(library.space.dimension, np.nan))
     with pytest.raises(Exception, match="finite") as caught:

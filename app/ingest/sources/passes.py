@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
+from typing import Protocol
 
 from app.embedding.batcher import batched
 from app.ingest.folders import begins_as_picture
@@ -38,7 +39,15 @@ _REFUSED_AT_ONCE = 64
 _TOLD = 10
 _AS_USUAL = PassOptions()
 
-Ingest = Callable[[Iterable[IncomingFile]], Generator[IngestResult, None, None]]
+
+class Ingest(Protocol):
+    """Stores photographs: `Service.ingest`."""
+
+    def __call__(
+        self, files: Iterable[IncomingFile], /, *, stop: Callable[[], bool]
+    ) -> Generator[IngestResult, None, None]:
+        """Yield a result for each file, in order, until `stop` returns true."""
+        ...
 
 
 class SourcePass:
@@ -234,7 +243,7 @@ class SourcePass:
     def _add(self, files: Sequence[tuple[str, Signature]]) -> None:
         """Store images of these files."""
         waiting: deque[FileInPlace] = deque()
-        with closing(self._ingest(self._incoming(files, waiting))) as results:
+        with closing(self._ingest(self._incoming(files, waiting), stop=self._stop)) as results:
             for result in results:
                 file = waiting.popleft()
                 if result.status == "rejected":

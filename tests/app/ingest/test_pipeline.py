@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from PIL import Image
 
 from app.ingest.pipeline import IncomingFile
 from app.service import Service
@@ -50,6 +52,26 @@ def test_the_stream_is_read_lazily(open_service: Callable[..., Service]) -> None
     assert service.get_image(first.record.id) == first.record
     assert service.list_images().total <= 4
     assert [result.status for result in service.ingest(incoming(200))] == ["created"], "it goes on working"
+
+
+def test_stopping_takes_no_longer_than_the_files_at_hand(open_service: Callable[..., Service]) -> None:
+    file = io.BytesIO()
+    Image.new("L", (6000, 6000), 128).save(file, "PNG")
+    slow = [file.getvalue() + bytes(number) for number in range(12)]  # what follows the end makes them different
+    read: list[int] = []
+
+    def stream() -> Iterator[IncomingFile]:
+        for number, data in enumerate(slow):
+            read.append(number)
+            yield IncomingFile(f"{number}.png", data)
+
+    service = open_service(batch_size=4)
+    results = list(service.ingest(stream(), stop=lambda: len(read) >= 8))
+    assert [result.filename for result in results] == [f"{number}.png" for number in range(len(results))]
+    assert len(results) < 8, "what was read and not begun is dropped"
+    assert {result.status for result in results} <= {"created"}
+    assert service.library.count("images") == len(results)
+    assert [result.status for result in service.ingest(incoming(1))] == ["created"], "it goes on working"
 
 
 def test_a_lost_file_comes_back_with_the_photograph(service: Service) -> None:

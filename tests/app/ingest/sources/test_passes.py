@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +148,28 @@ def test_what_is_deleted_in_visem_stays_deleted(service: Service, photos: Path, 
     assert did(go()) == {"unchanged": 5, "ignored": 1}
     (photos / "0.jpg").write_bytes(picture(200))
     assert did(go()) == {"unchanged": 5, "created": 1}
+
+
+def test_a_file_that_is_being_written_is_left_for_the_next_pass(service: Service, photos: Path, go: Go) -> None:
+    path = photos / "2024" / "copying.jpg"
+    with path.open("wb") as file:
+        file.truncate(50_000_000)
+    copied = threading.Event()
+
+    def copy() -> None:
+        with path.open("r+b") as file:
+            while not copied.wait(0.001):
+                os.pwrite(file.fileno(), b"x", 0)
+
+    copying = threading.Thread(target=copy)
+    copying.start()
+    try:
+        assert did(go()) == {"created": 6, "refused": 1}
+    finally:
+        copied.set()
+        copying.join()
+    path.write_bytes(picture(60))
+    assert did(go()) == {"unchanged": 6, "created": 1}
 
 
 def test_links_are_not_followed(service: Service, photos: Path, tmp_path: Path, go: Go) -> None:
