@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.errors import ImageError
-from model.images import decode_image
+from model.images.decoding import decode_image
 from tests.model.images.files import colour_tiff, encode, photograph, raw_png, tiff
 
 GREY = np.asarray(photograph().convert("L"))
