@@ -16,10 +16,10 @@ from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer, Place
 from app.embedding.embedder import Embedder
 from app.embedding.fairness import ShuttingDown
-from app.embedding.incoming import DECODED_BYTES
-from app.embedding.samples import sample_vectors
-from app.ingest.sources.board import SourceBoard
+from app.embedding.memory_budget import DECODED_BYTES
+from app.embedding.sample_queries import sample_vectors
 from app.ingest.sources.following import SourceFollower
+from app.ingest.sources.shared_status import SourceBoard
 from app.libraries import open_library
 from app.metadata import merge_patch
 from app.problems import PROBLEMS, Problem

@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from app.embedding.samples import sample_texts
+from app.embedding.sample_queries import sample_texts
 from app.service import library_space
 from benchmarks.scale import mixes
 from index import LibraryConfig, NewSentence, open_library

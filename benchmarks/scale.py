@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from app.embedding.samples import sample_texts
+from app.embedding.sample_queries import sample_texts
 from app.service import library_space
 from index import LibraryConfig, NewSentence, open_library
 from index.catalog import default_url, open_catalog

@@ -4,8 +4,8 @@ Everything public is re-exported here; `Library` is what other packages call.
 """
 
 from index.backfill import FactsFilled
-from index.content.below import open_below
 from index.content.referenced import signature_of
+from index.content.safe_open import open_below
 from index.cursors import RankedCursor, fingerprint
 from index.errors import (
     ArchiveDamaged,

@@ -29,7 +29,7 @@ from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 from index.layout import CATALOG_FILE
 from index.library import Library
-from index.presence import Presence
+from index.library_identity import Presence
 from index.types import Space, Target
 from index.vectors import EXACT_UP_TO, SEAL_AT
 from index.vectors.deferred import DeferredVectorIndex
@@ -126,7 +126,7 @@ def _indexes(config: LibraryConfig, catalog: Catalog, space: Space | None) -> Ma
         return BackgroundBuilder(BuildRequest(url, config.folder / "index", options)), options
 
     def open_faiss(collection: Collection[Any]) -> VectorIndex:
-        from index.vectors.faiss.following import FaissVectorIndex
+        from index.vectors.faiss.index import FaissVectorIndex
 
         background, options = builder()
         folder = config.folder / "index" / collection.target

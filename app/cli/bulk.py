@@ -20,7 +20,7 @@ from app.version import VERSION
 
 if TYPE_CHECKING:
     from app.ingest.bulk.driver import BulkIngestion
-    from app.ingest.bulk.pieces import Piece
+    from app.ingest.bulk.work_units import Piece
     from app.ingest.bulk.worker import Outcome, WorkerConfig
     from app.service import Service
 

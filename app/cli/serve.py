@@ -68,7 +68,7 @@ def serve(
             shown_host = f"[{host}]" if ":" in host else host
             say(f"Serving {shown(settings.library)} on http://{shown_host}:{port}/ (Ctrl-C stops it)")
 
-    from app.workers.shares import default_workers
+    from app.workers.limits import default_workers
 
     number = settings.workers or default_workers(settings.device)
     if number > 1:

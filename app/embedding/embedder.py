@@ -16,7 +16,7 @@ from app.concepts import name_concepts
 from app.embedding.batcher import Batcher, BatchFunction, Lane, Place, batched
 from app.embedding.cache import Vector, VectorCache
 from app.embedding.fairness import ByteBudget, FairPool, ShuttingDown
-from app.embedding.incoming import FilesInMemory, size_of
+from app.embedding.memory_budget import FilesInMemory, size_of
 from app.embedding.pictures import load_jpeg, load_picture
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings

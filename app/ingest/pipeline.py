@@ -22,7 +22,7 @@ from PIL import Image
 
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
-from app.embedding.incoming import Chunk, FilesInMemory, size_of
+from app.embedding.memory_budget import Chunk, FilesInMemory, size_of
 from app.ingest.destination import Destination
 from app.ingest.facts import photo_facts
 from app.ingest.names import display_name

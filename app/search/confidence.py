@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.problems import Problem
-from app.search.question import Question
+from app.search.query_vector import Question
 from app.search.results import SearchOptions
 from index import Target
 from model.bundle import BundleConfig, CalibrationCurve

@@ -10,11 +10,11 @@ from app.embedding.batcher import Place
 from app.embedding.cache import Vector
 from app.embedding.embedder import Embedder
 from app.problems import Problem
+from app.search.all_operands import DEPTH, intersect
 from app.search.confidence import Confidence
 from app.search.expression import Expression, parse
-from app.search.intersection import DEPTH, intersect
 from app.search.operands import ResolvedOperand, resolve, unknown_words, uploaded
-from app.search.question import Question, ask_alone, ask_sum
+from app.search.query_vector import Question, ask_alone, ask_sum
 from app.search.results import Contribution, FoundHit, SearchOptions, SearchResult
 from index import Hit, Library, Page, RecordNotFound
 from model.space import JointSpace

@@ -25,7 +25,7 @@ from typing import Any
 from app import logs
 from app.settings import Settings
 from app.shared.group import metrics_folder
-from app.workers.shares import share_of
+from app.workers.limits import share_of
 from app.workers.worker import WorkerRequest
 from model import threads
 

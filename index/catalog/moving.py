@@ -13,7 +13,7 @@ from index.catalog.database import Database
 from index.types import Space
 
 if TYPE_CHECKING:  # whoever moves nothing needs none of this
-    from index.catalog.leaving import SqlSnapshot
+    from index.catalog.export_rows import SqlSnapshot
     from index.types.moving import Part, Taken
 
 
@@ -26,14 +26,14 @@ class SqlMoving:
     @contextmanager
     def snapshot(self) -> Iterator[SqlSnapshot]:
         """Give the catalog as it is now."""
-        from index.catalog.leaving import SqlSnapshot
+        from index.catalog.export_rows import SqlSnapshot
 
         with self._database.read() as connection:
             yield SqlSnapshot(connection, self._database.location)
 
     def take(self, part: Part, space: Space, before_insert: Callable[[list[str]], None]) -> Taken:
         """Take over a part in one transaction."""
-        from index.catalog.arriving import take
+        from index.catalog.import_rows import take
 
         def transaction(connection: Connection) -> Taken:
             schema.require_space(connection, space)

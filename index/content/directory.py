@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 
 from index.atomic_files import PRIVATE_FOLDER, older, remove_unfinished, sync_directory, write_all
-from index.content.below import open_below
+from index.content.safe_open import open_below
 from index.errors import StorageFailed
 from index.interfaces import ContentStat
 from index.types import ContentKind

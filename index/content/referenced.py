@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from index.content.below import open_below
+from index.content.safe_open import open_below
 from index.errors import StorageFailed
 from index.interfaces import ContentStat, ContentStore
 from index.types import Content, ContentKind, EngineState, Location, Signature

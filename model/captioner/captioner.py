@@ -24,8 +24,8 @@ from pydantic import ValidationError
 
 from model.captioner.agreement import disagrees
 from model.captioner.decoding import Candidate, Decoder, Slot
-from model.captioner.expectation import Expectation
 from model.captioner.grammar import ANY_DESCRIPTION, Grammar
+from model.captioner.ngram_weights import Expectation
 from model.captioner.plain import plain_caption
 from model.captioner.ranking import FEATURES, Ranker, choose, weighted
 from model.captioner.scnlm import RARE, LanguageModel

@@ -50,7 +50,7 @@ class Ranker:
         log_probabilities: npt.ArrayLike,
         expected: Table,
     ) -> Floats:
-        """The features of all candidates of one image (m, FEATURES); `expected`: see model/captioner/expectation.py."""
+        """The features of all candidates of one image (m, FEATURES); `expected`: see `ngram_weights.py`."""
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.float64)
         log_p = np.asarray(log_probabilities, dtype=np.float64)
         mean_log_p = log_p / (lengths + 1)

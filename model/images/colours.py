@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from model.images.tones import to_eight_bits
+from model.images.bit_depth import to_eight_bits
 
 # The colour space that an ICC profile must be about to fit a picture of each mode.
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}

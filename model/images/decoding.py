@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from PIL import Image, ImageFile
 
 from model.errors import ImageError
-from model.images import headers, jpeg, png, raw, tiff, tones
-from model.images.endings import ends_early
+from model.images import bit_depth, headers, jpeg, png, raw, tiff
+from model.images.animation import first_shown
 from model.images.formats import READABLE, Container, identify
-from model.images.frames import first_shown
 from model.images.limits import DEFAULT_LIMITS, MEBIBYTE, ImageLimits, check_size
+from model.images.truncation import ends_early
 from model.images.types import DecodedImage
 
 # What Pillow logs as an error is the file's, and whoever sent it is told by an ImageError.
@@ -82,10 +82,10 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS, *, hint_side
     if container.name == "JPEG":
         jpeg.check_scans(data, width * height, limits)
     try:
-        deep = tones.has_deep_colours(image)
+        deep = bit_depth.has_deep_colours(image)
         image = _load(image, opened, container, hint_side)
         if deep:
-            tones.restore_depth(image, lambda: _open(opened, container))
+            bit_depth.restore_depth(image, lambda: _open(opened, container))
         orientation = _orientation(image)
         picture = first_shown(image, limits)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data.

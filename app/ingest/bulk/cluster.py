@@ -22,8 +22,8 @@ import ray.data
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from app.ingest.bulk.desk import Desk, Question
 from app.ingest.bulk.errors import BulkError
+from app.ingest.bulk.rpc import Desk, Question
 from app.ingest.bulk.worker import Worker, WorkerConfig
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any
 
 from app.ingest.bulk.cluster import Cluster
-from app.ingest.bulk.desk import Question
 from app.ingest.bulk.errors import BulkError
-from app.ingest.bulk.pieces import Files, Piece, names
+from app.ingest.bulk.rpc import Question
+from app.ingest.bulk.work_units import Files, Piece, names
 from app.ingest.bulk.worker import Outcome, WorkerConfig
 from app.ingest.destination import LibraryDestination
 from app.ingest.names import display_name

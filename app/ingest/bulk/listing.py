@@ -7,9 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from app.ingest.bulk import buckets
+from app.ingest.bulk import s3
 from app.ingest.bulk.errors import BulkError
-from app.ingest.bulk.pieces import FILES_A_PIECE, PARQUET_ENDINGS, PART_BYTES, TAR_ENDINGS, Files, Parquet, Piece, Tar
+from app.ingest.bulk.work_units import (
+    FILES_A_PIECE,
+    PARQUET_ENDINGS,
+    PART_BYTES,
+    TAR_ENDINGS,
+    Files,
+    Parquet,
+    Piece,
+    Tar,
+)
 from app.ingest.folders import PICTURE_ENDINGS, Folders, reason_to_leave_out
 
 _COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -54,7 +63,7 @@ class Listing:
         for source in self._sources:
             if source.lower().endswith(_COMPRESSED):
                 raise BulkError("invalid_request", f"{source} is compressed. Decompress it to a plain .tar file first.")
-            if is_url(source) and next(buckets.listing(source), None) is None:
+            if is_url(source) and next(s3.listing(source), None) is None:
                 raise BulkError("invalid_request", f"There is nothing at {source}.")
 
     @property
@@ -101,7 +110,7 @@ class Listing:
 
     def _objects(self, source: str) -> Iterator[tuple[str, Callable[[], int]]]:
         left_out: set[str] = set()
-        for url, size in buckets.listing(source):
+        for url, size in s3.listing(source):
             if self._without_url is not None and url.startswith(self._without_url):
                 continue
             folders = url[len(source) :].strip("/").split("/")
@@ -125,7 +134,7 @@ class Listing:
 
 def is_url(source: str) -> bool:
     """Whether a source is on S3."""
-    return source.startswith(buckets.SCHEME)
+    return source.startswith(s3.SCHEME)
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.ingest.bulk.pieces import Parquet
+from app.ingest.bulk.work_units import Parquet
 from app.ingest.files import FileUnreadError
 
 _ROWS = 16  # in memory at a time

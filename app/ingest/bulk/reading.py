@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from app.ingest.bulk import buckets
-from app.ingest.bulk.pieces import Files, Parquet, Piece, Tar
+from app.ingest.bulk import s3
+from app.ingest.bulk.work_units import Files, Parquet, Piece, Tar
 from app.ingest.files import FileUnreadError, read_file
 from app.ingest.folders import PICTURE_ENDINGS, begins_as_picture
 from app.ingest.pipeline import IncomingFile
@@ -77,8 +77,8 @@ class PieceReader:
 
     def _read(self, path: str) -> bytes | FileUnreadError:
         try:
-            if path.startswith(buckets.SCHEME):
-                return buckets.read(path, self._max_bytes)
+            if path.startswith(s3.SCHEME):
+                return s3.read(path, self._max_bytes)
             return read_file(Path(path), self._max_bytes)
         except FileUnreadError as error:
             return error
@@ -145,9 +145,9 @@ class PieceReader:
         outside = FileUnreadError(
             "file_unreadable", f"The row names {name}, which is not below the Parquet file's folder."
         )
-        if parquet.startswith(buckets.SCHEME):
+        if parquet.startswith(s3.SCHEME):
             below = parquet.rpartition("/")[0] + "/"
-            path = name if name.startswith(buckets.SCHEME) else below + name
+            path = name if name.startswith(s3.SCHEME) else below + name
             if not path.startswith(below) or ".." in path.split("/"):
                 return path, outside
         else:
@@ -163,8 +163,8 @@ class PieceReader:
 
 def open_file(path: str) -> BinaryIO:
     """A file that is open for reading, with a position. FileUnreadError, BulkError."""
-    if path.startswith(buckets.SCHEME):
-        return cast(BinaryIO, io.BufferedReader(buckets.S3File(path), 1 << 18))
+    if path.startswith(s3.SCHEME):
+        return cast(BinaryIO, io.BufferedReader(s3.S3File(path), 1 << 18))
     try:
         if not Path(path).is_file():  # opening a pipe would wait for ever
             raise FileUnreadError("file_unreadable", "This is not a file.")

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from app.embedding.embedder import Embedder
-from app.ingest.bulk.desk import ask
 from app.ingest.bulk.errors import BulkError
-from app.ingest.bulk.pieces import Piece
 from app.ingest.bulk.reading import PieceReader
+from app.ingest.bulk.rpc import ask
+from app.ingest.bulk.work_units import Piece
 from app.ingest.pipeline import IncomingFile, Ingestion, IngestResult
 from app.settings import Settings
 from app.version import VERSION

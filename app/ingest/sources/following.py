@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.ingest.sources.board import FollowerState, SourceBoard
 from app.ingest.sources.progress import FileOutcome, PassOptions, PassProgress
 from app.ingest.sources.registering import SourceRefused, register_source
+from app.ingest.sources.shared_status import FollowerState, SourceBoard
 from app.ingest.sources.watching import Watcher
 from app.settings import Settings
 from index import FileState, Library, LibraryClosed, Source, SourceNotFound

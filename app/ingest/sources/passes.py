@@ -21,7 +21,7 @@ from typing import Protocol
 from app.embedding.batcher import batched
 from app.ingest.folders import begins_as_picture
 from app.ingest.pipeline import IncomingFile, IngestResult
-from app.ingest.sources.presence import cover, in_their_place, mounts_away, reason_away
+from app.ingest.sources.mount_check import cover, in_their_place, mounts_away, reason_away
 from app.ingest.sources.progress import Became, FileOutcome, PassOptions, PassProgress
 from app.ingest.sources.walking import Walk, beneath
 from app.settings import Settings

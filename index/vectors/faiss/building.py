@@ -27,7 +27,7 @@ from index.vectors.faiss.codec import Codec, Encoded, joined, train, training_si
 from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.manifest import Manifest, QueryKind, SegmentEntry
 from index.vectors.faiss.options import BuildOptions
-from index.vectors.faiss.probing import ExactAnswers, choose_probing
+from index.vectors.faiss.tuning import ExactAnswers, choose_probing
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from model.captioner.structures import Structures
 from model.captioner.trigrams import KneserNeyTrigrams, Table, to_arrays
 from model.training.captioner.data import CaptionSet
-from model.training.captioner.expectation import fit_expectation
 from model.training.captioner.likelihood import Centres, unit
+from model.training.captioner.ngram_weights import fit_expectation
 
 Vectors = npt.NDArray[np.float32]
 LANDMARKS = 128

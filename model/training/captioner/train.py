@@ -53,8 +53,8 @@ from model.training.captioner.ranking import (
 from model.training.captioner.self_critical import train_reward
 from model.training.captioner.statistics import learn_statistics
 from model.training.captioner.texts import draw_texts, prepare_texts, read_texts
+from model.training.captioner.vocabulary_expansion import find_sources, widen
 from model.training.captioner.wide import train_wide
-from model.training.captioner.widening import find_sources, widen
 from model.training.card import model_card
 from model.training.fitting.concepts import fit_concepts, looks_of_kinds, tellable_words
 from model.training.graphs import write_graphs

@@ -17,9 +17,9 @@ from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
 from model.towers.config import Preprocessing
 from model.training.progress import Progress, Report
 from model.training.run import TrainingRun, seed_step, seeded
+from model.training.space.batch_norm_folding import FoldedBackbone
 from model.training.space.config import SpaceTraining, Stage
 from model.training.space.data import TrainingSet, augment
-from model.training.space.folding import FoldedBackbone
 from model.training.space.kinds import Kinds
 from model.training.space.losses import contrastive_loss, pairwise_ranking_loss
 

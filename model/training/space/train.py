@@ -46,8 +46,8 @@ from model.training.space.frozen import frozen_features
 from model.training.space.image_side import ImageSide, frozen, trainable
 from model.training.space.kinds import COUNT as KINDS
 from model.training.space.kinds import kind_names
+from model.training.space.schedule import SpaceRun, run_stages
 from model.training.space.stage import TrainedParts
-from model.training.space.stages import SpaceRun, run_stages
 from model.training.space.vocabulary import choose_words
 from model.words import Vocabulary, count_words
 

@@ -13,7 +13,7 @@ from app.embedding.embedder import Embedder
 from app.problems import Problem
 from app.search.engine import SearchEngine
 from app.search.expression import QueryError, parse
-from app.search.question import Question
+from app.search.query_vector import Question
 from app.search.results import SearchOptions
 from app.service import Service
 from app.settings import Settings

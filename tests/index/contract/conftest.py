@@ -18,7 +18,7 @@ from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 from index.vectors.faiss.building import Builder
-from index.vectors.faiss.following import FaissVectorIndex
+from index.vectors.faiss.index import FaissVectorIndex
 from index.vectors.faiss.options import BuildOptions
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image as Pillow
 
 from index import LibraryConfig, NewCaption, NewImage, NewSentence, Space, open_library
-from index.catalog import leaving
+from index.catalog import export_rows
 from index.errors import ArchiveDamaged
 from index.moving.archive import ArchiveReader, ArchiveWriter, DamagedError
 from index.moving.files import export_library, import_library
@@ -42,7 +42,7 @@ def file(
         library.add_sentences([sentence(n) for n in range(2)])
         library.captions.add(added[0].record.id, [NewCaption("a dog", np.ones(32))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaving, "_BATCH", 4)
+        patch.setattr(export_rows, "_BATCH", 4)
         export_library(config, folder / "file.tar")
     return folder / "file.tar"
 

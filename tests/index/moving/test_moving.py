@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from index import Library, LibraryConfig, NewCaption, NewImage, NewSentence, Space, open_library
-from index.catalog import default_url, leaving, open_catalog
+from index.catalog import default_url, export_rows, open_catalog
 from index.errors import ArchiveMismatch, ContentMissing, SourceAway
 from index.moving import archive, exporting
 from index.moving.exporting import Exported
@@ -46,7 +46,7 @@ ALL = COUNT + 2
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several parts of a small library."""
-    monkeypatch.setattr(leaving, "_BATCH", 12)
+    monkeypatch.setattr(export_rows, "_BATCH", 12)
 
 
 def no_thumbnail(content: bytes) -> bytes:
@@ -353,7 +353,7 @@ def test_images_in_place_stay_in_place_or_become_copies(
 def test_a_sentence_may_be_a_caption_of_any_number_of_images(
     config: LibraryConfig, space: Space, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leaving, "_CAPTIONS", 4)
+    monkeypatch.setattr(export_rows, "_CAPTIONS", 4)
     with open_library(config, space) as library:
         for one in library.add_images([image(n) for n in range(11)]):
             library.captions.add(one.record.id, [NewCaption("a dog", np.ones(32)), NewCaption("a cat", np.ones(32))])

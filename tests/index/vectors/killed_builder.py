@@ -24,7 +24,7 @@ from index.catalog import default_url, open_catalog
 from index.interfaces import Catalog, Where
 from index.vectors.faiss.building import Builder
 from index.vectors.faiss.files import IndexFolder
-from index.vectors.faiss.following import FaissVectorIndex
+from index.vectors.faiss.index import FaissVectorIndex
 from index.vectors.faiss.options import BuildOptions
 
 SPACE = Space("a" * 64, "first-bundle", 16)

@@ -20,9 +20,9 @@ from index.vectors.faiss.codec import Encoded, joined, train, training_size
 from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.manifest import Manifest, Probing
 from index.vectors.faiss.options import BuildOptions
-from index.vectors.faiss.probing import ExactAnswers, choose_probing
 from index.vectors.faiss.segments import Segment, Segments
 from index.vectors.faiss.selection import Selection, Selector
+from index.vectors.faiss.tuning import ExactAnswers, choose_probing
 from index.vectors.head import Head
 
 Sentence = Callable[..., NewSentence]

@@ -24,8 +24,8 @@ from model.training.space import train as training
 from model.training.space.backbone_weights import BackboneWeightsError
 from model.training.space.config import SpaceTraining, Stage
 from model.training.space.kinds import Kinds
+from model.training.space.schedule import join
 from model.training.space.stage import TrainedParts
-from model.training.space.stages import join
 from model.words import Vocabulary
 from tests.model.training.networks import weights_of
 

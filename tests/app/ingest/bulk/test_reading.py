@@ -19,11 +19,11 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.ingest.bulk import buckets
+from app.ingest.bulk import s3
 from app.ingest.bulk.errors import BulkError
 from app.ingest.bulk.listing import Listing
-from app.ingest.bulk.pieces import FILES_A_PIECE, Files, Parquet, Piece, Tar
 from app.ingest.bulk.reading import PieceReader
+from app.ingest.bulk.work_units import FILES_A_PIECE, Files, Parquet, Piece, Tar
 from model.errors import ImageError
 from tests.app.helpers import picture
 
@@ -222,10 +222,10 @@ def test_a_compressed_tar_file_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def bucket(s3_content: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The name of an empty bucket, and a client."""
-    buckets._client.cache_clear()
+    s3._client.cache_clear()
     name = s3_content.split("/")[2]
     yield name, boto3.session.Session().client("s3")
-    buckets._client.cache_clear()
+    s3._client.cache_clear()
 
 
 def test_pieces_and_files_of_a_bucket(bucket: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.embedding.cache import Vector
 from app.search.confidence import Confidence
-from app.search.question import Question
+from app.search.query_vector import Question
 from app.search.results import Contribution, FoundHit, SearchOptions
 from index import Hit, RankedCursor, fingerprint
 

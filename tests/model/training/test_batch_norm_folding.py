@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from model.training.space.folding import FoldedBackbone
+from model.training.space.batch_norm_folding import FoldedBackbone
 
 NETWORKS = {
     "tf_efficientnet_lite0": lambda: timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0),

@@ -12,8 +12,8 @@ from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet
-from model.training.captioner.made_images import learn_to_make_images, tells_kinds
 from model.training.captioner.naming import with_words, words_of_names
+from model.training.captioner.synthetic_images import learn_to_make_images, tells_kinds
 from model.training.captioner.texts import WideTexts
 from model.training.captioner.thing_captions import ThingCaptions, names_as_words
 from model.training.captioner.wide import Sources

@@ -1,4 +1,4 @@
-"""Fitting the expected weights of n-grams (model/captioner/expectation.py) on the training captions."""
+"""Fitting the expected weights of n-grams (model/captioner/ngram_weights.py) on the training captions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.captioner.expectation import Expectation
+from model.captioner.ngram_weights import Expectation
 from model.captioner.trigrams import MAX_ORDER, Table, ngrams_of, pack
 
 MINIMUM_IMAGES = 12

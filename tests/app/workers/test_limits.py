@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import MEBIBYTE, Settings
-from app.workers import shares
-from app.workers.shares import default_workers, share_of
+from app.workers import limits
+from app.workers.limits import default_workers, share_of
 from model import threads
 
 
@@ -19,8 +19,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine with eight cores, 64 GiB and no GPU."""
     monkeypatch.delenv(threads.VARIABLE, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(shares, "_installed", lambda: 65_536 * MEBIBYTE)
-    monkeypatch.setattr(shares, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(limits, "_installed", lambda: 65_536 * MEBIBYTE)
+    monkeypatch.setattr(limits, "may_have_gpu", lambda: False)
     return tmp_path
 
 
@@ -51,7 +51,7 @@ def test_a_cgroup_limits_cores_and_memory(machine: Path) -> None:
 
 
 def test_a_machine_with_little_memory_has_few(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "_installed", lambda: 2500 * MEBIBYTE)
+    monkeypatch.setattr(limits, "_installed", lambda: 2500 * MEBIBYTE)
     assert default_workers("cpu", machine) == 2
 
 
@@ -62,7 +62,7 @@ def test_threads_are_cores(machine: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_gpu_is_for_one(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_workers("cuda:1", machine) == 1
-    monkeypatch.setattr(shares, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(limits, "may_have_gpu", lambda: True)
     there = importlib.util.find_spec("torch") is not None
     assert default_workers("auto", machine) == (1 if there else 8)
     assert default_workers("cpu", machine) == 8
