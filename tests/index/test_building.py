@@ -10,8 +10,8 @@ import pytest
 
 from index import building
 from index.building import BackgroundBuilder, BuildRequest
-from index.vectors.faiss import BuildOptions
 from index.vectors.faiss.files import IndexFolder
+from index.vectors.faiss.options import BuildOptions
 
 
 def test_nobody_starts_one_more_while_another_process_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
