@@ -28,6 +28,8 @@ CLIENTS = 4 if os.environ.get("TORTURE") else 2
 HALF_SENT = 8
 STORED = 16 if os.environ.get("TORTURE") else 8
 """How many images are acknowledged before it is told to stop."""
+LATE = 2 if os.environ.get("TORTURE") else 8
+"""Seconds after the time to shut down: as promised, and more where other tests take the processors."""
 TIMES = 5 if os.environ.get("TORTURE") else 1
 PROGRAMS = {"one process": PROGRAM, "two workers": TWO_WORKERS} if os.environ.get("TORTURE") else {"one": PROGRAM}
 
@@ -129,7 +131,7 @@ def test_it_ends_in_time_under_load(
     record_property("seconds", seconds)
     log = (tmp_path / "log").read_text()
     assert (process.returncode, output) == (0, "closed\n"), log[-4000:]
-    assert seconds < SHUTDOWN_TIMEOUT + 8, f"{seconds:.2f} s\n{log[-4000:]}"
+    assert seconds < SHUTDOWN_TIMEOUT + LATE, f"{seconds:.2f} s\n{log[-4000:]}"
     assert not [status for status in clients.statuses if status >= 500 and status != 503], log[-4000:]
     with open_library(LibraryConfig(tmp_path / "library"), library_space(shipped_space)) as library:
         assert library.check(deep=True) == []
