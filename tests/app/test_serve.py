@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from app.service import library_space
 from index import (
@@ -19,9 +20,10 @@ from index import (
     open_library,
 )
 from model.space import JointSpace
-from tests.app.helpers import picture
+from tests.app.helpers import encode, picture
 from tests.app.listening import answer
 from tests.app.serving import serving
+from tests.torture.load import form
 
 
 def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
@@ -34,6 +36,24 @@ def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
     assert output == "closed\n"
     assert any(entry.get("route") == "/readyz" for entry in _entries(tmp_path))
     _assert_in_order(space, tmp_path, images=0)
+
+
+def test_files_of_a_client_that_left_are_not_begun(space: JointSpace, tmp_path: Path) -> None:
+    files = [encode(Image.new("RGB", (3000, 3000), (number, 0, 0)), "PNG") for number in range(16)]
+    body, kind = form(*files)
+    head = f"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with serving(space, tmp_path, BATCH_SIZE="1", DECODE_THREADS="1", SHUTDOWN_TIMEOUT="60") as (process, address):
+        target = urlsplit(address)
+        with socket.create_connection((target.hostname or "", target.port or 0), timeout=30) as connection:
+            connection.sendall(head.encode() + body)
+            while not list((tmp_path / "library/content").glob("*/*")):
+                time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)  # waits for what has been begun
+        output, _ = process.communicate(timeout=90)
+    assert (process.returncode, output) == (0, "closed\n")
+    assert not [entry for entry in _entries(tmp_path) if entry["level"] == "error"]
+    with open_library(LibraryConfig(tmp_path / "library"), library_space(space)) as library:
+        assert 0 < library.count("images") < len(files)
 
 
 @pytest.mark.parametrize("missing", ["half of the file", "the end", "the whole body"])

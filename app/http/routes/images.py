@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
+from anyio import from_thread
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 from starlette.requests import Request
@@ -128,6 +129,7 @@ async def _upload(request: Request) -> AsyncIterator[Form | ImageByAddress]:
     },
 )
 def add_images(
+    request: Request,
     place: BulkPlace,
     asked: Annotated[Form | ImageByAddress, Depends(_upload, scope="function")],
     service: ServiceDep,
@@ -154,11 +156,12 @@ def add_images(
             incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in asked.files)
     except ValueError as error:
         raise invalid_field("metadata", str(error)) from None
-    results = [
-        responses.image_status(result) for result in service.ingest(incoming, metadata, captions=captions, place=place)
-    ]
+    stored = service.ingest(
+        incoming, metadata, captions=captions, place=place, stop=lambda: from_thread.run(request.is_disconnected)
+    )
+    results = [responses.image_status(result) for result in stored]
     rejected = [result for result in results if result.status == "rejected"]
-    if len(rejected) == len(results):
+    if rejected and len(rejected) == len(results):
         first = rejected[0]
         detail = f"{first.filename or 'unnamed file'}: {first.reason}"
         if len(rejected) > 1:
