@@ -43,7 +43,7 @@ ENGINES = (
     Path("index/catalog/postgres.py"),
     Path("index/content/s3.py"),
     Path("index/vectors/milvus/client.py"),
-    *(Path("app/ingest/bulk", name) for name in ("buckets.py", "cluster.py", "parquet.py")),
+    *(Path("app/ingest/bulk", name) for name in ("cluster.py", "parquet.py", "s3.py")),
 )
 """What talks to an engine on other machines."""
 

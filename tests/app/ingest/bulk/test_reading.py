@@ -1,4 +1,4 @@
-"""From folders, buckets, tar and Parquet files to the files in them, without Ray."""
+"""From folders, S3, tar and Parquet files to the files in them, without Ray."""
 
 from __future__ import annotations
 
