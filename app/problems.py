@@ -126,8 +126,8 @@ class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
 def describe(error: Exception) -> tuple[str, str]:
     """The code and the message of an exception.
 
-    All parts of Visem raise exceptions with a `code` and a message for people; they are told by that, since
-    importing their classes would import torch.
+    All parts of Visem raise exceptions with a `code` and a message for people. They are told by that, so that none of
+    their classes has to be imported.
     """
     code = getattr(error, "code", None)
     if isinstance(code, str):

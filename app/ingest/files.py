@@ -34,7 +34,7 @@ class FileUnreadError(ImageError):
 def read_file(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file. FileUnreadError if there are too many, they cannot be read, or change meanwhile."""
     try:
-        with open(os.open(path, _READ), "rb") as file:  # noqa: PTH123  # a descriptor
+        with os.fdopen(os.open(path, _READ), "rb") as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 raise FileUnreadError("file_unreadable", "This is not a file. Name an image file or a folder.")

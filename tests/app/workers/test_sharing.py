@@ -124,8 +124,7 @@ def test_a_source_is_followed_by_one_and_asked_about_by_all(pair: Group) -> None
 
     until(lambda: phase_of(1), pair)
     path = f"/v1/sources/{source()['id']}"
-    pausing = {"body": b'{"paused": true}', "Content_Type": "application/json"}
-    assert asked.ask("PATCH", path, **pausing)[0] == 200  # type: ignore[arg-type]
+    assert asked.ask("PATCH", path, body=b'{"paused": true}', Content_Type="application/json")[0] == 200
     (pair.folder / "photos" / "second.jpg").write_bytes(picture(101))
     assert asked.ask("POST", f"{path}/rescan")[0] == 202
     assert source()["paused"]
