@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import pytest
 
 from index.interfaces import ContentStore
 from index.types import ContentKind
+from tests.index.contract.meanwhile import look_while
 
 KINDS: tuple[ContentKind, ...] = ("content", "thumbnail")
 DATA = bytes(range(256)) * 1000
@@ -105,7 +105,6 @@ def test_what_is_open_outlives_its_deletion(store: ContentStore) -> None:
 
 def test_opening_while_others_delete_gives_all_of_a_file_or_none(store: ContentStore) -> None:
     sha256 = digest(DATA)
-    over = threading.Event()
 
     def churn() -> None:
         for _ in range(15):
@@ -113,18 +112,10 @@ def test_opening_while_others_delete_gives_all_of_a_file_or_none(store: ContentS
             store.delete(sha256)
 
     def look() -> None:
-        while not over.is_set():
-            with suppress(FileNotFoundError):
-                assert read(store, sha256, "content") == DATA
+        with suppress(FileNotFoundError):
+            assert read(store, sha256, "content") == DATA
 
-    with ThreadPoolExecutor(2) as pool:
-        looking = [pool.submit(look) for _ in range(2)]
-        try:
-            churn()
-        finally:
-            over.set()
-        for one in looking:
-            one.result()
+    look_while(churn, look)
 
 
 def test_putting_again_changes_nothing(store: ContentStore) -> None:

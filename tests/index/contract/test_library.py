@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 
 import index
 from index import Hit, Library, NewImage, NewSentence, Page, Space
+from tests.index.contract.meanwhile import look_while
 
 Image = Callable[..., NewImage]
 OpenLibrary = Callable[..., Library]
@@ -81,7 +80,6 @@ def test_opening_files_while_others_delete_gives_the_file_or_says_that_it_is_gon
     library: Library, image: Image
 ) -> None:
     ids_of_records = [library.add_images([image(1)])[0].record.id]
-    over = threading.Event()
 
     def churn() -> None:
         for _ in range(10):
@@ -89,18 +87,10 @@ def test_opening_files_while_others_delete_gives_the_file_or_says_that_it_is_gon
             ids_of_records.append(library.add_images([image(1)])[0].record.id)
 
     def look() -> None:
-        while not over.is_set():
-            with suppress(index.RecordNotFound), library.open_file(ids_of_records[-1], "content") as file:
-                assert file.content.read() == image(1).content
+        with suppress(index.RecordNotFound), library.open_file(ids_of_records[-1], "content") as file:
+            assert file.content.read() == image(1).content
 
-    with ThreadPoolExecutor(2) as pool:
-        looking = [pool.submit(look) for _ in range(2)]
-        try:
-            churn()
-        finally:
-            over.set()
-        for one in looking:
-            one.result()
+    look_while(churn, look)
     assert library.check(deep=True) == []
 
 
