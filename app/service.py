@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer, Place
+from app.embedding.cache import Vector
 from app.embedding.embedder import Embedder
 from app.embedding.fairness import ShuttingDown
 from app.embedding.memory_budget import DECODED_BYTES
@@ -34,6 +36,7 @@ from app.results import (
 from app.search.engine import SearchEngine
 from app.search.expression import Expression
 from app.search.results import SearchOptions, SearchResult
+from app.search.threads import SearchThreads
 from app.settings import Settings
 from app.shared.group import WorkerGroup
 from index import (
@@ -72,6 +75,8 @@ if TYPE_CHECKING:  # a search does without
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Service:
     """A joint space and a library at work. Made by `open`, ended by `close`; a context manager.
@@ -93,7 +98,7 @@ class Service:
         self._fetching = threading.Lock()  # guards the next two
         self._fetcher: Fetcher | None = None
         self._stopped = False
-        self._engine = SearchEngine(space, library, self._embedder)
+        self._searching = SearchThreads(SearchEngine(space, library, self._embedder), settings)
         self.captions_kept = CaptionKeeper(library, self._embedder)
         board = None if group is None else SourceBoard(group.sources, group.leads)
         self.sources = SourceFollower(library, self.ingest, settings, board=board)
@@ -130,12 +135,14 @@ class Service:
             self._stopped = True
         if self._fetcher is not None:
             self._fetcher.close()
+        self._searching.refuse()
         self._embedder.stop()
 
     def close(self) -> None:
         """Stop the threads, refuse what still waits, close the library. Idempotent."""
         self.sources.close(timeout=1.0)  # in order if that is quick, or else by what is stopped under it
         self.stop()
+        self._searching.close()
         self._embedder.close()
         self.sources.close()
         self.captions_kept.close()
@@ -332,9 +339,28 @@ class Service:
         image: bytes | None = None,
         place: Place | None = None,
     ) -> SearchResult:
-        """Find what is nearest to an expression, to an image (its bytes), or to both; as `SearchEngine.search`."""
+        """Find what is nearest to an expression, to an image (its bytes), or to both; as `SearchEngine.search`.
+
+        ImageError, Overloaded, ShuttingDown.
+        """
         with self._in("search", place) as taken:
-            return self._engine.search(query, options, image, taken)
+            vector = None if image is None else self._embedder.image(image, taken)
+            return self.begin_search(query, options, taken, lambda result: result, image=vector).result()
+
+    def begin_search(
+        self,
+        query: Expression | str | None,
+        options: SearchOptions | None,
+        place: Place,
+        then: Callable[[SearchResult], T],
+        *,
+        image: Vector | None = None,
+    ) -> Future[T]:
+        """Search when it is the client's turn, and return before that; the future has what `then` makes of the result.
+
+        `image`: its vector (D,).
+        """
+        return self._searching.begin(query, options or SearchOptions(), image, place.client, then)
 
     def map(self, words: Sequence[str], limit: int, *, place: Place | None = None) -> Map:
         """Images of the library (a sample of them beyond `limit`) and words in a plane.
@@ -461,7 +487,7 @@ class Service:
 
     def observe_batches(self, observer: Observer) -> None:
         """Call an observer for every batch that is embedded, with its kind, size and seconds."""
-        self._embedder.batcher.observe(observer)
+        self._embedder.observe(observer)
 
     def model(self) -> ModelInfo:
         """The bundle at work."""

@@ -88,7 +88,8 @@ class Settings(BaseSettings):
         0.0,
         ge=0,
         le=1000,
-        description="How long an incomplete batch waits for more, in milliseconds; while one is computed, more gather.",
+        description="How long an incomplete batch waits for more, in milliseconds; while one is computed, more gather. "
+        "Texts of searches do not wait.",
     )
     max_searches: int = Field(
         64, ge=1, le=1024, description="Searches at work or waiting at a time; more are refused with 503."

@@ -29,17 +29,29 @@ class VectorCache:
 
     def get(self, key: str, compute: Callable[[], Vector]) -> Vector:
         """The vector kept under a key, or else what `compute` returns; what it raises is not kept."""
-        with self._lock:
-            if key in self._vectors:
-                return self._vectors[key]
-        computed = compute() if self._shared is None else _shared(self._shared, key, compute)
-        computed.setflags(write=False)
-        with self._lock:
-            return self._vectors.setdefault(key, computed)  # two may have computed it: all go on with the first
+        found = self.find(key)
+        return self.keep(key, compute()) if found is None else found
 
+    def has(self, key: str) -> bool:
+        """Whether this process keeps a vector under a key."""
+        return key in self._vectors
 
-def _shared(files: SharedFiles, key: str, compute: Callable[[], Vector]) -> Vector:
-    kept = files.get(key)
-    if kept is None:
-        kept = files.keep(key, np.ascontiguousarray(compute(), dtype=np.float32).tobytes())
-    return np.frombuffer(kept, dtype=np.float32)
+    def find(self, key: str) -> Vector | None:
+        """The vector kept under a key."""
+        with self._lock:
+            found = self._vectors.get(key)
+        if found is None and self._shared is not None and (shared := self._shared.get(key)) is not None:
+            return self._remember(key, np.frombuffer(shared, dtype=np.float32))
+        return found
+
+    def keep(self, key: str, vector: Vector) -> Vector:
+        """Keep a vector; return the one to go on with, which is another one's if that was first."""
+        if self._shared is not None:
+            kept = self._shared.keep(key, np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+            vector = np.frombuffer(kept, dtype=np.float32)
+        return self._remember(key, vector)
+
+    def _remember(self, key: str, vector: Vector) -> Vector:
+        vector.setflags(write=False)
+        with self._lock:
+            return self._vectors.setdefault(key, vector)

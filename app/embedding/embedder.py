@@ -13,11 +13,12 @@ import numpy as np
 
 from app.captions.writing import CaptionWriter
 from app.concepts import name_concepts
-from app.embedding.batcher import Batcher, BatchFunction, Lane, Place, batched
+from app.embedding.batcher import Batcher, BatchFunction, Lane, Observer, Place, batched
 from app.embedding.cache import Vector, VectorCache
 from app.embedding.fairness import ByteBudget, FairPool, ShuttingDown
 from app.embedding.memory_budget import FilesInMemory, size_of
 from app.embedding.pictures import load_jpeg, load_picture
+from app.embedding.query_texts import QueryTexts
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings
 from app.shared.group import WorkerGroup
@@ -57,6 +58,7 @@ class Embedder:
         self._ending = threading.Event()
         self._batch_size = settings.batch_size
         self._recent = VectorCache(shared=None if group is None else group.vectors)
+        self._query_texts = QueryTexts(self._embed_texts, self._recent, settings.batch_size)
         self.limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_pixels)
         self._processes = Decoders()
         self._pools: dict[Lane, FairPool] = {
@@ -69,11 +71,11 @@ class Embedder:
         }
         functions: dict[str, BatchFunction] = {
             "images": self._embed_images,
-            "texts": lambda texts: list(space.embed_texts(texts)),
+            "texts": self._embed_texts,
         }
         if self.can_caption:
             functions["captions"] = CaptionWriter(space, self._require_open)
-        self.batcher = Batcher(
+        self._batcher = Batcher(
             functions,
             places={"search": settings.max_searches, "bulk": settings.max_jobs},
             max_batch=settings.batch_size,
@@ -88,11 +90,11 @@ class Embedder:
 
     def taken(self, lane: Lane) -> int:
         """How many places in a lane are taken: requests at work or waiting."""
-        return self.batcher.taken(lane)
+        return self._batcher.taken(lane)
 
     def admit(self, lane: Lane, client: str = "") -> AbstractContextManager[Place]:
         """A place to work from; Overloaded when there are too many already."""
-        return self.batcher.admit(lane, client)
+        return self._batcher.admit(lane, client)
 
     def decoding(self, place: Place, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a function that decodes called when it is the client's turn."""
@@ -101,7 +103,7 @@ class Embedder:
     def stop(self) -> None:
         """Fail what waits and what is computed with ShuttingDown, and return before that has ended. Idempotent."""
         self._ending.set()
-        self.batcher.refuse()
+        self._batcher.refuse()
         for lane in self._pools:
             self.memory[lane].close()
             self._pools[lane].refuse()
@@ -110,7 +112,7 @@ class Embedder:
     def close(self) -> None:
         """Stop, and wait for the threads. Idempotent."""
         self.stop()
-        self.batcher.close()
+        self._batcher.close()
         for pool in self._pools.values():
             pool.close()
 
@@ -133,15 +135,18 @@ class Embedder:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
         return self.decoding(place, load_jpeg, data, self.limits, side, self._processes.decode).result()
 
-    def sentence(self, text: str, place: Place) -> Vector:
-        """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError."""
+    def announce(self, text: str) -> None:
+        """Note that `sentence` is about to be asked for a text: then it is embedded together with others."""
+        self._query_texts.announce(text)
 
-        def compute() -> Vector:
-            (future,) = place.submit("texts", [text])
-            vector: Vector = future.result()
-            return vector
+    def sentence(self, text: str) -> Vector:
+        """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError, ShuttingDown."""
+        return self._query_texts.get(text)
 
-        return self._recent.get(f"text {text}", compute)
+    def observe(self, observer: Observer) -> None:
+        """Call an observer for every batch from now on."""
+        self._query_texts.observer = observer
+        self._batcher.observe(observer)
 
     def captions(self, vector: Vector, options: CaptionOptions, place: Place) -> list[Caption]:
         """Captions of an image by its vector (D,), best first; StructureError, EmptyTextError."""
@@ -151,7 +156,7 @@ class Embedder:
 
     def in_background(self, kind: Literal["texts", "captions"], items: Sequence[Any]) -> list[Future[Any]]:
         """What the batcher makes of each item, in order, for the one thread of the service that nobody waits for."""
-        return self.batcher.submit("bulk", kind, items)
+        return self._batcher.submit("bulk", kind, items)
 
     def texts(self, texts: Sequence[str], place: Place) -> list[Embedding]:
         """Vectors of sentences, in order; an item without one has the code and reason instead."""
@@ -194,6 +199,10 @@ class Embedder:
             else:
                 yield Embedding(outcome.result())
 
+    def _embed_texts(self, texts: list[str]) -> list[Vector]:
+        self._require_open()
+        return list(self._space.embed_texts(texts))
+
     def _embed_images(self, images: Sequence[Image]) -> list[Vector]:
         vectors: list[Vector] = []
         for some in batched(images, _AT_ONCE):
@@ -214,6 +223,6 @@ class Embedder:
         anywhere = np.eye(1, self._space.dimension, dtype=np.float32)
         (nearest,) = self._space.nearest_words(anywhere, 1)
         word = nearest[0][0] if nearest else "photograph"  # a text tower without words of its own knows every one
-        (future,) = self.batcher.submit("search", "texts", [word])
+        (future,) = self._batcher.submit("search", "texts", [word])
         vector: Vector = future.result(timeout=CHECK_TIMEOUT)
         return vector

@@ -166,15 +166,17 @@ class ByteBudget:
 
 
 class FairPool:
-    """Threads that call functions, a client's turn at a time."""
+    """Threads that call functions, a client's turn at a time; as many as were needed so far."""
 
     def __init__(self, threads: int, name: str) -> None:
+        """At most so many `threads`."""
         self._changed = threading.Condition()
         self._waiting: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue()
         self._closed = False
-        self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        self._most = threads
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
 
     def submit(self, client: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a function called; ShuttingDown."""
@@ -183,6 +185,11 @@ class FairPool:
             if self._closed:
                 raise ShuttingDown
             self._waiting.push(client, [(future, partial(function, *args, **kwargs))])
+            if self._idle < len(self._waiting) and len(self._threads) < self._most:
+                name = f"{self._name}-{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
             self._changed.notify()
         return future
 
@@ -205,7 +212,9 @@ class FairPool:
     def _work(self) -> None:
         while True:
             with self._changed:
+                self._idle += 1
                 self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._idle -= 1
                 if self._closed:
                     return
                 future, call = self._waiting.pop()

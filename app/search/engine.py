@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.embedding.batcher import Place
 from app.embedding.cache import Vector
 from app.embedding.embedder import Embedder
 from app.problems import Problem
@@ -32,17 +31,15 @@ class SearchEngine:
     def search(
         self,
         query: Expression | str | None,
-        options: SearchOptions | None,
-        image: bytes | None,
-        place: Place,
+        options: SearchOptions,
+        image: Vector | None,
     ) -> SearchResult:
-        """Find what is nearest to an expression, to an image (its bytes), or to the sum of both.
+        """Find what is nearest to an expression, to an image (its vector), or to the sum of both.
 
         Images and sentences that the query names are left out unless `options.include_query_items`.
-        QueryError, ImageError, TextError, DegenerateQueryError, RecordNotFound, InvalidCursor, InvalidFilter; Problem
+        QueryError, TextError, DegenerateQueryError, RecordNotFound, InvalidCursor, InvalidFilter; Problem
         invalid_request, calibration_missing.
         """
-        options = options or SearchOptions()
         expression = parse(query) if isinstance(query, str) else query
         if options.concepts and options.target == "sentences":
             raise Problem("invalid_request", "Only images have concepts. Leave out concept, or search for images.")
@@ -53,9 +50,9 @@ class SearchEngine:
                 "or search for images.",
             )
         search = _Search(self._library, options, _excluded(expression, options))
-        question = self.question(expression, image, place)
+        question = self.question(expression, image)
         if options.all:
-            hits, next_cursor, best = self._fitting_all(question, search, place)
+            hits, next_cursor, best = self._fitting_all(question, search)
         else:
             hits, next_cursor, best = self._nearest(question, search)
         return SearchResult(
@@ -67,7 +64,12 @@ class SearchEngine:
             best_confidence=best if options.cursor is None else None,
         )
 
-    def question(self, expression: Expression | None, image: bytes | None, place: Place) -> Question:
+    def announce(self, query: Expression | str | None) -> None:
+        """Note that a search is about to come, so that its sentence is embedded together with those of others."""
+        if isinstance(query, Expression) and query.sentence is not None:
+            self._embedder.announce(query.sentence)
+
+    def question(self, expression: Expression | None, image: Vector | None) -> Question:
         """What a search asks for; errors as `search`.
 
         One operand alone, such as a sentence, is what it is; several, or one that is subtracted, are a sum, in which an
@@ -75,16 +77,16 @@ class SearchEngine:
         """
         if expression is None and image is None:
             raise Problem("invalid_request", "A search needs a query or an image. Give at least one.")
-        operands = [] if image is None else [uploaded(self._embedder.image(image, place))]
+        operands = [] if image is None else [uploaded(image)]
         if expression is not None:
             operands += resolve(self._space, self._library, expression, alone=image is None)
         if len(operands) == 1 and operands[0].weight > 0:
-            return self._alone(operands[0], place)
+            return self._alone(operands[0])
         return ask_sum(self._space, operands)
 
-    def _alone(self, operand: ResolvedOperand, place: Place) -> Question:
+    def _alone(self, operand: ResolvedOperand) -> Question:
         vector = operand.vector
-        return ask_alone(operand, self._embedder.sentence(str(operand.text), place) if vector is None else vector)
+        return ask_alone(operand, self._embedder.sentence(str(operand.text)) if vector is None else vector)
 
     def _nearest(self, question: Question, search: _Search) -> tuple[list[FoundHit], str | None, float | None]:
         """The page of what is nearest to the whole, its next cursor, and the confidence of the best record."""
@@ -98,11 +100,9 @@ class SearchEngine:
             best = hits[:1]
         return hits, page.next_cursor, best[0].confidence if best else None
 
-    def _fitting_all(
-        self, question: Question, search: _Search, place: Place
-    ) -> tuple[list[FoundHit], str | None, float | None]:
+    def _fitting_all(self, question: Question, search: _Search) -> tuple[list[FoundHit], str | None, float | None]:
         """The page of what fits every operand, its next cursor, and the confidence of the best record."""
-        parts = [self._alone(operand, place) for operand in question.operands]
+        parts = [self._alone(operand) for operand in question.operands]
         wanted = [part for part in parts if part.operands[0].weight > 0]
         found = {hit.record.id: hit for part in wanted for hit in search.page(part.vector, DEPTH).items}
         hits, vectors = search.with_vectors(list(found.values()))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.embedding.batcher import Place
 from app.http import responses
 from app.http.clients import client_of
 from app.http.dependencies import (
@@ -27,7 +28,9 @@ from app.http.dependencies import (
 )
 from app.http.schemas.search import ImageSearchForm, SearchAnswer, SearchBody, SearchQuery
 from app.http.uploads import ImageForm, file_schema, form_body, only_file, validate
-from app.search.expression import parse
+from app.search.expression import Expression, parse
+from app.search.results import SearchOptions
+from app.service import Service
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
 
@@ -47,12 +50,12 @@ class _QuickRoute(APIRoute):
             with service.admit("search", client_of(request.scope)) as place:
                 filters = await metadata_filters(request)
                 parameters = validate(SearchQuery, dict(request.query_params), of="query")
-                return await run_in_threadpool(search, place, parameters, service, filters)
+                return await search(place, parameters, service, filters)
 
         return answer
 
 
-def search(
+async def search(
     place: SearchPlace, parameters: Annotated[SearchQuery, Query()], service: ServiceDep, filters: FiltersDep
 ) -> Response:
     """Find images (or sentences) by a sentence, or by arithmetic such as `image:ID - blue + red`.
@@ -61,8 +64,7 @@ def search(
     embedded one by one, weighted and summed. Images and sentences which the query names are left out of the
     hits unless `include_query_items=true`. A page goes on where the cursor says.
     """
-    result = service.search(parse(parameters.q), parameters.options(filters), place=place)
-    return responses.search_response(result)
+    return await _searched(service, parse(parameters.q), parameters.options(filters), place)
 
 
 router.add_api_route(
@@ -77,10 +79,10 @@ router.add_api_route(
 
 
 @router.post("", summary="Search by a weighted sum", response_model=SearchAnswer)
-def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> Response:
+async def search_terms(place: SearchPlace, body: SearchBody, service: ServiceDep) -> Response:
     """Find images (or sentences) by terms: the same as an expression, without its syntax."""
     filters = {key: value if isinstance(value, str) else json.dumps(value) for key, value in body.filters.items()}
-    return responses.search_response(service.search(body.expression(), body.options(filters), place=place))
+    return await _searched(service, body.expression(), body.options(filters), place)
 
 
 @router.post(
@@ -108,3 +110,8 @@ def search_image(place: SearchPlace, form: ImageForm, service: ServiceDep) -> Re
         image = upload.read(service.limits)
         result = service.search(expression, parameters.options(filters), image=image, place=place)
     return responses.search_response(result)
+
+
+async def _searched(service: Service, query: Expression, options: SearchOptions, place: Place) -> Response:
+    """The answer to a search, which another thread makes while this one goes on with other requests."""
+    return await asyncio.wrap_future(service.begin_search(query, options, place, responses.search_response))

@@ -36,7 +36,7 @@ def place(embedder: Embedder) -> Iterator[Place]:
 
 
 def test_the_same_query_has_exactly_the_same_vector_whatever_else_is_embedded(embedder: Embedder, place: Place) -> None:
-    alone = embedder.sentence("a dog runs on the beach", place)
+    alone = embedder.sentence("a dog runs on the beach")
     image = embedder.image(picture(1), place)
     texts = ["a cat"] * 7 + ["a dog runs on the beach"]
 
@@ -47,7 +47,7 @@ def test_the_same_query_has_exactly_the_same_vector_whatever_else_is_embedded(em
     threads = [threading.Thread(target=embed) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert embedder.sentence("a dog runs on the beach", place).tobytes() == alone.tobytes()
+    assert embedder.sentence("a dog runs on the beach").tobytes() == alone.tobytes()
     assert embedder.image(picture(1), place).tobytes() == image.tobytes()
     for thread in threads:
         thread.join(60)
@@ -72,7 +72,7 @@ def test_errors_reach_whoever_asked(embedder: Embedder, place: Place) -> None:
     with pytest.raises(ImageError):
         embedder.image(b"junk", place)
     with pytest.raises(NoKnownWordsError):
-        embedder.sentence("xqztw", place)
+        embedder.sentence("xqztw")
     known, unknown = embedder.texts(["a dog", "xqztw"], place)
     assert known.vector is not None
     assert (unknown.vector, unknown.code, unknown.unknown_words) == (None, "no_known_words", ("xqztw",))
@@ -80,7 +80,7 @@ def test_errors_reach_whoever_asked(embedder: Embedder, place: Place) -> None:
 
 def test_a_check_embeds_for_real(embedder: Embedder) -> None:
     batches: list[str] = []
-    embedder.batcher.observe(lambda kind, size, seconds: batches.append(kind))
+    embedder.observe(lambda kind, size, seconds: batches.append(kind))
     for _ in range(2):
         assert np.linalg.norm(embedder.check()) == pytest.approx(1, abs=1e-5)
     assert batches == ["texts", "texts"]

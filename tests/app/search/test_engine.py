@@ -50,7 +50,9 @@ Ask = Callable[..., Question]
 def ask(engine: SearchEngine, embedder: Embedder) -> Iterator[Ask]:
     """What an expression, or an image with it, asks for."""
     with embedder.admit("search") as place:
-        yield lambda source, image=None: engine.question(parse(source), image, place)
+        yield lambda source, image=None: engine.question(
+            parse(source), None if image is None else embedder.image(image, place)
+        )
 
 
 def test_a_sentence_goes_to_the_sentence_encoder_and_operands_to_the_other(ask: Ask, space: JointSpace) -> None:
@@ -121,9 +123,7 @@ def test_what_is_deleted_during_a_search_is_left_out(
     assert {hit.record.id for hit in service.search("dog + cat", options).hits} == set(ids[:left])
 
 
-def test_the_vocabulary_is_asked_once_for_each_text(
-    engine: SearchEngine, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_vocabulary_is_asked_once_for_each_text(engine: SearchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     resolve = Vocabulary.resolve
 
@@ -132,8 +132,7 @@ def test_the_vocabulary_is_asked_once_for_each_text(
         return resolve(self, text)
 
     monkeypatch.setattr(Vocabulary, "resolve", counted)
-    with embedder.admit("search") as place:
-        assert engine.search("a dog and zyzzyvas", None, None, place).unknown_words == ("zyzzyvas",)
+    assert engine.search("a dog and zyzzyvas", SearchOptions(), None).unknown_words == ("zyzzyvas",)
     assert asked == ["a dog and zyzzyvas"] * 2, "once to tell what is unknown, and once by the encoder"
 
 

@@ -1,0 +1,58 @@
+"""The threads that searches run on: few, however many requests there are, and some for searches that take long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from app.embedding.cache import Vector
+from app.embedding.fairness import FairPool
+from app.search.engine import SearchEngine
+from app.search.expression import Expression
+from app.search.results import SearchOptions, SearchResult
+from app.settings import Settings
+
+T = TypeVar("T")
+
+
+class SearchThreads:
+    """Runs the searches of a service, a client's turn at a time.
+
+    One at a time in a library that is all on this machine: a search is hundreds of short calls that let other threads
+    run, and with many at a time passing the interpreter's lock around takes longer than the searches. Where they wait
+    for engines on other machines, all that are admitted run at a time.
+    """
+
+    def __init__(self, engine: SearchEngine, settings: Settings) -> None:
+        threads = settings.max_searches if settings.catalog or settings.vectors else 1
+        self._engine = engine
+        self._short = FairPool(threads, "visem-search")
+        self._long = FairPool(threads, "visem-search-long")
+
+    def begin(
+        self,
+        query: Expression | str | None,
+        options: SearchOptions,
+        image: Vector | None,
+        client: str,
+        then: Callable[[SearchResult], T],
+    ) -> Future[T]:
+        """Search, and return before that; the future has what `then` makes of the result. ShuttingDown.
+
+        As `SearchEngine.search`. What may go through many records, an intersection of operands or a page far down, has
+        threads of its own, so that nobody else waits for it.
+        """
+        self._engine.announce(query)
+        pool = self._long if options.all or options.cursor is not None else self._short
+        return pool.submit(client, lambda: then(self._engine.search(query, options, image)))
+
+    def refuse(self) -> None:
+        """Take no more searches, and fail those that wait with ShuttingDown. Idempotent."""
+        self._short.refuse()
+        self._long.refuse()
+
+    def close(self) -> None:
+        """As `refuse`, and wait for those that run. Idempotent."""
+        self._short.close()
+        self._long.close()

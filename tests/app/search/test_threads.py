@@ -1,0 +1,91 @@
+"""The threads of searches, with real searches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from app.embedding.fairness import ShuttingDown
+from app.search.engine import SearchEngine
+from app.search.expression import parse
+from app.search.results import SearchOptions, SearchResult
+from app.search.threads import SearchThreads
+from app.service import Service
+from app.settings import Settings
+
+
+class Held:
+    """What is made of a result, once somebody lets it."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+
+    def __call__(self, result: SearchResult) -> str | None:
+        self.begun.set()
+        assert self.gate.wait(10)
+        return result.expression
+
+
+def search_threads(service: Service, settings: Settings) -> SearchThreads:
+    return SearchThreads(SearchEngine(service.space, service.library, service._embedder), settings)
+
+
+@pytest.fixture
+def threads(service: Service) -> Iterator[SearchThreads]:
+    """The threads of a library that is all on this machine."""
+    threads = search_threads(service, Settings())
+    yield threads
+    threads.close()
+
+
+def begin(threads: SearchThreads, text: str, options: SearchOptions, then: Held) -> Future[str | None]:
+    return threads.begin(parse(text), options, None, "somebody", then)
+
+
+def test_searches_take_turns_and_none_waits_for_one_that_takes_long(threads: SearchThreads) -> None:
+    long, first, second = Held(), Held(), Held()
+    waiting = [
+        begin(threads, "cat + dog", SearchOptions(all=True), long),
+        begin(threads, "a cat", SearchOptions(), first),
+        begin(threads, "a dog", SearchOptions(), second),
+    ]
+    assert long.begun.wait(10)
+    assert first.begun.wait(10), "beside the long one"
+    assert not second.begun.wait(0.05), "one at a time"
+    first.gate.set()
+    assert second.begun.wait(10)
+    second.gate.set()
+    long.gate.set()
+    assert [future.result(10) for future in waiting] == ["cat + dog", "a cat", "a dog"]
+
+
+def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Service) -> None:
+    threads = search_threads(service, Settings(vectors="milvus+http://127.0.0.1:1/visem", max_searches=2))
+    try:
+        first, second = Held(), Held()
+        waiting = [begin(threads, "a cat", SearchOptions(), first), begin(threads, "a dog", SearchOptions(), second)]
+        assert first.begun.wait(10)
+        assert second.begun.wait(10)
+        first.gate.set()
+        second.gate.set()
+        assert [future.result(10) for future in waiting] == ["a cat", "a dog"]
+    finally:
+        threads.close()
+
+
+def test_closing_finishes_what_runs_and_refuses_what_waits(threads: SearchThreads) -> None:
+    running, waiting = Held(), Held()
+    first = begin(threads, "a cat", SearchOptions(), running)
+    assert running.begun.wait(10)
+    second = begin(threads, "a dog", SearchOptions(), waiting)
+    threads.refuse()
+    with pytest.raises(ShuttingDown):
+        second.result(10)
+    with pytest.raises(ShuttingDown):
+        begin(threads, "a dog", SearchOptions(), waiting)
+    running.gate.set()
+    assert first.result(10) == "a cat"
