@@ -7,7 +7,7 @@ import functools
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import uvicorn
@@ -40,6 +40,7 @@ from app.http.schemas.about import ProblemDocument
 from app.keys import KeyRing
 from app.service import Service
 from app.settings import Settings
+from app.shared.group import HEARTBEAT
 from app.version import VERSION
 from app.web import install as install_pages
 from app.web.deletions import Deletions
@@ -102,7 +103,10 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
                 waiting = settings.max_searches + settings.max_jobs
                 to_thread.current_default_thread_limiter().total_tokens = waiting + SPARE_THREADS
                 app.state.readiness = Readiness(running.check_ready)
-                async with _sampling(metrics, every=SAMPLED_EVERY if group else None):
+                async with AsyncExitStack() as stack:
+                    if group is not None:
+                        await stack.enter_async_context(_repeating(group.beat, HEARTBEAT))
+                        await stack.enter_async_context(_repeating(metrics.sample, SAMPLED_EVERY))
                     yield
             finally:
                 await asyncio.to_thread(deletions.close)  # requests may have all threads of the pool
@@ -139,20 +143,19 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
 
 
 @asynccontextmanager
-async def _sampling(metrics: Metrics, every: float | None) -> AsyncIterator[None]:
-    """Take samples for the other workers to report, every so many seconds; None: there are no others."""
+async def _repeating(function: Callable[[], None], seconds: float) -> AsyncIterator[None]:
+    """Call a function again and again on the event loop, so many seconds apart."""
 
-    async def sample(seconds: float) -> None:
+    async def repeat() -> None:
         while True:
-            metrics.sample()
+            function()
             await asyncio.sleep(seconds)
 
-    task = None if every is None else asyncio.create_task(sample(every))
+    task = asyncio.create_task(repeat())
     try:
         yield
     finally:
-        if task is not None:
-            task.cancel()
+        task.cancel()
 
 
 @functools.cache

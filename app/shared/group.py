@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from app.shared.files import SharedFiles
 
 MEBIBYTE = 1024 * 1024
+
+HEARTBEAT = 1.0
+"""Seconds between two signs of life of a worker."""
 
 VECTOR_BYTES = 16 * MEBIBYTE
 GUESS_BYTES = 8 * MEBIBYTE
@@ -22,8 +26,10 @@ class WorkerGroup:
     the system lets go when it ends, however it ends; then another one leads. Thread-safe.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beat: Callable[[], None] = lambda: None) -> None:
+        """`beat` tells who started the worker that it goes on: to be called every `HEARTBEAT` seconds."""
         self.folder = folder
+        self.beat = beat
         self._lock = threading.Lock()
         self._leads = False
 

@@ -1,4 +1,4 @@
-"""Several workers on one address: the process that starts them, replaces those that end, and passes signals on.
+"""Several workers on one address: the process that starts them, replaces those that end or hang, and passes signals on.
 
 It binds the address, so that no worker's end loses a connection that waits, and does nothing else with the library or
 the model. The first worker starts alone: it creates the library, or says why that cannot be. The others follow.
@@ -19,12 +19,13 @@ import tempfile
 import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app import logs
 from app.settings import Settings
-from app.shared.group import metrics_folder
+from app.shared.group import HEARTBEAT, metrics_folder
 from app.workers.limits import share_of
 from app.workers.worker import WorkerRequest
 from model import threads
@@ -38,6 +39,9 @@ FAILURES = 5
 """Failed starts in a row of every worker after which the service gives up."""
 FIRST_PAUSE = 1.0
 """Seconds to wait after the second failure in a row, and twice as long after each further one."""
+
+SILENCE = 30
+"""Heartbeats that a worker may miss before it counts as hung and is killed."""
 
 _LONGEST_PAUSE = 30.0
 _GRACE = 1.5  # seconds after the time to shut down in which a worker may end by itself
@@ -66,6 +70,15 @@ def supervise(settings: Settings, workers: int, announce: Callable[[str, int], N
             asyncio.run(_Supervisor(settings, workers, folder, announce).run())
         finally:
             os.close(descriptor)
+
+
+@dataclass
+class _Told:
+    """What a worker has told: since when it serves, or why it cannot; and how many heartbeats it has missed since."""
+
+    served_at: float | None = None
+    failure: WorkerError | None = None
+    missed: int = 0
 
 
 class _Supervisor:
@@ -148,29 +161,47 @@ class _Supervisor:
             process.terminate()
         reader, writer = await asyncio.open_unix_connection(sock=mine)
         writer.write(WorkerRequest(self._share, self._sockets, self._folder).encode())
-        listening = asyncio.create_task(self._listen(reader))
+        told = _Told()
+        listening = asyncio.create_task(self._listen(reader, told))
+        watching = asyncio.create_task(self._watch(process, told))
         await process.wait()
         self._processes.discard(process)
+        watching.cancel()
         await asyncio.wait([listening], timeout=1.0)
         listening.cancel()
         writer.close()
         self._forget(process.pid)
-        served_at, failure = listening.result() if listening.done() else (None, None)
-        seconds = 0.0 if served_at is None else time.monotonic() - served_at
-        return seconds, failure or WorkerError("worker_ended", f"Process {process.pid} {_how(process.returncode)}.")
+        seconds = 0.0 if told.served_at is None else time.monotonic() - told.served_at
+        ended = WorkerError("worker_ended", f"Process {process.pid} {_how(process.returncode)}.")
+        return seconds, told.failure or ended
 
-    async def _listen(self, reader: asyncio.StreamReader) -> tuple[float | None, WorkerError | None]:
-        """Hear what a worker tells, until it ends: since when it serves, and why it cannot."""
-        served_at, failure = None, None
+    async def _listen(self, reader: asyncio.StreamReader, told: _Told) -> None:
+        """Hear what a worker tells, until it ends."""
         with contextlib.suppress(ConnectionError):  # it ended before it read what it is to do
             while line := await reader.readline():
-                told = json.loads(line)
-                if "serving" in told:
-                    served_at = time.monotonic()
+                told.missed = 0
+                said = json.loads(line)
+                if "serving" in said:
+                    told.served_at = time.monotonic()
                     self._serves.set()
-                else:
-                    failure = WorkerError(told["code"], told["message"])
-        return served_at, failure
+                elif "code" in said:
+                    told.failure = WorkerError(said["code"], said["message"])
+
+    async def _watch(self, process: Process, told: _Told) -> None:
+        """Kill a worker that serves, and gives no sign of life any more: its event loop is stuck, or it is stopped.
+
+        What counts is heartbeats, not a time: while this process or the whole machine is stopped, none are missed. A
+        worker that starts may take as long as it likes, and one that is told to stop has its time for that.
+        """
+        while not self._stopping.is_set():
+            await asyncio.sleep(HEARTBEAT)
+            if told.served_at is not None:
+                told.missed += 1
+            if told.missed > SILENCE and not self._stopping.is_set():
+                reason = f"Process {process.pid} gave no sign of life for {SILENCE * HEARTBEAT:g} s, and was killed."
+                told.failure = WorkerError("worker_hung", reason)
+                process.kill()
+                return
 
     async def _unless_stopping(self, wanted: Coroutine[Any, Any, Any]) -> bool:
         """Wait for something, but not once the service stops; return whether it came."""

@@ -1,7 +1,8 @@
 """One of several workers: `python -m app.workers.worker`, started by `app.workers.supervisor`.
 
 Its standard input is a socket to the process that started it. From there comes a line of JSON: what to do. Back goes a
-line of JSON when it serves, or could not begin. When the other side is gone it stops as if it had been told to.
+line of JSON when it serves, or could not begin, and then one every second as a sign of life. When the other side is
+gone it stops as if it had been told to.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 _CHANNEL = 0  # standard input
+_SIGN_OF_LIFE = b"{}\n"
 _told_to_end = threading.Event()
 
 
@@ -58,7 +60,7 @@ def serve_as_worker(request: WorkerRequest) -> None:
     from app.shared.group import WorkerGroup
 
     sockets = [socket.socket(fileno=number) for number in request.sockets]
-    with Service.open(request.settings, group=WorkerGroup(request.folder)) as service:
+    with Service.open(request.settings, group=WorkerGroup(request.folder, _beat)) as service:
         if _told_to_end.is_set():  # where an exception was only noted, such as in the garbage collector
             return
         serve(service, lambda host, port: _tell(serving=True), sockets)
@@ -97,6 +99,12 @@ def main() -> None:
 def _tell(**what: Any) -> None:
     with contextlib.suppress(OSError):  # nobody listens any more
         os.write(_CHANNEL, json.dumps(what).encode() + b"\n")
+
+
+def _beat() -> None:
+    """Give a sign of life, unless there is no room for it: a supervisor that is stopped holds nobody up."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(_CHANNEL)) as channel:
+        channel.send(_SIGN_OF_LIFE, socket.MSG_DONTWAIT)
 
 
 def _end_with_supervisor(alone: threading.Event) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ from app.workers import supervisor
 
 supervisor.FAILURES, supervisor.FIRST_PAUSE = 3, 0.1
 supervisor.supervise(Settings(), 2, lambda host, port: None)
+"""
+_IMPATIENT = """
+from app.settings import Settings
+from app.workers import supervisor
+
+supervisor.SILENCE = 5
+supervisor.supervise(Settings(), 2, lambda host, port: None)
+print("closed")
 """
 
 
@@ -137,3 +146,46 @@ def test_a_port_that_is_taken_is_said_at_once(space: JointSpace, tmp_path: Path)
     assert f"Cannot listen on 127.0.0.1, port {port}" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert not (tmp_path / "library").exists()
+
+
+def test_a_worker_that_hangs_is_replaced(space: JointSpace, tmp_path: Path) -> None:
+    with group(space, tmp_path, _IMPATIENT) as running:
+        hung, other = running.workers()
+        os.kill(hung.pid, signal.SIGSTOP)
+        until(lambda: hung.pid not in running.pids(), running)
+        assert other.get("/healthz") == {"status": "ok"}
+        assert len(running.workers(but=hung.pid)) == 2
+        assert f"Process {hung.pid} gave no sign of life for 5 s, and was killed. It is started again" in running.log()
+        assert other.pid in running.pids()
+        assert running.stop() < 15
+
+
+def test_workers_that_are_busy_or_were_suspended_are_left_alone(space: JointSpace, tmp_path: Path) -> None:
+    files = {f"{number}.jpg": picture(number) for number in range(8)}
+    with group(space, tmp_path, _IMPATIENT) as running, ThreadPoolExecutor(12) as clients:
+        before = running.pids()
+        until_then = time.monotonic() + 8  # longer than a worker may be silent
+
+        def keep_busy(number: int) -> int:
+            worker, answered = running.connect(), 0
+            while time.monotonic() < until_then:
+                if number % 3:
+                    status, _ = worker.ask("GET", f"/v1/search?q=a+dog+{number}+{answered}+%2B+cat&all=true")
+                else:
+                    status, _ = worker.send("/v1/embeddings", "files", files)
+                answered += status in (200, 503)
+            return answered
+
+        assert all(clients.map(keep_busy, range(12)))
+        assert running.pids() == before
+
+        everybody = [running.process.pid, *before]  # as a machine that is suspended, or a container that is paused
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(7)
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(2)
+        assert running.pids() == before
+        assert "no sign of life" not in running.log()
+        assert running.connect().get("/healthz") == {"status": "ok"}
