@@ -17,7 +17,7 @@ _ROUNDING = 2e-3  # a stored row is within 5e-4 of unit length: scores without i
 def cosines(vector: Vectors, rows: Vectors) -> Vectors:
     """Return the cosines (n,) of a unit vector (D,) with unit rows (n, D), from -1 to 1."""
     scores: Vectors = np.einsum("nd,d->n", rows.astype(np.float64), vector.astype(np.float64)).astype(np.float32)
-    return np.clip(scores, -1.0, 1.0)
+    return np.minimum(np.maximum(scores, np.float32(-1.0)), np.float32(1.0))
 
 
 def best(scores: Vectors, keys: Keys, k: int) -> tuple[Vectors, Keys]:

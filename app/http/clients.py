@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 from starlette.types import Scope
 
 from app.settings import Network
 
+_LONGEST = 100  # characters of an address: what is longer is none, and is not remembered
+
 
 def client_name(address: str) -> str:
     """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one subscriber has."""
+    return _client_name(address) if len(address) <= _LONGEST else address
+
+
+@lru_cache(maxsize=1024)
+def _client_name(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:  # a Unix socket, or a test client
@@ -39,6 +47,11 @@ def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with brackets or without."""
+    return len(host) <= _LONGEST and _is_loopback(host)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
     host = host.removeprefix("[").removesuffix("]")
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -60,11 +60,12 @@ async def only_documented_parameters(request: Request) -> None:
     if known is None:
         return
     with_filters = FILTER_PARAMETER["name"] in known
+    names = known - {FILTER_PARAMETER["name"]}
     seen: set[str] = set()
     problems: list[tuple[str, str]] = []
     for name, _ in request.query_params.multi_items():
         is_filter = with_filters and name.startswith(FILTER_PREFIX)
-        if not is_filter and name not in known - {FILTER_PARAMETER["name"]}:
+        if not is_filter and name not in names:
             problems.append((name[:200], "there is no such parameter"))
         elif name in seen:
             problems.append((name[:200], "is given more than once"))

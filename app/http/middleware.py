@@ -16,11 +16,11 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,6 +36,11 @@ access_logger = logging.getLogger(ACCESS_LOGGER)
 
 REQUEST_ID_HEADER = "X-Request-ID"
 
+RawHeader = tuple[bytes, bytes]
+"""Name, in lower case, and value, as ASGI has them."""
+
+_RAW_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
+
 CLIENT_CLOSED_REQUEST = 499
 """What logs and metrics say of a client that hung up before its request was complete; nobody else sees it."""
 
@@ -44,12 +49,13 @@ _HOST = re.compile(r"(?P<name>[^:/@\[\]]+|\[[^/@\[\]]+\])(:[0-9]*)?")
 _ERROR_TYPES = (MEDIA_TYPE, "text/html; charset=utf-8")
 _COSTLY = frozenset({"/", "/results", "/v1/map", "/v1/search"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_SECURITY_HEADERS = {
+_DEFAULT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
 }
 
 
@@ -63,9 +69,10 @@ class RequestContext:
     def __init__(self, app: ASGIApp, metrics: Metrics, *, cross_origin: bool = False) -> None:
         self._app = app
         self._metrics = metrics
-        self._headers = dict(_SECURITY_HEADERS)
+        headers = dict(_DEFAULT_HEADERS)
         if cross_origin:  # pages of the allowed origins may show our images, not only fetch them
-            self._headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -82,21 +89,19 @@ class RequestContext:
             nonlocal status, replaced
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(raw=list(message["headers"]))
-                if status >= 400 and headers.get("content-type") not in _ERROR_TYPES:
-                    replaced = True
-                    await _send_problem(scope, receive, send_finished, _replacement(status, headers))
-                    return
-                self._add_headers(headers, request_id)
-                message = {**message, "headers": headers.raw}
+                if status >= 400:
+                    headers = Headers(raw=message["headers"])
+                    if headers.get("content-type") not in _ERROR_TYPES:
+                        replaced = True
+                        await _send_problem(scope, receive, send_finished, _replacement(status, headers))
+                        return
+                message = {**message, "headers": self._complete(message["headers"], request_id)}
             if not replaced:
                 await send(message)
 
         async def send_finished(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message["headers"]))
-                self._add_headers(headers, request_id)
-                message = {**message, "headers": headers.raw}
+                message = {**message, "headers": self._complete(message["headers"], request_id)}
             await send(message)
 
         try:
@@ -120,11 +125,13 @@ class RequestContext:
         finally:
             self._report(scope, request_id, status, time.perf_counter() - started)
 
-    def _add_headers(self, headers: MutableHeaders, request_id: str) -> None:
-        headers[REQUEST_ID_HEADER] = request_id
-        for name, value in self._headers.items():
-            headers.setdefault(name, value)
-        headers.setdefault("Cache-Control", "no-store")
+    def _complete(self, headers: Iterable[RawHeader], request_id: str) -> list[RawHeader]:
+        """The headers of an answer with the id of its request, and with those defaults that it does not have itself."""
+        own = [header for header in headers if header[0] != _RAW_REQUEST_ID]
+        names = {name for name, _ in own}
+        own.append((_RAW_REQUEST_ID, request_id.encode()))
+        own.extend(header for header in self._headers if header[0] not in names)
+        return own
 
     def _report(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path_format", None)
@@ -385,7 +392,7 @@ def _no_room() -> Problem:
     )
 
 
-def _replacement(status: int, headers: MutableHeaders) -> Problem:
+def _replacement(status: int, headers: Headers) -> Problem:
     kept = {name: headers[name] for name in ("content-range", "allow", "vary") if name in headers}
     return from_status(status, kept)
 

@@ -31,9 +31,11 @@ class Segment:
         mine = self.encoded.keys
         if not len(mine):
             return np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=bool)
-        places = np.clip(keys - mine[0], 0, len(mine) - 1)
-        if not self._is_dense:
-            places = np.minimum(np.searchsorted(mine, keys), len(mine) - 1)
+        last = len(mine) - 1
+        if self._is_dense:
+            places = np.minimum(np.maximum(keys - mine[0], 0), last)  # NumPy's clip takes three times as long
+        else:
+            places = np.minimum(np.searchsorted(mine, keys), last)
         return places, mine[places] == keys
 
     @cached_property
