@@ -76,8 +76,8 @@ TextsOption = Annotated[
         exists=True,
         file_okay=False,
         metavar="DIR",
-        help="Captions without photographs for the captioner to learn from: files NAME.tsv.gz with an id, a tab "
-        "and a caption on each line.",
+        help="Captions without photographs for the sentence encoder and the captioner to learn from: files NAME.tsv.gz "
+        "with an id, a tab and a caption on each line.",
     ),
 ]
 
@@ -103,6 +103,7 @@ def space(
     backbone: BackboneOption = None,
     backbone_weights: WeightsOption = None,
     image_tower: TowerOption = None,
+    texts: TextsOption = None,
     work: WorkOption = None,
     resume: ResumeOption = True,
     overwrite: OverwriteOption = False,
@@ -115,7 +116,7 @@ def space(
     check_bundle_out(out, overwrite)
     chosen = _space_settings(seed, backbone, backbone_weights, image_tower)
     work = work or out.with_name(f"{out.name}.work")
-    result = _train_space(data, out, preset, chosen, work, resume)
+    result = _train_space(data, out, preset, chosen, texts, work, resume)
     if json:
         print_json({"bundle": shown(out), **result.to_json()})
         return
@@ -148,7 +149,7 @@ def bundle(
     work = work or out.with_name(f"{out.name}.work")
     unfinished = out.with_name(f"{out.name}.unfinished")  # beside it: on the same disk, and never in its way
     _check_tagger()  # now, not after hours
-    result = _train_space(data, unfinished, preset, chosen, work, resume)
+    result = _train_space(data, unfinished, preset, chosen, texts, work, resume)
     figures = _train_captioner(data, unfinished, preset, {"seed": seed}, texts, work, resume)
     shutil.rmtree(out, ignore_errors=True)
     unfinished.replace(out)
@@ -241,7 +242,13 @@ def _space_settings(
 
 
 def _train_space(
-    data: Path, out: Path, preset: str, chosen: Mapping[str, object], work: Path, resume: bool
+    data: Path,
+    out: Path,
+    preset: str,
+    chosen: Mapping[str, object],
+    texts: Path | None,
+    work: Path,
+    resume: bool,
 ) -> RetrievalReport:
     """With the settings of a preset, but for those chosen that are not None."""
     with needs_extra("train"):
@@ -252,7 +259,7 @@ def _train_space(
     # An image tower is read by the library that published it.
     with needs_extra("clip"), progress("Training", "steps") as reporter:
         try:
-            return train_space(data, out, settings, work=work, report=_reported(reporter), resume=resume)
+            return train_space(data, out, settings, work=work, report=_reported(reporter), resume=resume, texts=texts)
         except BackboneWeightsError as error:
             raise CommandError("backbone_weights", str(error)) from error
 

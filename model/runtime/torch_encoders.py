@@ -152,7 +152,7 @@ class LstmEncoder(nn.Module):
         return normalise(self.output(last[0]))
 
 
-def _padded(flat: Tensor, lengths: Tensor) -> Tensor:
+def padded(flat: Tensor, lengths: Tensor) -> Tensor:
     """Values of all sentences in a row (total,) to one row a sentence (n, T), zeros behind."""
     return nn.utils.rnn.pad_sequence(list(torch.split(flat, lengths.tolist())), batch_first=True)
 
@@ -190,7 +190,7 @@ class SentenceEncoders(nn.Module):
             if self.lstm is None:
                 raise ValueError("this bundle has no LSTM encoder")
             made["lstm"] = self.lstm(
-                vectors, _padded(places, lengths), lengths, None if keep is None else _padded(keep, lengths)
+                vectors, padded(places, lengths), lengths, None if keep is None else padded(keep, lengths)
             )
         if "mean" in encoders:
             made["mean"] = normalise(made["bag"] + made["lstm"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from model.bundle import BundleConfig
@@ -178,17 +178,35 @@ def _recipe(recipe: dict[str, Any]) -> str:
         backbone = " --image-tower DIR"
     if "backbone_weights" in recipe:
         backbone += f" --backbone-weights {recipe['backbone_weights']['file']}"
+    texts = " --texts DIR" if "texts" in recipe else ""
     return f"""## Recipe
 
-    visem train space --data DIR --preset {recipe["preset"]}{backbone} --seed {recipe["seed"]} --out BUNDLE
+    visem train space --data DIR{texts} --preset {recipe["preset"]}{backbone} --seed {recipe["seed"]} --out BUNDLE
 
 Loss: {recipe["loss"]}. The rest stands in `bundle.json`.{_history(recipe)}
 
 | stage | epochs | batch (images x captions) | sentence encoders | rate | backbone's rate |
 |---|---|---|---|---|---|
 {stages}
-
+{_student(recipe)}
 """
+
+
+def _student(recipe: dict[str, Any]) -> str:
+    """How the bundle's LSTM learned from the trained one, where it did."""
+    if not (student := recipe.get("student")):
+        return ""
+    units, epochs, rate = student["lstm_dimension"], student["epochs"], student["learning_rate"]
+    texts = recipe.get("texts", ())
+    others = f"\nIt also learned from captions without their photographs:\n\n{_listed(texts)}\n" if texts else "\n"
+    return f"""
+The LSTM of these stages has {recipe["lstm_dimension"]} units. That of the bundle has {units}: it learned to
+imitate the vectors of the captions, in {epochs} epochs, at a rate of {rate:g}.{others}"""
+
+
+def _listed(sources: Iterable[str]) -> str:
+    """Sets of captions and their terms."""
+    return "\n".join(f"- {source}: {_TEXT_TERMS.get(source, 'see its own terms of use')}" for source in sources)
 
 
 def _history(recipe: dict[str, Any]) -> str:
@@ -220,11 +238,10 @@ kinds of things. Their probabilities are fitted on the development split.
 
 def _others(sources: Sequence[str]) -> str:
     """Which texts without photographs the language model learned from, and their terms."""
-    listed = "\n".join(f"- {source}: {_TEXT_TERMS.get(source, 'see its own terms of use')}" for source in sources)
     return f"""
 The language model also learned from captions without their photographs, none of which is in this bundle:
 
-{listed}
+{_listed(sources)}
 """
 
 

@@ -30,6 +30,7 @@ from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, Scnlm
 from model.concepts import CONCEPTS
 from model.concepts_config import ConceptsConfig
 from model.data.datasets import CaptionDataset, load_dataset
+from model.data.texts import read_texts
 from model.errors import DatasetError
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.captions import Cider
@@ -52,7 +53,7 @@ from model.training.captioner.ranking import (
 )
 from model.training.captioner.self_critical import train_reward
 from model.training.captioner.statistics import learn_statistics
-from model.training.captioner.texts import draw_texts, prepare_texts, read_texts
+from model.training.captioner.texts import draw_texts, prepare_texts
 from model.training.captioner.vocabulary_expansion import find_sources, widen
 from model.training.captioner.wide import train_wide
 from model.training.card import model_card
@@ -76,7 +77,7 @@ def train_captioner(
 ) -> dict[str, Any]:
     """Train on the `train` split of `data`, fit and measure on `dev`, and write into `bundle`; returns the figures.
 
-    `texts`: a folder of captions without photographs (`model.training.captioner.texts`), which the language model
+    `texts`: a folder of captions without photographs (`model.data.texts`), which the language model
     learns from as well. `resume`: go on where an earlier run with the same settings, data and joint space stopped.
     Errors: `DatasetError`, `BundleError`, `TaggerUnavailable`.
     """

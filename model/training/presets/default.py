@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from model.training.captioner.config import CaptionerTraining
-from model.training.space.config import SpaceTraining, Stage
+from model.training.space.config import SpaceTraining, Stage, StudentTraining
 
 SPACE = SpaceTraining(
     preset="default",
     backbone="tf_efficientnet_lite2+tf_efficientnet_lite1",
     kinds_emphasis=3.0,
     image_views=("whole", "centre"),
+    student=StudentTraining(lstm_dimension=256, lstm_input_dimension=192, epochs=7),
     stages=(
         Stage(
             name="frozen",

@@ -55,6 +55,16 @@ class Stage(_Config):
         return self.backbone_learning_rate > 0
 
 
+class StudentTraining(_Config):
+    """How a smaller LSTM learns from the trained one, with text alone."""
+
+    lstm_dimension: int = Field(gt=0)
+    lstm_input_dimension: int = Field(gt=0)
+    epochs: int = Field(ge=1)
+    batch: int = Field(default=256, ge=1, description="Sentences in a batch.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Peak rate.")
+
+
 class SpaceTraining(_Config):
     """Everything that determines a joint space, given the data."""
 
@@ -90,6 +100,9 @@ class SpaceTraining(_Config):
     )
     lstm_dimension: int | None = 512
     lstm_input_dimension: int = 256
+    student: StudentTraining | None = Field(
+        default=None, description="A smaller LSTM that the bundle has in the trained one's place; none: that one."
+    )
     loss: Literal["contrastive", "ranking", "ranking-hardest"] = "contrastive"
     temperature: float = Field(default=0.05, gt=0)
     margin: float = Field(default=0.2, gt=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,6 +61,12 @@ def encode_captions(dataset: CaptionDataset, vocabulary: Vocabulary) -> tuple[li
                 numbers[-1].append(known[:MOST_WORDS])
                 texts.append(caption)
     return numbers, texts
+
+
+def encode_texts(texts: Mapping[str, Sequence[str]], vocabulary: Vocabulary) -> list[list[int]]:
+    """Captions without photographs, by name of their file, as word numbers; those without a known word are left out."""
+    numbers = (vocabulary.resolve(text)[0][:MOST_WORDS] for captions in texts.values() for text in captions)
+    return [known for known in numbers if known]
 
 
 def load_pixels(dataset: CaptionDataset, size: int, cache: Path, report: Callable[[int, int], None]) -> Pixels:

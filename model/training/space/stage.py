@@ -64,7 +64,7 @@ class StageInputs:
 
 
 @contextmanager
-def _denormals_as_zero() -> Iterator[None]:
+def denormals_as_zero() -> Iterator[None]:
     """Adam's moments of weights that hardly learn decay into denormal numbers, which slow everything down."""
     torch.set_flush_denormal(True)
     try:
@@ -73,7 +73,7 @@ def _denormals_as_zero() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-@_denormals_as_zero()
+@denormals_as_zero()
 def run_stage(
     parts: TrainedParts,
     config: SpaceTraining,

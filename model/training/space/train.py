@@ -24,6 +24,7 @@ from model.bundle import (
     write_config,
 )
 from model.data.datasets import CaptionDataset, load_dataset
+from model.data.texts import read_texts
 from model.evaluation.protocol import embed_photographs, rank_photographs
 from model.evaluation.retrieval import RetrievalReport
 from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
@@ -40,7 +41,7 @@ from model.training.graphs import write_graphs
 from model.training.importing.image_tower import ImageTowerFolder, read_image_tower
 from model.training.progress import Progress, Report, counting
 from model.training.space.config import SpaceTraining
-from model.training.space.data import TrainingSet, encode_captions, load_pixels
+from model.training.space.data import TrainingSet, encode_captions, encode_texts, load_pixels
 from model.training.space.distillation import CODE_DIMENSION, embed_with_teacher, quantise
 from model.training.space.frozen import frozen_features
 from model.training.space.image_side import ImageSide, frozen, trainable
@@ -48,20 +49,30 @@ from model.training.space.kinds import COUNT as KINDS
 from model.training.space.kinds import kind_names
 from model.training.space.schedule import SpaceRun, run_stages
 from model.training.space.stage import TrainedParts
+from model.training.space.student import train_student
 from model.training.space.vocabulary import choose_words
 from model.words import Vocabulary, count_words
 
 
 def train_space(
-    data: Path, out: Path, config: SpaceTraining, *, work: Path, report: Report, resume: bool = True
+    data: Path,
+    out: Path,
+    config: SpaceTraining,
+    *,
+    work: Path,
+    report: Report,
+    resume: bool = True,
+    texts: Path | None = None,
 ) -> RetrievalReport:
     """Train on the `train` split of `data`, measure on its `dev` split, write the bundle to `out`.
 
     Returns the figures of the bundle as written, by the sentence encoder that did best on the development split.
-    `resume`: go on where an earlier run with the same settings stopped. Errors: `DatasetError`,
+    `resume`: go on where an earlier run with the same settings stopped. `texts`: a folder of captions without
+    photographs (`model.data.texts`), which a student of the LSTM learns from as well. Errors: `DatasetError`,
     `BackboneWeightsError`, `ImportingError`.
     """
     torch.manual_seed(config.seed)
+    others = {} if texts is None or config.student is None else read_texts(texts)
     train, dev = load_dataset(data, "train"), load_dataset(data, "dev")
     if config.image_tower is None:
         side = trainable(config)
@@ -70,6 +81,8 @@ def train_space(
         side = frozen(read_image_tower(config.image_tower, work / "image-tower"))
         config = config.frozen()
     recipe = _recipe(config, side.tower)
+    if others:
+        recipe["texts"] = {name: len(captions) for name, captions in others.items()}
     folder = _working_folder(work, train, recipe, resume)
 
     with_kinds = side.tells_kinds
@@ -98,6 +111,11 @@ def train_space(
     files = [item.path for item in train.items]
     run = SpaceRun(config, side.preprocessing, vocabulary, training_set, files, folder, features, report, given)
     parts = run_stages(networks, run)
+    if config.student is not None:
+        captions = [caption for captions in training_set.captions for caption in captions]
+        parts.text.lstm = train_student(parts.text, captions, encode_texts(others, vocabulary), config, folder, report)
+        sizes = config.student.model_dump(include={"lstm_dimension", "lstm_input_dimension"})
+        bundle = bundle.model_copy(update={"text": bundle.words.model_copy(update=sizes)})
 
     report(Progress("writing the bundle", 0, 1))
     staging = out.with_name(out.name + ".partial")

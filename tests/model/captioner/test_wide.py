@@ -12,9 +12,10 @@ import pytest
 from model.bundle import MODEL_CARD, Bundle
 from model.captioner import Captioner
 from model.data.datasets import load_dataset
+from model.data.texts import read_texts
 from model.errors import DatasetError
 from model.evaluation.protocol import embed_photographs
-from model.training.captioner.texts import draw_texts, read_texts
+from model.training.captioner.texts import draw_texts
 from model.training.captioner.thing_captions import ThingCaptions, names_as_words
 from model.training.captioner.train import train_captioner
 from model.training.fitting.kind_names import names_of_kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from model.training.presets import PRESETS
 from model.training.progress import Progress
 from model.training.space import train as training
 from model.training.space.backbone_weights import BackboneWeightsError, load_pretrained
-from model.training.space.config import SpaceTraining, Stage
+from model.training.space.config import SpaceTraining, Stage, StudentTraining
 from model.training.space.data import augment
 from tests.model.training.networks import write_weights
 
@@ -41,6 +42,7 @@ SMALL = SpaceTraining(
     feature_dropout=0.0,
     word_dropout=0.0,
     kinds_emphasis=1.5,
+    student=StudentTraining(lstm_dimension=8, lstm_input_dimension=12, epochs=2),
     stages=(
         Stage(
             name="frozen",
@@ -107,7 +109,11 @@ def _train(
             raise KilledError
 
     settings = settings.model_copy(update={"backbone_weights": write_weights(settings.backbone, work)})
-    return training.train_space(CAPTIONS, out, settings, work=work, report=report), seen
+    texts = work / "texts"
+    texts.mkdir(exist_ok=True)
+    with gzip.open(texts / "coco.tsv.gz", "wt") as file:
+        file.writelines(f"{number}\ta dog and {number} cats\n" for number in range(1, 5))
+    return training.train_space(CAPTIONS, out, settings, work=work, report=report, texts=texts), seen
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +217,18 @@ def test_figures_and_card_come_with_the_bundle(trained: Path) -> None:
     (quality,) = config.quality.values()
     assert set(quality["retrieval"]) == {"bag", "lstm", "mean"}
     assert config.text.sentence_encoder in quality["retrieval"]
-    assert "visem train space" in (trained / "MODEL_CARD.md").read_text()
+    card = (trained / "MODEL_CARD.md").read_text()
+    assert "visem train space --data DIR --texts DIR" in card
+
+
+def test_the_bundle_has_the_smaller_lstm_that_learned_from_the_trained_one(trained: Path) -> None:
+    config = Bundle.load(trained).config
+    assert (config.words.lstm_dimension, config.words.lstm_input_dimension) == (8, 12)
+    assert load_file(trained / ENCODERS)["text.lstm.lstm.weight_hh_l0"].shape == (32, 8)
+    assert config.recipe["texts"] == {"coco": 4}
+    card = (trained / "MODEL_CARD.md").read_text()
+    assert "16 units. That of the bundle has 8" in card
+    assert "captions of COCO" in card
 
 
 def test_the_paper_preset_is_the_papers_encoder() -> None:
