@@ -104,9 +104,10 @@ class WordTower:
     def _encode(self, sentences: Sequence[Sequence[int]], encoder: str) -> tuple[Vectors, Vectors]:
         """Unit vectors (n, D) of sentences as word numbers, none of them empty, and of their bags of words."""
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int32)
-        flat = np.array([number for sentence in sentences for number in sentence])
-        different, places = np.unique(flat, return_inverse=True)
-        words = self._word_vectors(different.tolist())  # (u, D)
+        flat = [number for sentence in sentences for number in sentence]
+        different = {number: place for place, number in enumerate(dict.fromkeys(flat))}
+        places = np.array([different[number] for number in flat])
+        words = self._word_vectors(list(different))  # (u, D)
         starts = np.cumsum(lengths) - lengths
         bags: Vectors = normalise(np.add.reduceat(words[places], starts, axis=0))
         if encoder == "bag":

@@ -40,6 +40,12 @@ def kind_names() -> list[list[str]]:
     return names
 
 
+def name_sentences(vocabulary: Vocabulary) -> list[list[int]]:
+    """All names of kinds, as they stand and after *a*, as word numbers; those without a known word are left out."""
+    named = (f"{article}{name}" for names in kind_names() for name in names for article in ("", "a "))
+    return [numbers for name in named if (numbers := vocabulary.resolve(name)[0])]
+
+
 @dataclass(frozen=True)
 class Kinds:
     """What is known of the kinds: directions in feature space and sentences of word numbers."""

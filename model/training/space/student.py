@@ -31,15 +31,14 @@ _EMBEDDED = 256
 
 def train_student(
     text: SentenceEncoders,
-    captions: Sentences,
-    texts: Sentences,
+    sources: Sequence[tuple[Sentences, int]],
     config: SpaceTraining,
     folder: Path,
     report: Report,
 ) -> LstmEncoder:
     """Train a student of the LSTM of `text`, whose word vectors it shares; returns it.
 
-    `captions` of the training photographs come up twice as often as other `texts`; all are word numbers, none empty.
+    `sources`: sentences as word numbers, none empty, and how often an epoch has those.
     `folder`: where the teacher's vectors and checkpoints are kept. Errors: ValueError without an LSTM or a student.
     """
     if text.lstm is None or config.student is None:
@@ -52,9 +51,10 @@ def train_student(
     if finished.exists():
         student.load_state_dict(load_file(finished))
         return student.eval()
-    sentences = [*captions, *texts]
+    sentences = [sentence for of_source, _ in sources for sentence in of_source]
+    times = np.concatenate([np.full(len(of_source), often) for of_source, often in sources])
     taught = _teach(text, sentences, folder / f"{NAME}-taught.npy", report)  # (n, D)
-    rows = np.concatenate([np.arange(len(captions)), np.arange(len(sentences))])
+    rows = np.arange(len(sentences)).repeat(times)
     lengths = np.array([len(sentence) for sentence in sentences])
     steps_per_epoch = max(1, len(rows) // own.batch)
     steps = own.epochs * steps_per_epoch
@@ -119,4 +119,5 @@ def _embed(text: SentenceEncoders, student: LstmEncoder, sentences: Sentences) -
     different, places = numbers.unique(return_inverse=True)
     with torch.no_grad():
         words = text.words(different)  # (U, D)
-    return student(words, padded(places, lengths), lengths)
+    vectors: Tensor = student(words, padded(places, lengths), lengths)
+    return vectors

@@ -46,7 +46,7 @@ from model.training.space.distillation import CODE_DIMENSION, embed_with_teacher
 from model.training.space.frozen import frozen_features
 from model.training.space.image_side import ImageSide, frozen, trainable
 from model.training.space.kinds import COUNT as KINDS
-from model.training.space.kinds import kind_names
+from model.training.space.kinds import kind_names, name_sentences
 from model.training.space.schedule import SpaceRun, run_stages
 from model.training.space.stage import TrainedParts
 from model.training.space.student import train_student
@@ -113,7 +113,9 @@ def train_space(
     parts = run_stages(networks, run)
     if config.student is not None:
         captions = [caption for captions in training_set.captions for caption in captions]
-        parts.text.lstm = train_student(parts.text, captions, encode_texts(others, vocabulary), config, folder, report)
+        names = name_sentences(vocabulary) if with_kinds else []
+        sources = [(captions, 2), (encode_texts(others, vocabulary), 1), (names, 10)]
+        parts.text.lstm = train_student(parts.text, sources, config, folder, report)
         sizes = config.student.model_dump(include={"lstm_dimension", "lstm_input_dimension"})
         bundle = bundle.model_copy(update={"text": bundle.words.model_copy(update=sizes)})
 

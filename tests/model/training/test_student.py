@@ -61,7 +61,7 @@ def likeness(text: SentenceEncoders, student: LstmEncoder) -> float:
 
 
 def learn(text: SentenceEncoders, folder: Path, config: SpaceTraining = CONFIG) -> LstmEncoder:
-    return train_student(text, sentences(60, seed=2), sentences(200, seed=3), config, folder, ignore)
+    return train_student(text, [(sentences(60, seed=2), 2), (sentences(200, seed=3), 1)], config, folder, ignore)
 
 
 def test_a_student_says_what_the_trained_lstm_says_of_sentences_that_it_never_saw(tmp_path: Path) -> None:
