@@ -39,6 +39,7 @@ from app.search.results import SearchOptions, SearchResult
 from app.search.threads import SearchThreads
 from app.settings import Settings
 from app.shared.group import WorkerGroup
+from app.thumbnails import Thumbnails
 from index import (
     ANY_PHOTO,
     NEWEST_FIRST,
@@ -99,6 +100,7 @@ class Service:
         self._fetcher: Fetcher | None = None
         self._stopped = False
         self._searching = SearchThreads(SearchEngine(space, library, self._embedder), settings)
+        self._thumbnails = Thumbnails(library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
         board = None if group is None else SourceBoard(group.sources, group.leads)
         self.sources = SourceFollower(library, self.ingest, settings, board=board)
@@ -266,13 +268,16 @@ class Service:
         """The original file of an image, as it was uploaded, open; RecordNotFound, ContentMissing."""
         return self.library.open_file(image_id, "content")
 
-    def image_thumbnail(self, image_id: str) -> ImageFile:
-        """The JPEG thumbnail of an image, open; RecordNotFound, ContentMissing."""
-        return self.library.open_file(image_id, "thumbnail")
+    def image_thumbnail(self, image_id: str, client: str = "") -> ImageFile:
+        """The JPEG thumbnail of an image, open; RecordNotFound, ContentMissing.
 
-    def thumbnail_of(self, sha256: str) -> bytes | None:
-        """The JPEG thumbnail of a content; None if there is none. Asks no catalog."""
-        return self.library.thumbnail(sha256)
+        It may be made only when it is read: ImageError, StorageFailed, Overloaded.
+        """
+        return self._thumbnails.of_image(image_id, client)
+
+    def thumbnail_of(self, sha256: str, client: str = "") -> bytes | None:
+        """The JPEG thumbnail of a content; None if no image has it. Errors as `image_thumbnail`."""
+        return self._thumbnails.of_content(sha256, client)
 
     def jpeg(self, image: bytes, side: int, place: Place | None = None) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError.

@@ -16,12 +16,14 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +158,14 @@ def make_up_first_pass(photos: Path, library: Path, bundle: str | None) -> None:
 
 
 def stored() -> int:
-    """Count thumbnails: there is one for each image."""
-    folder = Path(os.environ["VISEM_LIBRARY"], "thumbnails")
-    return sum(len(os.listdir(one.path)) for one in os.scandir(folder)) if folder.exists() else 0  # noqa: PTH208
+    """Count the images that are in the catalog by now."""
+    address = f"file:{os.environ['VISEM_LIBRARY']}/catalog.sqlite?mode=ro"
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(address, uri=True)) as catalog,
+    ):  # there is one soon
+        return int(catalog.execute("select count(*) from images").fetchone()[0])
+    return 0
 
 
 def size_of(folder: Path) -> int:
@@ -169,13 +176,15 @@ def size_of(folder: Path) -> int:
 def compare_sizes(photos: Path, library: Path) -> None:
     """Tell how large the library is beside the photographs."""
     everything, own = size_of(photos), size_of(library)
-    vectors = size_of(library / "index")
-    thumbnails = size_of(library / "thumbnails")
+    index, thumbnails = size_of(library / "index"), size_of(library / "thumbnails")
+    with closing(sqlite3.connect(library / "catalog.sqlite")) as catalog:
+        vectors = catalog.execute("select sum(length(vector)) from images").fetchone()[0]
     tell(
         "sizes",
-        f"photographs {everything / 1e6:.0f} MB, library {own / 1e6:.0f} MB: thumbnails {thumbnails / 1e6:.0f}, "
-        f"vector index {vectors / 1e6:.0f}, catalog {(own - thumbnails - vectors) / 1e6:.0f}; "
-        f"thumbnails are 1/{everything / thumbnails:.1f} of the photographs",
+        f"photographs {everything / 1e6:.1f} MB, library {own / 1e6:.1f} MB: thumbnails {thumbnails / 1e6:.1f}, "
+        f"vector index {index / 1e6:.1f}, vectors in the catalog {vectors / 1e6:.1f}, the rest of it "
+        f"{(own - thumbnails - index - vectors) / 1e6:.1f}; without vectors and index the library is "
+        f"1/{everything / (own - index - vectors):.1f} of the photographs",
     )
 
 

@@ -38,7 +38,7 @@ from index.metadata import MAX_BYTES as MAX_METADATA_BYTES
 from index.metadata import MAX_KEYS as MAX_METADATA_KEYS
 from index.opening import LibraryConfig, is_library, open_library, require_library
 from index.sources import LibrarySources
-from index.thumbnails import render_thumbnail
+from index.thumbnails import keeps_thumbnail, render_thumbnail
 from index.types import (
     ANY_PHOTO,
     MAX_CAPTION_ATTEMPTS,
@@ -160,6 +160,7 @@ __all__ = [
     "Target",
     "fingerprint",
     "is_library",
+    "keeps_thumbnail",
     "open_below",
     "open_library",
     "render_thumbnail",

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO
 
 from index.atomic_files import PRIVATE_FOLDER, publish, sync_directory
-from index.catalog import copy_catalog, default_url, open_catalog
+from index.catalog import StoredFiles, copy_catalog, default_url, open_catalog
 from index.errors import BackupDamaged, EngineUnsupported, LibraryNotFound
 from index.layout import CATALOG_FILE
 from index.opening import LibraryConfig, open_library
@@ -70,7 +70,7 @@ def back_up(config: LibraryConfig, target: Path) -> Backup:
         problems: list[str] = []
         ahead = set() if _has_links(held) else _copy_ahead(config.folder, held)
 
-        def keep(names: Mapping[str, bool]) -> None:
+        def keep(names: Mapping[str, StoredFiles]) -> None:
             ahead.difference_update(_link(config.folder, held, names, problems))
 
         images, sentences = copy_catalog(config.folder / CATALOG_FILE, held / CATALOG_FILE, keep)
@@ -172,19 +172,20 @@ def _at_work(held: Path) -> bool:
     return False
 
 
-def _link(folder: Path, held: Path, names: Mapping[str, bool], problems: list[str]) -> Iterator[Path]:
+def _link(folder: Path, held: Path, names: Mapping[str, StoredFiles], problems: list[str]) -> Iterator[Path]:
     """Link, or copy where there are no links, the files of all images that are not there yet; yield their paths.
 
-    `names` tells which images have their own content.
+    `names` tells which files have to be there.
     """
-    for sha256, own in names.items():
-        paths = [Path("thumbnails", sha256[:2], f"{sha256}.jpg")]
-        if own:
-            paths.append(Path("content", sha256[:2], sha256))
-        for path in paths:
+    for sha256, stored in names.items():
+        paths = [(Path("thumbnails", sha256[:2], f"{sha256}.jpg"), stored.thumbnail)]
+        if stored.content:
+            paths.append((Path("content", sha256[:2], sha256), True))
+        for path, needed in paths:
             source = folder / path
             if source.is_symlink() or not source.is_file():
-                problems.append(f"{source} is missing.")
+                if needed:
+                    problems.append(f"{source} is missing.")
                 continue
             (held / path).parent.mkdir(parents=True, exist_ok=True)
             yield path

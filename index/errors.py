@@ -172,6 +172,18 @@ class SourceAway(ContentMissing):
         self.id = id
 
 
+class NothingToEmbed(ContentMissing):
+    """An image that is missing from its folder in place has no thumbnail either, from which it could be embedded."""
+
+    def __init__(self, id: str, filename: str | None) -> None:
+        LibraryError.__init__(
+            self,
+            f"The image {id} ({filename}) is missing from its folder, and no thumbnail of it is kept: nothing is left "
+            "to embed. Put the file back, or delete all such images by `visem add --in-place FOLDER --prune`.",
+        )
+        self.id = id
+
+
 class SourceNotFound(LibraryError):
     """No source has this id: it never existed, or it was forgotten."""
 

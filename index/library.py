@@ -143,7 +143,7 @@ class Library:
         with self._gate.enter():
             space = self._state.space
             drafts = image_drafts(images, space.dimension)
-            files: dict[str, tuple[bytes | None, bytes]] = {}
+            files: dict[str, tuple[bytes | None, bytes | None]] = {}
             for draft, image in zip(drafts, images, strict=True):  # one that is to be copied counts, or else the first
                 if draft.name not in files or image.file is None:
                     files[draft.name] = (None if image.file else image.content, image.thumbnail)
@@ -180,14 +180,19 @@ class Library:
             return self._catalog.images.find(sha256s)
 
     def has_files(self, record: ImageRecord) -> bool:
-        """Tell whether copy and thumbnail of an image are there; adding the image again brings lost ones back."""
+        """Tell whether copy and thumbnail of an image, if one is kept, are there; adding the image again brings lost
+        ones back."""
         with self._gate.enter():
-            return maintenance.is_stored(self._content, record.sha256, record.size)
+            return self._is_stored(record, record.size)
 
     def has_thumbnail(self, record: ImageRecord) -> bool:
-        """Tell whether the thumbnail of an image is there: all that an image in place has in the library."""
+        """Tell whether the thumbnail of an image, if one is kept, is there: all that an image in place has here."""
         with self._gate.enter():
-            return maintenance.is_stored(self._content, record.sha256, None)
+            return self._is_stored(record, None)
+
+    def _is_stored(self, record: ImageRecord, size: int | None) -> bool:
+        needed = thumbnails.keeps_thumbnail(record.width, record.height, record.size)
+        return maintenance.is_stored(self._content, record.sha256, size, thumbnail=needed)
 
     def get_image(self, id: str) -> ImageRecord:
         """Return one image; RecordNotFound."""
@@ -287,6 +292,7 @@ class Library:
     def open_file(self, id: str, kind: ContentKind) -> ImageFile:
         """Open the content of an image, as it was added, or its thumbnail; RecordNotFound, ContentMissing, SourceAway.
 
+        Of a small image there may be no thumbnail: `keeps_thumbnail`.
         What is open can be read to its end, whoever deletes the image meanwhile.
         """
         with self._gate.enter():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from index.errors import LibraryError, RecordNotFound
 from index.interfaces import Catalog, ContentStore, Spot
-from index.thumbnails import is_damaged
+from index.thumbnails import is_damaged, keeps_thumbnail
 from index.types import ContentKind, ImageRecord
 
 ORPHAN_GRACE = 3600.0
@@ -101,17 +101,13 @@ def _unnamed(catalog: Catalog, content: ContentStore) -> list[str]:
     return [f"{content.location(one, 'content')} belongs to no image" for one in dict.fromkeys(unnamed)]
 
 
-def is_whole(content: ContentStore, sha256: str, size: int) -> bool:
-    """Tell whether both files of an image with `size` bytes are there, as far as their sizes show."""
-    stored = content.stat(sha256, "content")
-    return stored is not None and stored.size == size and content.stat(sha256, "thumbnail") is not None
-
-
-def is_stored(content: ContentStore, sha256: str, size: int | None) -> bool:
-    """Tell whether a thumbnail and, with a `size`, a copy of the content are there."""
-    if size is None:
-        return content.stat(sha256, "thumbnail") is not None
-    return content.has_copy(sha256) and is_whole(content, sha256, size)
+def is_stored(content: ContentStore, sha256: str, size: int | None, *, thumbnail: bool) -> bool:
+    """Tell whether a copy of the content with `size` bytes (None: not needed) and, if needed, a thumbnail are there."""
+    if size is not None:
+        stored = content.stat(sha256, "content") if content.has_copy(sha256) else None
+        if stored is None or stored.size != size:
+            return False
+    return not thumbnail or content.stat(sha256, "thumbnail") is not None
 
 
 def _problem(content: ContentStore, record: ImageRecord, deep: bool) -> str | None:
@@ -123,12 +119,13 @@ def _problem(content: ContentStore, record: ImageRecord, deep: bool) -> str | No
         return f"lacks its content {where('content')}"
     if stored.size != record.size:
         return f"has {stored.size} bytes of content in {where('content')} instead of {record.size}"
-    if content.stat(record.sha256, "thumbnail") is None:
+    has_thumbnail = content.stat(record.sha256, "thumbnail") is not None
+    if not has_thumbnail and keeps_thumbnail(record.width, record.height, record.size):
         return f"lacks its thumbnail {where('thumbnail')}"
     try:
         if deep and hashlib.sha256(_bytes(content, record, "content")).hexdigest() != record.sha256:
             return f"has other content in {where('content')} than was stored"
-        if deep and is_damaged(_bytes(content, record, "thumbnail")):
+        if deep and has_thumbnail and is_damaged(_bytes(content, record, "thumbnail")):
             return f"has a damaged thumbnail {where('thumbnail')}"
     except FileNotFoundError:
         return f"lacks its content {where('content')} or its thumbnail {where('thumbnail')}"

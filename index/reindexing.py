@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from index.errors import ContentMissing, InvalidVector, RecordNotFound
+from index.errors import ContentMissing, InvalidVector, NothingToEmbed, RecordNotFound
 from index.interfaces import Catalog, Collection, ContentStore
 from index.pacing import Progress
 from index.types import ImageRecord, R, SentenceRecord, Space
@@ -95,7 +95,7 @@ class Reindexing:
             with closing(self._content.open(record.sha256, "thumbnail")) as content:
                 return content.read()
         except FileNotFoundError as error:
-            raise ContentMissing(record.id, self._content.location(record.sha256, "thumbnail")) from error
+            raise NothingToEmbed(record.id, record.filename) from error
 
     def _tell(self) -> None:
         total = self._catalog.images.count({}) + self._catalog.sentences.count({})

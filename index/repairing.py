@@ -10,7 +10,7 @@ from contextlib import closing
 from index import maintenance
 from index.errors import StorageFailed
 from index.interfaces import Catalog, ContentStore, Spot
-from index.thumbnails import is_damaged
+from index.thumbnails import is_damaged, keeps_thumbnail
 from index.types import ContentKind, ImageRecord
 
 _HALF_WRITTEN_GRACE = 600.0
@@ -55,8 +55,12 @@ def _repair_image(content: ContentStore, record: ImageRecord, render: RenderThum
         content.set_aside(record.sha256, "content")
         return [f"images: {record.id}: moved its damaged content aside. Add the image again to restore it."]
     thumbnail = _read(content, record, "thumbnail")
-    if thumbnail is not None and not is_damaged(thumbnail):
+    needed = keeps_thumbnail(record.width, record.height, record.size)
+    if not needed if thumbnail is None else not is_damaged(thumbnail):
         return []
+    if not needed:
+        content.set_aside(record.sha256, "thumbnail")
+        return [f"images: {record.id}: moved its damaged thumbnail aside. It needs none."]
     try:
         rendered = render(data)
     except ValueError as error:

@@ -13,7 +13,8 @@ _ASKING = 8
 
 
 class FilesToStore:
-    """The files of images about to be added, by SHA-256: the content, None if it stays elsewhere, and the thumbnail.
+    """The files of images about to be added, by SHA-256: the content, None if it stays elsewhere, and the thumbnail,
+    None if none is kept.
 
     `store` does the work while others may write; `ensure` makes sure within the lock of the catalog. Whoever removes
     files does so within that lock, too, and is counted, so that usually nothing has to be asked there: for files on S3
@@ -21,7 +22,7 @@ class FilesToStore:
     """
 
     def __init__(
-        self, catalog: Catalog, content: ContentStore, files: Mapping[str, tuple[bytes | None, bytes]]
+        self, catalog: Catalog, content: ContentStore, files: Mapping[str, tuple[bytes | None, bytes | None]]
     ) -> None:
         self._catalog = catalog
         self._content = content
@@ -40,13 +41,18 @@ class FilesToStore:
             self._put(self._incomplete(names))
 
     def _incomplete(self, names: Iterable[str]) -> list[str]:
-        sizes = {name: None if (content := self._files[name][0]) is None else len(content) for name in names}
-        if len(sizes) < _MANY:
-            there = [maintenance.is_stored(self._content, *one) for one in sizes.items()]
+        asked = list(names)
+        if len(asked) < _MANY:
+            there = [self._is_stored(name) for name in asked]
         else:
             with ThreadPoolExecutor(_ASKING) as pool:
-                there = list(pool.map(lambda one: maintenance.is_stored(self._content, *one), sizes.items()))
-        return [name for name, stored in zip(sizes, there, strict=True) if not stored]
+                there = list(pool.map(self._is_stored, asked))
+        return [name for name, stored in zip(asked, there, strict=True) if not stored]
+
+    def _is_stored(self, name: str) -> bool:
+        content, thumbnail = self._files[name]
+        size = None if content is None else len(content)
+        return maintenance.is_stored(self._content, name, size, thumbnail=thumbnail is not None)
 
     def _put(self, names: list[str]) -> None:
         self._content.put_many({name: self._files[name] for name in names})

@@ -1,4 +1,8 @@
-"""Thumbnails: small JPEG versions of images, made once and stored beside the content."""
+"""Thumbnails: small JPEG versions of images.
+
+Most are made once and stored beside the content. A picture that is no larger than its thumbnail has none in the store:
+it would take as much space again, and whoever wants to see it makes it in a few milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,22 @@ if TYPE_CHECKING:  # deleting and listing records needs no pictures
     from PIL import Image
 
 MEDIA_TYPE = "image/jpeg"
+SIDE = 320
+"""Pixels of the longer side of a thumbnail, unless the picture is smaller."""
+
+_SMALL_BYTES = 256 * 1024  # a thumbnail of 320 pixels has some 20 KB, so it is small beside a larger file
 _LARGEST = 2048  # pixels of a side, well above any that was ever rendered
 
 
-def render_thumbnail(image: Image.Image, size: int = 320) -> bytes:
+def keeps_thumbnail(width: int, height: int, size: int) -> bool:
+    """Tell whether the thumbnail of an image of `width` x `height` pixels and `size` bytes is stored.
+
+    Of one that is not, the thumbnail is made of the content for each who asks. So both are bounded, pixels and bytes.
+    """
+    return max(width, height) > SIDE or size > _SMALL_BYTES
+
+
+def render_thumbnail(image: Image.Image, size: int = SIDE) -> bytes:
     """Return `image` as JPEG, its longer side scaled down to `size` pixels, or as it is if smaller.
 
     WebP would be an eighth smaller, but takes five times as long to write: a tenth of the time of an ingestion.

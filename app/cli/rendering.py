@@ -18,8 +18,7 @@ def thumbnail_renderer() -> Iterator[Callable[[bytes], bytes]]:
 
         def render(content: bytes) -> bytes:
             nonlocal decoders
-            from app.embedding.pictures import ACCEPTED_BEFORE, load_picture
-            from index import render_thumbnail
+            from app.embedding.pictures import ACCEPTED_BEFORE, load_thumbnail
             from model.errors import ImageError
             from model.images.processes import Decoders
 
@@ -27,7 +26,7 @@ def thumbnail_renderer() -> Iterator[Callable[[bytes], bytes]]:
                 decoders = Decoders()
                 stack.callback(decoders.close)
             try:
-                return render_thumbnail(load_picture(content, ACCEPTED_BEFORE, decoders.decode).image)
+                return load_thumbnail(content, ACCEPTED_BEFORE, decoders.decode)
             except ImageError as error:
                 raise ValueError(str(error)) from error
 

@@ -17,7 +17,7 @@ from app.embedding.batcher import Batcher, BatchFunction, Lane, Observer, Place,
 from app.embedding.cache import Vector, VectorCache
 from app.embedding.fairness import ByteBudget, FairPool, ShuttingDown
 from app.embedding.memory_budget import FilesInMemory, size_of
-from app.embedding.pictures import load_jpeg, load_picture
+from app.embedding.pictures import SMALL, load_jpeg, load_picture, load_thumbnail
 from app.embedding.query_texts import QueryTexts
 from app.results import CaptionOptions, Embedding
 from app.settings import Settings
@@ -134,6 +134,10 @@ class Embedder:
     def jpeg(self, data: bytes, side: int, place: Place) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""
         return self.decoding(place, load_jpeg, data, self.limits, side, self._processes.decode).result()
+
+    def thumbnail(self, data: bytes, place: Place) -> bytes:
+        """The thumbnail (JPEG) of an image file of which none is kept, as it is small; ImageError."""
+        return self.decoding(place, load_thumbnail, data, SMALL, self._processes.decode).result()
 
     def announce(self, text: str) -> None:
         """Note that `sentence` is about to be asked for a text: then it is embedded together with others."""

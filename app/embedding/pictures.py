@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Callable
 
+from index import render_thumbnail
 from model.images.limits import ImageLimits
 from model.images.reduction import Reduction
 from model.images.types import DecodedImage
@@ -18,6 +19,9 @@ WORKING_PIXELS = 8_000_000
 
 ACCEPTED_BEFORE = ImageLimits(max_bytes=sys.maxsize, max_pixels=sys.maxsize, min_side=1)
 """Stored images were within the limits of their time, which may have been others."""
+
+SMALL = ImageLimits(max_bytes=1 << 20, max_pixels=4_000_000, min_side=1)
+"""Well above what images have of which no thumbnail is kept: whatever a file is by now, decoding it costs little."""
 
 Decode = Callable[[bytes, ImageLimits, Reduction], DecodedImage]
 """Decodes and reduces, in a process that can be stopped (`Decoders.decode`)."""
@@ -32,6 +36,11 @@ def load_picture(data: bytes, limits: ImageLimits, decode: Decode) -> DecodedIma
     ImageError for bytes that are not accepted.
     """
     return decode(data, limits, _WORKING)
+
+
+def load_thumbnail(data: bytes, limits: ImageLimits, decode: Decode) -> bytes:
+    """The thumbnail (JPEG) of an image file, without its metadata; errors as `load_picture`."""
+    return render_thumbnail(load_picture(data, limits, decode).image)
 
 
 def load_jpeg(data: bytes, limits: ImageLimits, side: int, decode: Decode) -> bytes:

@@ -92,7 +92,11 @@ def immutable_file(request: Request, file: ImageFile, *, etag: str, filename: st
     if _has(request, headers):
         file.close()
         return Response(status_code=304, headers=headers)
-    return ContentResponse(file.content, headers=headers, media_type=file.media_type, filename=filename)
+    try:
+        return ContentResponse(file.content, headers=headers, media_type=file.media_type, filename=filename)
+    except BaseException:  # a thumbnail may be made only now
+        file.close()
+        raise
 
 
 def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str) -> Response:

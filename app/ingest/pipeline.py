@@ -26,7 +26,7 @@ from app.embedding.memory_budget import Chunk, FilesInMemory, size_of
 from app.ingest.destination import Destination
 from app.ingest.facts import photo_facts
 from app.ingest.names import display_name
-from index import FileInPlace, ImageRecord, NewImage, render_thumbnail
+from index import FileInPlace, ImageRecord, NewImage, keeps_thumbnail, render_thumbnail
 from model.errors import ImageError
 from model.images.types import DecodedImage
 
@@ -66,7 +66,7 @@ class IngestResult:
 
 class _Prepared(NamedTuple):
     decoded: DecodedImage
-    thumbnail: bytes
+    thumbnail: bytes | None
 
 
 @dataclass
@@ -255,4 +255,5 @@ def _item(file: IncomingFile) -> _Item:
 
 def _prepare(data: bytes, embedder: Embedder) -> _Prepared:
     decoded = embedder.load(data)
-    return _Prepared(decoded, render_thumbnail(decoded.image))
+    kept = keeps_thumbnail(decoded.width, decoded.height, len(data))
+    return _Prepared(decoded, render_thumbnail(decoded.image) if kept else None)

@@ -1,4 +1,4 @@
-"""A content store in a directory: the images as they were given, and a thumbnail of each.
+"""A content store in a directory: the images as they were given, and thumbnails.
 
     content/ab/abcd…        the bytes, named by their SHA-256
     thumbnails/ab/abcd….jpg
@@ -97,13 +97,14 @@ class DirectoryContentStore:
         """Return the path of a file, for people."""
         return str(self._path(sha256, kind))
 
-    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes]]) -> None:
-        """Store content and thumbnail for each digest; a directory is synchronised once for all."""
+    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
+        """Store what is given for each digest; a directory is synchronised once for all."""
         files: dict[Path, bytes] = {}
         for sha256, (content, thumbnail) in items.items():
             if content is not None:
                 files[self._path(sha256, "content")] = content
-            files[self._path(sha256, "thumbnail")] = thumbnail
+            if thumbnail is not None:
+                files[self._path(sha256, "thumbnail")] = thumbnail
         self._write(files)
 
     def has_copy(self, sha256: str) -> bool:
@@ -141,7 +142,7 @@ class DirectoryContentStore:
                     yield sha256
 
     def is_empty(self) -> bool:
-        """Tell whether there is nothing at all: images in place have a thumbnail alone."""
+        """Tell whether there is nothing at all: images in place have a thumbnail at most."""
         return next(chain(_files(self._content), _files(self._thumbnails)), None) is None
 
     def engine(self) -> None:

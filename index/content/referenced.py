@@ -117,8 +117,8 @@ class ReferencedContentStore:
                 return str(Path(location.root, location.path))
         return self._own.location(sha256, kind)
 
-    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes]]) -> None:
-        """Store thumbnails, and contents where they are given."""
+    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
+        """Store thumbnails and contents where they are given."""
         self._own.put_many(items)
 
     def has_copy(self, sha256: str) -> bool:

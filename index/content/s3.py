@@ -90,8 +90,8 @@ class S3ContentStore:
         """Return the URL of an object, for people."""
         return self._url(self._key(sha256, kind))
 
-    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes]]) -> None:
-        """Store content and thumbnail for each digest. Their SHA-256 is verified here, and by S3 on arrival.
+    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
+        """Store what is given for each digest. Their SHA-256 is verified here, and by S3 on arrival.
 
         What is there already is written again, which replaces it in one step: it counts as written now.
         """
@@ -99,7 +99,8 @@ class S3ContentStore:
         for sha256, (content, thumbnail) in items.items():
             if content is not None:
                 files[self._key(sha256, "content")] = (content, sha256)
-            files[self._key(sha256, "thumbnail")] = (thumbnail, hashlib.sha256(thumbnail).hexdigest())
+            if thumbnail is not None:
+                files[self._key(sha256, "thumbnail")] = (thumbnail, hashlib.sha256(thumbnail).hexdigest())
         with ThreadPoolExecutor(_WRITERS) as pool:
             for written in [pool.submit(self._put, key, *file) for key, file in files.items()]:
                 written.result()
@@ -150,7 +151,7 @@ class S3ContentStore:
         return self._breaker.state()
 
     def is_empty(self) -> bool:
-        """Tell whether there is nothing at all: images in place have a thumbnail alone."""
+        """Tell whether there is nothing at all: images in place have a thumbnail at most."""
         for top in self._tops():
             with self._reporting(top):
                 if self._client.list_objects_v2(Bucket=self._bucket, Prefix=top, MaxKeys=1).get("KeyCount"):

@@ -18,7 +18,7 @@ class ContentStat:
 
 
 class ContentStore(Protocol):
-    """Two files, content and thumbnail, for each SHA-256 of a content. Thread-safe, and safe between processes.
+    """Up to two files, content and thumbnail, for each SHA-256 of a content. Thread-safe, and safe between processes.
 
     Files that were put are never changed. An empty one counts as missing: no image is empty. Methods raise ValueError
     for what is no SHA-256 in lower-case hexadecimal, StorageFailed, and EngineAway if it is on other machines.
@@ -33,10 +33,10 @@ class ContentStore(Protocol):
     def location(self, sha256: str, kind: ContentKind) -> str:
         """Return where a file is, or would be, in words for people: a path or a URL without secrets."""
 
-    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes]]) -> None:
+    def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
         """Store content and thumbnail for each digest; durable on return. Repairs files of another size.
 
-        Without a content it is kept elsewhere, and only the thumbnail is stored.
+        None in place of one of them: it is not to be stored. The content is kept elsewhere then.
         """
 
     def has_copy(self, sha256: str) -> bool:

@@ -20,6 +20,7 @@ from index.interfaces import Catalog, ContentStore, Snapshot
 from index.moving.archive import LARGEST_CONTENT, PART_BYTES, ArchiveReader, ArchiveWriter
 from index.moving.lines import part_files, records_of, vectors_of
 from index.pacing import Progress
+from index.thumbnails import keeps_thumbnail
 from index.types import ContentKind
 from index.types.moving import Counts, Header, MovedFile, MovedImage, MovedSentence, MovedSource, MovedSpace
 
@@ -149,7 +150,7 @@ class Exporting:
         thumbnail = self._bytes(image, "thumbnail")
         if thumbnail is not None and len(thumbnail) <= _MOST_THUMBNAIL:
             found[f"thumbnails/{image.sha256}.jpg"] = thumbnail
-        elif not found:
+        elif not found and keeps_thumbnail(image.width, image.height, image.size):
             return self._gone(image, "its thumbnail is missing, and its content is not in the library")
         return found
 

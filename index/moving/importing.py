@@ -15,7 +15,7 @@ from index.moving.lines import records_of, vectors_of
 from index.pacing import Progress
 from index.repairing import RenderThumbnail
 from index.storing import FilesToStore
-from index.thumbnails import is_damaged
+from index.thumbnails import is_damaged, keeps_thumbnail
 from index.types import Signature, Space
 from index.types.moving import MovedFile, MovedImage, MovedSentence, MovedSource, Part, Taken, real
 
@@ -120,12 +120,17 @@ class Importing:
         if any(file.source not in known for file in files):
             raise DamagedError("there are files of a folder that is not in it")
 
-    def _files(self, image: MovedImage, files: Mapping[str, bytes]) -> tuple[bytes | None, bytes] | None:
-        """Return content, None if it is elsewhere, and thumbnail of an image; None if there can be no thumbnail."""
+    def _files(self, image: MovedImage, files: Mapping[str, bytes]) -> tuple[bytes | None, bytes | None] | None:
+        """Return content, None if it is elsewhere, and thumbnail of an image, None if none is kept.
+
+        None instead of both if there is to be a thumbnail, and none can be made.
+        """
         content = files.get(f"content/{image.sha256}")
         thumbnail = files.get(f"thumbnails/{image.sha256}.jpg")
         if thumbnail is not None and not is_damaged(thumbnail):
             return content, thumbnail
+        if not keeps_thumbnail(image.width, image.height, image.size):
+            return content, None
         if content is not None:
             try:
                 return content, self._render(content)

@@ -19,14 +19,15 @@ if TYPE_CHECKING:  # listing records needs no arrays
 class NewImage:
     """An image to add: its bytes, its vector (D,), its thumbnail (JPEG), and what decoding it told.
 
-    `facts` is what the file says about itself; None: nobody has looked yet (`LibraryBackfill.fill_facts`). `captions`
-    is how many captions of the captioner it is owed. `sha256` of the bytes, in lower-case hexadecimal, where the caller
-    knows it already. With a `file` the content stays there, and the library keeps no copy.
+    `thumbnail` is None if none is kept of such an image (`keeps_thumbnail`). `facts` is what the file says of itself;
+    None: nobody has looked yet (`LibraryBackfill.fill_facts`). `captions` is how many captions of the captioner it is
+    owed. `sha256` of the bytes, in lower-case hexadecimal, where the caller knows it already. With a `file` the content
+    stays there, and the library keeps no copy.
     """
 
     content: bytes
     vector: npt.NDArray[Any]
-    thumbnail: bytes
+    thumbnail: bytes | None
     media_type: str
     width: int
     height: int

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from app.addresses import MAX_URL_LENGTH
 from app.concepts import split_concepts
 from app.http import responses
+from app.http.clients import client_of
 from app.http.content_response import immutable_file
 from app.http.dependencies import (
     FILTER_PARAMETER,
@@ -235,7 +236,7 @@ def get_content(image_id: ImageId, request: Request, service: ServiceDep) -> Res
 )
 def get_thumbnail(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
     """A small upright JPEG version of the image, without its metadata."""
-    file = service.image_thumbnail(image_id)
+    file = service.image_thumbnail(image_id, client_of(request.scope))
     record = file.record
     name = f"{PurePath(record.filename or record.id).stem}.jpg"
     return immutable_file(request, file, etag=f"{record.sha256}-thumbnail", filename=name)

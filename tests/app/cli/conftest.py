@@ -87,9 +87,13 @@ def finish(process: subprocess.Popen[str]) -> Outcome:
     return Outcome(process.returncode, stdout, stderr)
 
 
-def write_pictures(folder: Path, count: int, first: int = 0) -> Path:
+LARGE = (400, 300)
+"""Pixels of a picture whose thumbnail is kept."""
+
+
+def write_pictures(folder: Path, count: int, first: int = 0, size: tuple[int, int] = (64, 48)) -> Path:
     """A folder with pictures, all different."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(first, first + count):
-        (folder / f"{seed:04}.jpg").write_bytes(picture(seed))
+        (folder / f"{seed:04}.jpg").write_bytes(picture(seed, *size))
     return folder

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,21 @@ from tests.app.cli.test_processes import count_images
 from tests.app.helpers import picture
 
 
-def thumbnails(library: Path) -> int:
-    return sum(1 for _ in library.glob("thumbnails/*/*.jpg"))
+def stored(library: Path) -> int:
+    """How many images there are by now."""
+    address = f"file:{library}/catalog.sqlite?mode=ro"
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(address, uri=True)) as catalog,
+    ):  # there is one soon
+        return int(catalog.execute("select count(*) from images").fetchone()[0])
+    return 0
 
 
 def wait_for(library: Path, process: subprocess.Popen[str], images: int) -> None:
     """Wait until a process has stored some images in place."""
     deadline = time.monotonic() + 300
-    while thumbnails(library) < images:
+    while stored(library) < images:
         assert process.poll() is None, finish(process)
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.app.cli.conftest import Run, write_pictures
+from tests.app.cli.conftest import LARGE, Run, write_pictures
 
 
 @pytest.fixture
 def stocked(run: Run, tmp_path: Path) -> None:
     """Puts something into the library."""
-    run("add", write_pictures(tmp_path / "photos", 4))
+    run("add", write_pictures(tmp_path / "photos", 4, size=LARGE))
     run("sentences", "add", "a dog", "a cat")
 
 

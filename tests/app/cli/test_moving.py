@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.app.cli.conftest import Run, write_pictures
+from tests.app.cli.conftest import LARGE, Run, write_pictures
 
 
 def test_there_and_back(run: Run, library: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_there_and_back(run: Run, library: Path, tmp_path: Path) -> None:
 
 
 def test_thumbnails_that_are_missing_are_made(run: Run, library: Path, tmp_path: Path) -> None:
-    run("add", write_pictures(tmp_path / "photos", 2))
+    run("add", write_pictures(tmp_path / "photos", 2, size=LARGE))
     shutil.rmtree(library / "thumbnails")
     (library / "thumbnails").mkdir()
     assert run("export", tmp_path / "file.tar").status == 0

@@ -75,15 +75,16 @@ def test_stopping_takes_no_longer_than_the_files_at_hand(open_service: Callable[
 
 
 def test_a_lost_file_comes_back_with_the_photograph(service: Service) -> None:
-    (first,) = service.ingest(incoming(1), {"n": 1})
+    file = IncomingFile("1.jpg", picture(1, 400, 300))
+    (first,) = service.ingest([file], {"n": 1})
     assert first.record is not None
     for lost in (service.image_content, service.image_thumbnail):
-        with lost(first.record.id) as file:
-            assert file.content.path is not None
-            file.content.path.unlink()
+        with lost(first.record.id) as opened:
+            assert opened.content.path is not None
+            opened.content.path.unlink()
         with pytest.raises(ContentMissing, match="add the image again"):
             lost(first.record.id)
-        (again,) = service.ingest(incoming(1), {"n": 2})
+        (again,) = service.ingest([file], {"n": 2})
         assert (again.status, again.record) == ("duplicate", first.record)
         assert service.library.check(deep=True) == []
 

@@ -123,13 +123,14 @@ def test_thumbnails_of_pages_are_immutable(stocked: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_thumbnail_costs_no_look_up(stocked: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_thumbnail_costs_no_look_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A grid asks for dozens at once: they were most of what a search took."""
-    (source, *_) = re.findall(r'src="(/thumbnails/[^"]+)"', stocked.get("/", headers=BROWSER).text)
-    expected = stocked.get(f"/v1/images/{an_id(stocked)}/thumbnail").content
-    for method in ("get_image", "open_file"):
+    image_id = store(client, "a.jpg", picture(1, 400, 300))
+    (source,) = re.findall(r'src="(/thumbnails/[^"]+)"', client.get("/", headers=BROWSER).text)
+    expected = client.get(f"/v1/images/{image_id}/thumbnail").content
+    for method in ("get_image", "open_file", "find_images"):
         monkeypatch.delattr(Library, method)
-    assert stocked.get(source).content == expected
+    assert client.get(source).content == expected
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "none", "..%2f..%2fcatalog"])

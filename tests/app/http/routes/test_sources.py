@@ -12,12 +12,14 @@ from fastapi.testclient import TestClient
 from tests.app.helpers import assert_problem, picture
 from tests.app.ingest.sources.test_following import until
 
+PHOTO = picture(1, 400, 300)
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
-    (folder / "good.jpg").write_bytes(picture(1))
+    (folder / "good.jpg").write_bytes(PHOTO)
     for name in (b"bad 1.jpg", b"bad caf\xe9.jpg", b"bad <script>.jpg"):
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"no picture")
     return folder
@@ -39,14 +41,14 @@ def test_a_source(client: TestClient, photos: Path) -> None:
     assert client.get(f"/v1/sources/{source['id']}").json()["id"] == source["id"]
     (image,) = client.get("/v1/images").json()["items"]
     content = client.get(image["content_url"])
-    assert content.content == picture(1)
+    assert content.content == PHOTO
     for url in (image["content_url"], image["thumbnail_url"]):  # the file may change: caches have to ask
         assert client.get(url).headers["cache-control"] == "private, no-cache"
     assert client.get(image["content_url"], headers={"If-None-Match": content.headers["etag"]}).status_code == 304
     (file,) = client.get(f"/v1/images/{image['id']}").json()["files"]
     assert (file["source_id"], file["path"], file["state"]) == (source["id"], "good.jpg", "present")
     assert "good.jpg" in client.get(f"/photos/{image['id']}").text
-    assert client.get(image["content_url"], headers={"Range": "bytes=2-9"}).content == picture(1)[2:10]
+    assert client.get(image["content_url"], headers={"Range": "bytes=2-9"}).content == PHOTO[2:10]
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty folder", "a file"])
@@ -70,7 +72,7 @@ def test_an_image_whose_folder_is_away_is_503_until_it_is_back(client: TestClien
     elif left == "a file":
         photos.unlink()
     aside.rename(photos)
-    assert client.get(image["content_url"]).content == picture(1)
+    assert client.get(image["content_url"]).content == PHOTO
     (photos / "good.jpg").unlink()  # the folder is there, the file is not
     assert_problem(client.get(image["content_url"]), 500, "content_missing")
 

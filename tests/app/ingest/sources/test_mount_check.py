@@ -22,6 +22,7 @@ Go = Callable[..., PassProgress]
 
 @pytest.mark.parametrize("how", ["gone", "empty", "something else", "a link"])
 def test_a_folder_that_is_not_mounted_loses_nothing(service: Service, photos: Path, go: Go, how: str) -> None:
+    (photos / "2023" / "0.jpg").write_bytes(picture(0, 400, 300))  # large enough for a thumbnail
     go()
     before = ids(service)
     elsewhere = photos.rename(photos.parent / "unmounted")
