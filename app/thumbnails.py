@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from index import Content, ContentMissing, ImageFile, Library, keeps_thumbnail
+from index import Content, ImageFile, Library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,19 +30,15 @@ class Thumbnails:
 
         RecordNotFound, ContentMissing. When it is read: ImageError, StorageFailed, Overloaded.
         """
-        try:
-            return self._library.open_file(image_id, "thumbnail")
-        except ContentMissing:
-            record = self._library.get_image(image_id)
-            if keeps_thumbnail(record.width, record.height, record.size):
-                raise
-        file = self._library.open_file(image_id, "content")
+        file = self._library.open_file(image_id, "thumbnail")
+        if file.kind == "thumbnail":
+            return file
 
         def make(data: bytes) -> bytes:
             with self._embedder.admit("search", client) as place:
                 return self._embedder.thumbnail(data, place)
 
-        return replace(file, media_type="image/jpeg", content=MadeThumbnail(file.content, make))
+        return replace(file, kind="thumbnail", media_type="image/jpeg", content=MadeThumbnail(file.content, make))
 
     def of_content(self, sha256: str, client: str) -> bytes | None:
         """The thumbnail of a content, None if no image has it; errors as `of_image`. A kept one asks no catalog."""

@@ -292,21 +292,31 @@ class Library:
     def open_file(self, id: str, kind: ContentKind) -> ImageFile:
         """Open the content of an image, as it was added, or its thumbnail; RecordNotFound, ContentMissing, SourceAway.
 
-        Of a small image there may be no thumbnail: `keeps_thumbnail`.
+        Of a small image there may be no thumbnail (`keeps_thumbnail`): this is the content then, as its `kind` says.
         What is open can be read to its end, whoever deletes the image meanwhile.
         """
         with self._gate.enter():
             record = self._catalog.images.get(id)
+            if kind == "thumbnail":
+                try:
+                    return self._opened(record, kind)
+                except FileNotFoundError as error:
+                    if thumbnails.keeps_thumbnail(record.width, record.height, record.size):
+                        self._catalog.images.get(id)  # or was it deleted just now?
+                        raise ContentMissing(id, self._content.location(record.sha256, kind)) from error
             try:
-                content = self._content.open(record.sha256, kind)
+                return self._opened(record, "content")
             except FileNotFoundError as error:
-                self._catalog.images.get(id)  # or was it deleted just now?
-                in_place = self._catalog.sources.locate(record.sha256) if kind == "content" else []
-                away = any(is_away(location.root) for location in in_place)
+                self._catalog.images.get(id)
+                away = any(is_away(location.root) for location in self._catalog.sources.locate(record.sha256))
                 missing = SourceAway if away else ContentMissing
-                raise missing(id, self._content.location(record.sha256, kind)) from error
-            media_type = record.media_type if kind == "content" else thumbnails.MEDIA_TYPE
-            return ImageFile(record, media_type, content, lasting=self._content.has_copy(record.sha256))
+                raise missing(id, self._content.location(record.sha256, "content")) from error
+
+    def _opened(self, record: ImageRecord, kind: ContentKind) -> ImageFile:
+        """Open a file; FileNotFoundError."""
+        content = self._content.open(record.sha256, kind)
+        media_type = record.media_type if kind == "content" else thumbnails.MEDIA_TYPE
+        return ImageFile(record, kind, media_type, content, lasting=self._content.has_copy(record.sha256))
 
     def thumbnail(self, sha256: str) -> bytes | None:
         """Return the thumbnail (JPEG) of the content with this digest, None if there is none; asks no catalog."""

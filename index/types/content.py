@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from index.types.basics import ContentKind
 from index.types.records import ImageRecord
 
 
@@ -40,6 +41,7 @@ class ImageFile:
     """
 
     record: ImageRecord
+    kind: ContentKind
     media_type: str
     content: Content
     lasting: bool = True
