@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -48,6 +50,12 @@ from app.web.query_images import QueryImages
 
 SAMPLED_EVERY = 1.0
 """Seconds after which other workers know how busy this one is."""
+
+_SWITCH = 0.001
+"""Seconds after which a thread that computes in Python lets another one go on: a search waits so long several times."""
+
+_COLLECTIONS = (700, 10, 10)
+"""Python's own thresholds of the garbage collector, which are higher while a command loads."""
 
 SPARE_THREADS = 40
 """Threads for requests that wait for nobody: records, files, pages."""
@@ -218,10 +226,13 @@ def serve(
     `announce` is called with host and port as soon as it listens; the port is the one that the system chose for 0.
     `sockets`: those to listen on, which are bound already; that of the settings is bound otherwise.
 
-    For the main thread of a program: it configures the logs of the process. SystemExit if the port is taken.
+    For the main thread of a program, of which it configures logs and interpreter. SystemExit if the port is taken.
     """
     logs.configure(service.settings.log_level)
     server = _Server(service, announce)
+    sys.setswitchinterval(_SWITCH)
+    gc.freeze()  # all that is loaded by now stays
+    gc.set_threshold(*_COLLECTIONS)
     # Before uvicorn has handlers of its own a signal must not be lost. When it is done it raises the signal again, for
     # the handler before its own: the default one would end the process on the spot, with the library still open.
     handlers = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}

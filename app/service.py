@@ -16,7 +16,7 @@ from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Observer, Place
 from app.embedding.cache import Vector
-from app.embedding.embedder import Embedder
+from app.embedding.embedder import CHECK_TIMEOUT, Embedder
 from app.embedding.fairness import ShuttingDown
 from app.embedding.memory_budget import DECODED_BYTES
 from app.embedding.sample_queries import sample_vectors
@@ -532,7 +532,8 @@ class Service:
         vector = self._embedder.check()
         targets: tuple[Target, ...] = ("images", "sentences")
         for target in targets:
-            self.library.search(vector, 1, target)
+            found = self._searching.begin(None, SearchOptions(target, k=1), vector, "", lambda result: result)
+            found.result(CHECK_TIMEOUT)
         self.library.ping()
 
 

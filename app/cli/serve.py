@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import socket
 import sys
@@ -18,11 +17,6 @@ from app.cli.sessions import open_service
 
 if TYPE_CHECKING:
     from app.settings import Settings
-
-_SWITCH = 0.001
-"""Seconds after which a thread that computes in Python lets another one go on: a search waits so long several times."""
-_WHILE_SERVING = (700, 10, 10)
-"""Python's own thresholds of the garbage collector, which are higher while a command loads."""
 
 
 def register(application: typer.Typer) -> None:
@@ -81,9 +75,6 @@ def serve(
     with open_service(settings, create=True) as service:
         from app.main import serve as serve_until_stopped
 
-        sys.setswitchinterval(_SWITCH)
-        gc.freeze()  # all that is loaded by now stays
-        gc.set_threshold(*_WHILE_SERVING)
         serve_until_stopped(service, announce)
 
 

@@ -40,7 +40,7 @@ class QueryTexts:
         if kept is not None:
             return kept
         with self._turn:
-            kept = self._cache.find(key)  # by the one before
+            kept = self._cache.find(key) if self._cache.has(key) else None  # by the one before
             return self._compute(text) if kept is None else kept
 
     def _compute(self, text: str) -> Vector:

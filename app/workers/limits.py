@@ -11,7 +11,8 @@ from model import cgroups, threads
 from model.runtime.gpu import may_have_gpu
 
 FROM_CORES = 4
-"""With fewer cores there is one process by default: a second one brings little, and costs its memory."""
+"""With fewer cores there is one process by default: a second one takes as much memory again, and pays only where many
+clients search at a time (docs/performance.md)."""
 
 MEMORY_EACH = 1024 * MEBIBYTE
 """Bytes of memory that the machine has for each worker by default: twice what one takes."""

@@ -66,15 +66,13 @@ class SqlCollection(Generic[R]):
         self._to_record = to_record
         key, vector = self._table.c.key, self._table.c.vector
         vectors = select(key, vector).order_by(key)
-        self._stored = database.gather(vectors.where(database.among(key, "keys")), "vector")
-        self._stored_after = database.gather(
-            vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer)), "vector"
-        )
         meta = [
             select(schema.meta.c.value).where(schema.meta.c.name == name).scalar_subquery()
             for name in ("generation", "space_dimension")
         ]
-        self._version = database.prepare(select(*meta))
+        following = vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer))
+        self._stored = database.gather(vectors.where(database.among(key, "keys")), "vector", meta)
+        self._stored_after = database.gather(following, "vector", meta)
         self._columns = [column for column in self._table.c if column.name != "vector"]
         self._with_keys = database.prepare(select(*self._columns).where(database.among(key, "keys")))
 
@@ -355,11 +353,9 @@ class SqlCollection(Generic[R]):
     def _halves(self, found: Sequence[Any], generation: int) -> tuple[Keys, Halves]:
         import numpy as np
 
-        # Read after the vectors: if they were replaced meanwhile, this tells.
-        ((current, dimension),) = self._version()
+        names, packed, current, dimension = found[0]
         if int(current) != generation:
             raise GenerationChanged
-        names, packed = found[0]
         keys = np.array(names.split(","), dtype=np.int64) if names else np.empty(0, dtype=np.int64)
         try:
             return keys, stored_rows(packed or b"", len(keys), int(dimension))

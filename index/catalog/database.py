@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
+from sqlalchemy import Column, ColumnElement, Connection, Insert, ScalarSelect, Select, Table
 
 from index.errors import LibraryError
 from index.types import EngineState
@@ -65,11 +65,14 @@ class Database(Protocol):
         Each call is a transaction of its own, and values come as the driver gives them.
         """
 
-    def gather(self, query: Select[Any], blobs: str | None = None) -> PreparedQuery:
+    def gather(
+        self, query: Select[Any], blobs: str | None = None, scalars: Sequence[ScalarSelect[Any]] = ()
+    ) -> PreparedQuery:
         """As `prepare`, but all rows are read at once: for many that are small, in many threads.
 
         Their values are numbers and texts. With the name of a column of `blobs`, there is one row: the values of the
-        first column, numbers, as text with commas between, and all blobs joined; None both if there are none.
+        first column, numbers, as text with commas between, and all blobs joined, None both if there are none; and these
+        `scalars`, read at the same moment.
         """
 
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:

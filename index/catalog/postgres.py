@@ -39,6 +39,7 @@ from sqlalchemy import (
     Engine,
     Insert,
     Integer,
+    ScalarSelect,
     Select,
     String,
     Table,
@@ -210,7 +211,9 @@ class PostgresDatabase:
 
         return run
 
-    def gather(self, query: Select[Any], blobs: str | None = None) -> PreparedQuery:
+    def gather(
+        self, query: Select[Any], blobs: str | None = None, scalars: Sequence[ScalarSelect[Any]] = ()
+    ) -> PreparedQuery:
         """Return a function that runs `query` and gives its rows; or its first column and `blobs`, joined."""
         if blobs is None:
             return self.prepare(query)
@@ -218,7 +221,7 @@ class PostgresDatabase:
         key, *_ = rows.c
         keys = func.string_agg(key.cast(Text), aggregate_order_by(text("','"), key))
         joined = func.string_agg(rows.c[blobs], aggregate_order_by(text("''::bytea"), key))
-        return self.prepare(select(keys, joined.label(blobs)))
+        return self.prepare(select(keys, joined.label(blobs), *scalars))
 
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the condition that `column` has one of the values bound to `name`."""

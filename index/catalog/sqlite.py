@@ -32,6 +32,7 @@ from sqlalchemy import (
     NullPool,
     Pool,
     QueuePool,
+    ScalarSelect,
     Select,
     Table,
     Text,
@@ -175,7 +176,9 @@ class SqliteDatabase:
 
         return run
 
-    def gather(self, query: Select[Any], blobs: str | None = None) -> PreparedQuery:
+    def gather(
+        self, query: Select[Any], blobs: str | None = None, scalars: Sequence[ScalarSelect[Any]] = ()
+    ) -> PreparedQuery:
         """Return a function that runs `query` and gives its rows, or its first column and `blobs`, as one value each.
 
         The driver lets other threads run at every row that it steps to: for hundreds of small rows, in many threads at
@@ -187,7 +190,7 @@ class SqliteDatabase:
             return lambda **values: json.loads(found(**values)[0][0])
         key, *_ = rows.c
         joined = func.group_concat(rows.c[blobs], "").cast(LargeBinary)
-        return self.prepare(select(func.group_concat(key), joined))
+        return self.prepare(select(func.group_concat(key), joined, *scalars))
 
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the condition that `column` has one of the values bound to `name`."""
