@@ -39,6 +39,7 @@ from app.http.middleware import (
 from app.http.readiness import Readiness
 from app.http.routes import about, captions, embeddings, image_captions, images, maps, search, sentences, sources
 from app.http.schemas.about import ProblemDocument
+from app.http.turns import Turns
 from app.keys import KeyRing
 from app.service import Service
 from app.settings import Settings
@@ -47,12 +48,16 @@ from app.version import VERSION
 from app.web import install as install_pages
 from app.web.deletions import Deletions
 from app.web.query_images import QueryImages
+from model import threads
 
 SAMPLED_EVERY = 1.0
 """Seconds after which other workers know how busy this one is."""
 
-_SWITCH = 0.001
+_SWITCH = 0.0002
 """Seconds after which a thread that computes in Python lets another one go on: a search waits so long several times."""
+
+_ARENAS = 2
+"""Heaps of glibc among which threads are spread: by default up to eight a core, each of which keeps what was freed."""
 
 _COLLECTIONS = (700, 10, 10)
 """Python's own thresholds of the garbage collector, which are higher while a command loads."""
@@ -213,6 +218,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range"],
             expose_headers=[REQUEST_ID_HEADER, "ETag", "Content-Range", "Retry-After"],
         )
+    app.add_middleware(Turns)
     app.add_middleware(RequestContext, metrics=metrics, cross_origin=bool(settings.allowed_origins))
 
 
@@ -231,6 +237,7 @@ def serve(
     logs.configure(service.settings.log_level)
     server = _Server(service, announce)
     sys.setswitchinterval(_SWITCH)
+    threads.share_heaps(_ARENAS)
     gc.freeze()  # all that is loaded by now stays
     gc.set_threshold(*_COLLECTIONS)
     # Before uvicorn has handlers of its own a signal must not be lost. When it is done it raises the signal again, for

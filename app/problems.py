@@ -84,7 +84,7 @@ _KINDS = (
     ProblemKind("content_missing", 500, "Content missing", "The file of an image is gone from the disk of the service."),
     ProblemKind("source_away", 503, "Source away", "The folder in which the file of this image lies is not there at the moment: a drive that is not connected or mounted, for example. Nothing is lost: try again when it is back."),
     ProblemKind("storage_failed", 507, "Storage failed", "The disk is full or failed. What was not acknowledged was not stored."),
-    ProblemKind("catalog_unsupported", 500, "Catalog unsupported", "This version does not know the schema of the library."),
+    ProblemKind("catalog_unsupported", 503, "Catalog unsupported", "This version does not know the schema of the library: a newer one has changed it. Update this one."),
     ProblemKind("engine_away", 503, "Engine away", "An engine that the service works with, for records, vectors or files, does not answer; `engine` says which. Try again after the seconds given in Retry-After: what was not acknowledged may be stored or not, and doing it again does no harm."),
     ProblemKind("replica_away", 503, "Replica away", "No replica of the service answered; the balancer before them says so. Try again after the seconds given in Retry-After: what was not acknowledged may be stored or not, and doing it again does no harm."),
     ProblemKind("engine_unsupported", 500, "Engine unsupported", "The settings name an engine for a part of the library that this version does not have."),

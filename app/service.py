@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
-from app.embedding.batcher import Lane, Observer, Place
+from app.embedding.batcher import Lane, Left, Observer, Place, never
 from app.embedding.cache import Vector
 from app.embedding.embedder import CHECK_TIMEOUT, Embedder
 from app.embedding.fairness import ShuttingDown
@@ -138,6 +138,8 @@ class Service:
         if self._fetcher is not None:
             self._fetcher.close()
         self._searching.refuse()
+        if "_maps" in self.__dict__:
+            self._maps.stop()
         self._embedder.stop()
 
     def close(self) -> None:
@@ -365,7 +367,7 @@ class Service:
 
         `image`: its vector (D,).
         """
-        return self._searching.begin(query, options or SearchOptions(), image, place.client, then)
+        return self._searching.begin(query, options or SearchOptions(), image, place.client, then, place.left)
 
     def map(self, words: Sequence[str], limit: int, *, place: Place | None = None) -> Map:
         """Images of the library (a sample of them beyond `limit`) and words in a plane.
@@ -374,6 +376,10 @@ class Service:
         """
         with self._in("bulk", place):
             return self._maps.draw(words, limit)
+
+    def in_turn(self) -> AbstractContextManager[object]:
+        """For what takes the interpreter long beside searches: one after the other, or a few where there are cores."""
+        return self._embedder.turn
 
     @cached_property
     def _maps(self) -> Maps:
@@ -467,12 +473,13 @@ class Service:
 
     # About the service
 
-    def admit(self, lane: Lane, client: str = "") -> AbstractContextManager[Place]:
+    def admit(self, lane: Lane, client: str = "", left: Left = never) -> AbstractContextManager[Place]:
         """A place for what a client wants, which methods take as `place`; without, they take one themselves.
 
-        Overloaded, at once, when there is none.
+        Overloaded, at once, when there is none. ClientLeft, in what the place is for, if that has not begun when the
+        client has `left`.
         """
-        return self._embedder.admit(lane, client)
+        return self._embedder.admit(lane, client, left)
 
     def reading(self, size: int, place: Place) -> AbstractContextManager[None]:
         """Room in memory for one file of `size` bytes; waits until there is some. ShuttingDown."""

@@ -11,6 +11,7 @@ spin while they wait, which takes the cores from everybody else.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
 import sys
@@ -22,6 +23,8 @@ from model import cgroups
 VARIABLE = "VISEM_THREADS"
 BACKGROUND = 10
 """How much lower the priority of background work is, as `nice` counts."""
+
+_M_ARENA_MAX = -8
 
 
 def available(root: Path = cgroups.ROOT) -> int:
@@ -38,6 +41,12 @@ def limit_libraries() -> None:
     """Tell libraries that are not loaded yet; what the environment says already stays."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", str(available()))
+
+
+def share_heaps(count: int) -> None:
+    """Let all threads share so many heaps of glibc; other C libraries have none."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
 
 
 def give_way() -> None:

@@ -9,6 +9,7 @@ items takes turns with all others. Clients take turns, too, however many places 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
-from app.embedding.fairness import FairQueue, Shares, ShuttingDown
+from app.embedding.fairness import ClientLeft, FairQueue, Shares, ShuttingDown
 from model import threads
 
 logger = logging.getLogger(__name__)
@@ -41,15 +42,24 @@ WINDOW = 2
 _RETRY_AFTER: Mapping[Lane, int] = {"search": 1, "bulk": 5}
 
 
+Left = Callable[[], bool]
+"""Tells whether whoever asked has hung up: what is not begun by then need not be computed."""
+
+
+def never() -> bool:
+    """For callers who wait to the end."""
+    return False
+
+
 class Overloaded(RuntimeError):  # noqa: N818  # a state, as above
-    """All places of a lane are taken. `retry_after`: seconds after which to try again."""
+    """All places of a lane are taken. `retry_after`: seconds after which to try again, different ones each time."""
 
     code = "overloaded"
 
-    def __init__(self, lane: Lane, places: int) -> None:
+    def __init__(self, lane: Lane, places: int, retry_after: int | None = None) -> None:
         self.lane: Lane = lane
         self.places = places
-        self.retry_after = _RETRY_AFTER[lane]
+        self.retry_after = retry_after or retry_later(_RETRY_AFTER[lane])
         what = "searches" if lane == "search" else "requests that embed, store or caption"
         super().__init__(
             f"The service is at work on {places:,} {what}: as many as it takes on at a time. This one was not begun. "
@@ -57,13 +67,19 @@ class Overloaded(RuntimeError):  # noqa: N818  # a state, as above
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.lane, self.places)
+        return type(self), (self.lane, self.places, self.retry_after)
+
+
+def retry_later(seconds: int) -> int:
+    """So many seconds or up to twice as many, at random: who is refused together does not come back together."""
+    return random.randint(seconds, 2 * seconds)  # noqa: S311  # no secret
 
 
 class _Waiting(NamedTuple):
     item: Any
     future: Future[Any]
     arrived: float
+    left: Left
 
 
 class Batcher:
@@ -100,10 +116,11 @@ class Batcher:
             worker.observer = observer
 
     @contextmanager
-    def admit(self, lane: Lane, client: str = "") -> Iterator[Place]:
+    def admit(self, lane: Lane, client: str = "", left: Left = never) -> Iterator[Place]:
         """A place in a lane for as long as the context lasts; Overloaded when all are taken.
 
-        A few more are kept for clients that have none.
+        A few more are kept for clients that have none. What is submitted from it and has not begun when the client has
+        `left` fails with ClientLeft.
         """
         shares = self._places[lane]
         with self._lock:
@@ -111,7 +128,7 @@ class Batcher:
                 raise Overloaded(lane, shares.whole)
             shares.take(client, 1)
         try:
-            yield Place(self._workers[lane], lane, client, self._max_batch)
+            yield Place(self._workers[lane], lane, client, self._max_batch, left)
         finally:
             with self._lock:
                 shares.give_back(client, 1)
@@ -151,9 +168,10 @@ class Batcher:
 class Place:
     """A caller's place in a lane (`Batcher.admit`)."""
 
-    def __init__(self, worker: _Worker, lane: Lane, client: str, max_batch: int) -> None:
+    def __init__(self, worker: _Worker, lane: Lane, client: str, max_batch: int, left: Left) -> None:
         self.lane: Lane = lane
         self.client = client
+        self.left = left
         self._worker = worker
         self._max_batch = max_batch
         self._room = threading.Semaphore(WINDOW * max_batch)
@@ -167,7 +185,7 @@ class Place:
         for chunk in batched(items, self._max_batch):
             for _ in chunk:
                 self._room.acquire()
-            submitted = self._worker.submit(kind, chunk, self.client)
+            submitted = self._worker.submit(kind, chunk, self.client, self.left)
             for future in submitted:
                 future.add_done_callback(lambda _: self._room.release())
             futures += submitted
@@ -198,9 +216,9 @@ class _Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, kind: str, items: Iterable[Any], client: str = "") -> list[Future[Any]]:
+    def submit(self, kind: str, items: Iterable[Any], client: str = "", left: Left = never) -> list[Future[Any]]:
         now = time.monotonic()
-        waiting = [_Waiting(item, Future(), now) for item in items]
+        waiting = [_Waiting(item, Future(), now, left) for item in items]
         with self._changed:
             if self._closed:
                 raise ShuttingDown
@@ -227,7 +245,7 @@ class _Worker:
             threads.give_way()
         while (batch := self._next_batch()) is not None:
             kind, waiting = batch
-            live = [one for one in waiting if one.future.set_running_or_notify_cancel()]
+            live = [one for one in waiting if _is_wanted(one)]
             if live:
                 self._compute(kind, live)
             del batch, waiting, live  # or the last images would stay in memory until the next batch
@@ -281,6 +299,16 @@ class _Worker:
             one.future.set_result(result)
         if self.observer is not None:
             self.observer(kind, len(waiting), time.perf_counter() - started)
+
+
+def _is_wanted(one: _Waiting) -> bool:
+    """Tell whether anybody still wants what is about to be computed."""
+    if not one.future.set_running_or_notify_cancel():
+        return False
+    if one.left():
+        one.future.set_exception(ClientLeft())
+        return False
+    return True
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from app.captions.writing import CaptionWriter
 from app.concepts import name_concepts
-from app.embedding.batcher import Batcher, BatchFunction, Lane, Observer, Place, batched
+from app.embedding.batcher import Batcher, BatchFunction, Lane, Left, Observer, Place, batched, never
 from app.embedding.cache import Vector, VectorCache
-from app.embedding.fairness import ByteBudget, FairPool, ShuttingDown
+from app.embedding.fairness import ByteBudget, ClientLeft, FairPool, ShuttingDown
 from app.embedding.memory_budget import FilesInMemory, size_of
 from app.embedding.pictures import SMALL, load_jpeg, load_picture, load_thumbnail
 from app.embedding.query_texts import QueryTexts
@@ -69,6 +69,9 @@ class Embedder:
             "search": ByteBudget(settings.memory_budget // 4),
             "bulk": ByteBudget(settings.memory_budget - settings.memory_budget // 4),
         }
+        # A batch that is done makes sixteen uploads go on at once. Threads that compute in Python take turns, and a
+        # search among sixteen of them would wait sixteen times as long.
+        self.turn = threading.Semaphore(max(1, threads.available() // 2))
         functions: dict[str, BatchFunction] = {
             "images": self._embed_images,
             "texts": self._embed_texts,
@@ -92,9 +95,9 @@ class Embedder:
         """How many places in a lane are taken: requests at work or waiting."""
         return self._batcher.taken(lane)
 
-    def admit(self, lane: Lane, client: str = "") -> AbstractContextManager[Place]:
-        """A place to work from; Overloaded when there are too many already."""
-        return self._batcher.admit(lane, client)
+    def admit(self, lane: Lane, client: str = "", left: Left = never) -> AbstractContextManager[Place]:
+        """A place to work from; as `Batcher.admit`."""
+        return self._batcher.admit(lane, client, left)
 
     def decoding(self, place: Place, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a function that decodes called when it is the client's turn."""
@@ -120,11 +123,16 @@ class Embedder:
         """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
         return load_picture(data, self.limits, self._processes.decode)
 
+    def _load_for(self, place: Place, data: bytes) -> DecodedImage:
+        if place.left():
+            raise ClientLeft
+        return self.load(data)
+
     def image(self, data: bytes, place: Place) -> Vector:
         """The vector (D,) of an image file that asks for something; ImageError."""
 
         def compute() -> Vector:
-            decoded = self.decoding(place, self.load, data).result()
+            decoded = self.decoding(place, self._load_for, place, data).result()
             (future,) = place.submit("images", [decoded.image])
             vector: Vector = future.result()
             return vector

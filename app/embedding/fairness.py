@@ -23,6 +23,10 @@ class ShuttingDown(RuntimeError):  # noqa: N818  # a state, as in index.LibraryC
         super().__init__(message)
 
 
+class ClientLeft(RuntimeError):  # noqa: N818  # a state, as above
+    """Whoever asked has hung up, and what was asked for had not been begun."""
+
+
 class FairQueue(Generic[T]):
     """A queue in which clients take turns; each client's own items stay in order. Not thread-safe."""
 

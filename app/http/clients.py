@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from starlette.types import Scope
 
 from app.settings import Network
+
+LEFT = "client_left"
+"""Where the state of a request has what `has_left` returns."""
 
 _LONGEST = 100  # characters of an address: what is longer is none, and is not remembered
 
@@ -35,6 +38,12 @@ def client_of(scope: Scope) -> str:
     """The client of a request: behind a trusted proxy, the one that the proxy names."""
     address, _ = scope.get("client") or ("", 0)
     return client_name(address)
+
+
+def has_left(scope: Scope) -> Callable[[], bool]:
+    """What tells, in any thread, whether the client of a request has hung up; never, where no connection is known."""
+    known: Callable[[], bool] = scope.get("state", {}).get(LEFT, lambda: False)
+    return known
 
 
 def is_trusted(address: str, proxies: Sequence[Network]) -> bool:

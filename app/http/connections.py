@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from app.http.clients import client_name, is_trusted
+from app.http.clients import LEFT, client_name, is_trusted
 from app.http.problem_responses import ProblemResponse
 from app.problems import Problem
 from app.settings import Network
@@ -60,7 +60,7 @@ class Connections:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
-        self._by_client: dict[str, set[Connection]] = defaultdict(set)
+        self._by_client: dict[str, OrderedDict[Connection, None]] = defaultdict(OrderedDict)  # longest silent first
         self._turned_away: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -79,13 +79,13 @@ class Connections:
 
     def enter(self, connection: Connection) -> bool:
         """Count a connection; False if there is no room for it, and no idle one that could make room."""
-        mine = self._by_client.get(connection.client_name, set())
+        mine = self._by_client.get(connection.client_name, OrderedDict())
         trusted = is_trusted(connection.address, self.limits.trusted_proxies)
         room = trusted or len(mine) < self.limits.per_client or self._evict(mine)
         if room and len(self) >= self.limits.total:
             room = any(self._evict(held) for held in sorted(self._by_client.values(), key=len, reverse=True))
         if room:
-            self._by_client[connection.client_name].add(connection)
+            self._by_client[connection.client_name][connection] = None
         elif len(self._turned_away) < _MAX_TURNED_AWAY:  # these are told so, the others are cut off
             self._turned_away.add(connection)
         if self._sweeping is None:
@@ -97,19 +97,24 @@ class Connections:
         self._turned_away.discard(connection)
         held = self._by_client.get(connection.client_name)
         if held is not None:
-            held.discard(connection)
+            held.pop(connection, None)
             if not held:
                 del self._by_client[connection.client_name]
+
+    def note_activity(self, connection: Connection) -> None:
+        """Note that a connection is the last of its client's that said something."""
+        held = self._by_client.get(connection.client_name)
+        if held is not None and connection in held:
+            held.move_to_end(connection)
 
     def will_answer(self, connection: Connection) -> bool:
         """Whether a connection for which there is no room is told why."""
         return connection in self._turned_away
 
-    def _evict(self, held: set[Connection]) -> bool:
-        idle = [connection for connection in held if connection.can_make_room]
-        if not idle:
+    def _evict(self, held: Iterable[Connection]) -> bool:
+        oldest = next((connection for connection in held if connection.can_make_room), None)
+        if oldest is None:
             return False
-        oldest = min(idle, key=lambda connection: connection.active_at)
         self.leave(oldest)
         oldest.transport.abort()
         return True
@@ -149,6 +154,7 @@ class Connection(HttpToolsProtocol):
         self._unsent = 0
         self._sending_at = self.active_at
         self._lingering_since: float | None = None
+        self._lost = False
 
     @property
     def is_idle(self) -> bool:
@@ -183,6 +189,7 @@ class Connection(HttpToolsProtocol):
         """Give its place away."""
         self._all.leave(self)
         self._lingering_since = None
+        self._lost = True
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
@@ -193,6 +200,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse in small pieces, so that a head is never much larger than it may be."""
         self.active_at = self.loop.time()
+        self._all.note_activity(self)
         if self._lingering_since is not None:
             self._unwanted += len(data)
             if self._unwanted > (_MAX_UNWANTED_HEAD if self._overhead > MAX_HEAD_BYTES else _MAX_UNWANTED_BODY):
@@ -213,6 +221,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self.scope["state"][LEFT] = self._has_left
         self._in_message, self._in_body = True, False
         self._overhead = self._unwanted = 0
         self._began_at = self.loop.time()
@@ -282,6 +291,9 @@ class Connection(HttpToolsProtocol):
     def is_lingering(self) -> bool:
         """Whether the connection is only read from, and to be closed."""
         return self._lingering_since is not None
+
+    def _has_left(self) -> bool:
+        return self._lost
 
     def _waits_for_body(self, now: float) -> bool:
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # it is the service that is slow

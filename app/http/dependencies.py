@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from app.embedding.batcher import Lane, Place
-from app.http.clients import client_of
+from app.http.clients import client_of, has_left
 from app.http.problem_responses import invalid_field, invalid_fields
 from app.http.schemas.base import MAX_CURSOR_LENGTH, MAX_FILTERS, MAX_TEXT_LENGTH
 from app.metadata import MAX_KEY_LENGTH
@@ -126,7 +126,7 @@ def place_in(lane: Lane) -> Callable[[Request, Service], AsyncIterator[Place]]:
     """A dependency that takes a place for a request before its form is read, until it is computed: Overloaded."""
 
     async def place(request: Request, service: ServiceDep) -> AsyncIterator[Place]:
-        with service.admit(lane, client_of(request.scope)) as taken:
+        with service.admit(lane, client_of(request.scope), has_left(request.scope)) as taken:
             yield taken
 
     return place

@@ -1,6 +1,7 @@
 """What surrounds every request, as plain ASGI: identity, log, metrics, headers, key, size. Outermost first.
 
 RequestContext     request id, access log, metrics, security headers, the last resort for exceptions
+Turns              clients take turns (turns.py)
 HeadRequests       HEAD is GET without the body
 LocalHosts         421 for a service on this machine that is addressed by another machine's name
 SameSite           403 for changes, and costly reads, that a page of another site asks a browser for
@@ -24,7 +25,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.embedding.fairness import ByteBudget
+from app.embedding.batcher import retry_later
+from app.embedding.fairness import ByteBudget, ClientLeft
 from app.http.clients import client_of, is_loopback
 from app.http.metrics import Metrics
 from app.http.problem_responses import MEDIA_TYPE, ProblemResponse, as_problem, from_status
@@ -106,7 +108,7 @@ class RequestContext:
 
         try:
             await self._app(scope, receive, send_with_headers)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientLeft):
             status = status or CLIENT_CLOSED_REQUEST
         except asyncio.CancelledError:  # the server stops, and has waited for as long as it may
             logger.warning("request %s was given up: the service is stopping", request_id)
@@ -385,10 +387,12 @@ def _too_large(kind: BodyKind) -> Problem:
 
 
 def _no_room() -> Problem:
+    seconds = retry_later(5)
     return Problem(
         "overloaded",
-        "The service takes in as many bytes of requests as it has room for. This one was not begun. Try again in 5 s.",
-        headers={"Retry-After": "5", "Connection": "close"},
+        "The service takes in as many bytes of requests as it has room for. This one was not begun. "
+        f"Try again in {seconds} s.",
+        headers={"Retry-After": str(seconds), "Connection": "close"},
     )
 
 

@@ -20,7 +20,7 @@ from app.http import descriptors
 from app.problems import PROBLEMS, Problem
 from app.search.expression import QueryError
 from app.search.operands import UnknownOperandError
-from index import EngineAway, LibraryBusy, LibraryError, RecordNotFound
+from index import CatalogUnsupported, EngineAway, LibraryBusy, LibraryError, RecordNotFound
 from model.errors import ModelError, NoKnownWordsError
 from model.images.processes import DecodersClosed
 
@@ -39,6 +39,7 @@ _STATUS_CODES = {
 _MAX_ERRORS = 50
 _BUSY = 2  # seconds after which another writer may be done
 _ENGINE_BACK = 5  # seconds after which an engine that was away may be back
+_STATES = (Overloaded, ShuttingDown, DecodersClosed)  # no faults, and there may be hundreds: the access log has them
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -144,9 +145,9 @@ async def _handle(request: Request, error: Exception) -> Response:
     problem = as_problem(error)
     if isinstance(error, RequestValidationError) and not _is_json(request) and _is_no_object(error):
         problem = Problem("unsupported_media_type", "Send JSON, with Content-Type: application/json.")
-    if problem.status >= 500 and not isinstance(error, Problem):
-        # An engine that is away fails many requests, and its message says all that there is to know.
-        details = None if isinstance(error, EngineAway) else error
+    if problem.status >= 500 and not isinstance(error, (Problem, *_STATES)):
+        # These fail many requests, and their messages say all that there is to know.
+        details = None if isinstance(error, (EngineAway, CatalogUnsupported)) else error
         logger.error("request %s failed: %s", request.state.request_id, error, exc_info=details)
     if problem.code == "method_not_allowed":
         problem.headers["Allow"] = _allowed_methods(request)

@@ -166,6 +166,11 @@ def map_answer(drawn: Map) -> maps.MapAnswer:
     )
 
 
+def map_response(drawn: Map) -> Response:
+    """A map as it goes out, made in this thread, as that of a search: it has thousands of points."""
+    return Response(map_answer(drawn).model_dump_json(), media_type="application/json")
+
+
 def _with_links(record: ImageRecord) -> dict[str, Any]:
     """The fields of an image, and where HTTP has its files."""
     path = f"/v1/images/{record.id}"

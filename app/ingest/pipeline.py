@@ -148,7 +148,8 @@ class Ingestion:
         copied: dict[str, bool] = {}
         for item in wanted:
             copied[item.sha256] = item.file is None or copied.get(item.sha256, False)
-        known = self._destination.known(copied)
+        with self._embedder.turn:
+            known = self._destination.known(copied)
         started: dict[str, Future[_Prepared]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)
@@ -193,19 +194,20 @@ class Ingestion:
     def _store(self, chunk: Chunk[_Item]) -> Iterator[IngestResult]:
         """Add a chunk in one transaction, and report on each file."""
         try:
-            results = list(self._stored(chunk.items))
+            vectors = {
+                item.sha256: item.embedding.result()
+                for item in chunk.items
+                if item.prepared is not None and item.embedding is not None
+            }
+            with self._embedder.turn:
+                results = list(self._stored(chunk.items, vectors))
         finally:
             chunk.release()
         yield from results
 
-    def _stored(self, chunk: Sequence[_Item]) -> Iterator[IngestResult]:
+    def _stored(self, chunk: Sequence[_Item], vectors: Mapping[str, NDArray[np.float32]]) -> Iterator[IngestResult]:
         news: list[NewImage] = []
         positions: dict[str, int] = {}
-        vectors = {
-            item.sha256: item.embedding.result()
-            for item in chunk
-            if item.prepared is not None and item.embedding is not None
-        }
         concepts = dict(zip(vectors, self._embedder.concepts(list(vectors.values())), strict=True))
         found: list[tuple[FileInPlace, str]] = []
         for item in chunk:

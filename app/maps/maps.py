@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from cachetools import LRUCache
 
 from app.embedding.batcher import Overloaded
+from app.embedding.fairness import ShuttingDown
 from app.maps.projection import Map, Sample, draw_map, take_sample
 from index import Library
 from model.space import JointSpace
@@ -37,10 +38,11 @@ class Maps:
         self._drawing = threading.Lock()
         self._drawn: LRUCache[_Key, tuple[float, Future[Map]]] = LRUCache(KEPT)
         self._waiting = 0
+        self._stopped = False
         self._sample: tuple[tuple[_State, int], Sample] | None = None
 
     def draw(self, words: Sequence[str], limit: int) -> Map:
-        """A map of up to `limit` images, and of words, by `draw_map`; errors as there. Overloaded."""
+        """A map of up to `limit` images, and of words, by `draw_map`; errors as there. Overloaded, ShuttingDown."""
         key = (self._library.images_state(), limit, tuple(words))
         with self._lock:
             expires, future = self._drawn.get(key, (0.0, None))
@@ -56,9 +58,15 @@ class Maps:
             self._run(key, future)
         return future.result()
 
+    def stop(self) -> None:
+        """Draw no more: those that wait get ShuttingDown. Idempotent."""
+        self._stopped = True
+
     def _run(self, key: _Key, future: Future[Map]) -> None:
         try:
             with self._drawing:
+                if self._stopped:
+                    raise ShuttingDown
                 future.set_result(draw_map(self._space, self._sampled(key[0], key[1]), key[2]))
         except BaseException as error:
             future.set_exception(error)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from app.embedding.batcher import Left, never
 from app.embedding.cache import Vector
-from app.embedding.fairness import FairPool
+from app.embedding.fairness import ClientLeft, FairPool
 from app.search.engine import SearchEngine
 from app.search.expression import Expression
 from app.search.results import SearchOptions, SearchResult
@@ -37,15 +38,22 @@ class SearchThreads:
         image: Vector | None,
         client: str,
         then: Callable[[SearchResult], T],
+        left: Left = never,
     ) -> Future[T]:
         """Search, and return before that; the future has what `then` makes of the result. ShuttingDown.
 
-        As `SearchEngine.search`. What may go through many records, an intersection of operands or a page far down, has
+        ClientLeft if the client has `left` when its turn comes. As `SearchEngine.search`. What may go through many records, an intersection of operands or a page far down, has
         threads of its own, so that nobody else waits for it.
         """
         self._engine.announce(query)
         pool = self._long if options.all or options.cursor is not None else self._short
-        return pool.submit(client, lambda: then(self._engine.search(query, options, image)))
+
+        def search() -> T:
+            if left():
+                raise ClientLeft
+            return then(self._engine.search(query, options, image))
+
+        return pool.submit(client, search)
 
     def refuse(self) -> None:
         """Take no more searches, and fail those that wait with ShuttingDown. Idempotent."""

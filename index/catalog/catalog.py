@@ -151,6 +151,7 @@ class SqlCatalog:
             damage = database.damage(connection, thorough=False)
         if damage:
             raise CatalogCorrupted(database.location, damage[0])
+        database.guard(schema.require_version)
 
 
 def _image(row: Mapping[str, Any]) -> ImageRecord:

@@ -35,6 +35,9 @@ class Database(Protocol):
         An exception rolls everything back and is raised here. LibraryBusy, EngineAway, StorageFailed, CatalogCorrupted.
         """
 
+    def guard(self, check: Callable[[Connection], None]) -> None:
+        """Have `check` called at the beginning of each transaction of `write` from now on: what it raises is raised."""
+
     def read(self) -> AbstractContextManager[Connection]:
         """Give a connection that cannot write; everything read through it describes one moment."""
 

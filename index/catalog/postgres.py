@@ -107,6 +107,7 @@ class PostgresDatabase:
         bare = url.set(password=None, query={})
         self.location = bare.render_as_string()
         self._busy_timeout = busy_timeout
+        self._check: Callable[[Connection], None] = lambda _: None
         self._breaker = CircuitBreaker("catalog", pause=_PAUSE)
         self._engine = _engine(url, self.location, busy_timeout, self._breaker)
         self._readers = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -132,9 +133,14 @@ class PostgresDatabase:
             self._require_open()
             with self.named_errors(), self._writers.begin() as connection:
                 connection.execute(_LOCK)
+                self._check(connection)
                 return function(connection)
         finally:
             self._writing.release()
+
+    def guard(self, check: Callable[[Connection], None]) -> None:
+        """Have `check` called at the beginning of each transaction of `write` from now on."""
+        self._check = check
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from index.errors import SpaceMismatch
+from index.errors import CatalogUnsupported, SpaceMismatch
 from index.interfaces import CatalogState
 from index.types import Space, Target
 
@@ -264,14 +264,28 @@ def read_meta(connection: Connection) -> dict[str, str]:
 
 
 def read_state(connection: Connection) -> CatalogState:
-    """Return the identity and version of the catalog."""
+    """Return the identity and version of the catalog; CatalogUnsupported if it has another schema by now."""
     values = read_meta(connection)
+    _require_version(values["schema_version"])
     return CatalogState(
         library_id=values["library_id"],
         space=Space(values["space_id"], values["space_name"], int(values["space_dimension"])),
         generation=int(values["generation"]),
         schema_version=int(values["schema_version"]),
     )
+
+
+def require_version(connection: Connection) -> None:
+    """Raise CatalogUnsupported if a newer Visem has given the catalog another schema while this one has it open."""
+    _require_version(connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar_one())
+
+
+def _require_version(version: str) -> None:
+    if version != str(SCHEMA_VERSION):
+        raise CatalogUnsupported(
+            f"The catalog has the schema version {version} by now, but this version of Visem works with version "
+            f"{SCHEMA_VERSION}. Stop it, and start the version that works with the other processes of the library."
+        )
 
 
 def require_space(connection: Connection, space: Space) -> CatalogState:

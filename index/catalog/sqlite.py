@@ -76,6 +76,7 @@ class SqliteDatabase:
         self.path = path
         self.location = str(path)
         self._busy_timeout = busy_timeout
+        self._check: Callable[[Connection], None] = lambda _: None
         self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", _WRITING)
         self._readers = self._engine(QueuePool, "BEGIN", _READING, pool_size=8, max_overflow=-1)
         with self.named_errors():
@@ -100,6 +101,10 @@ class SqliteDatabase:
             self._queue.put((function, future))
         with self.named_errors():
             return future.result()
+
+    def guard(self, check: Callable[[Connection], None]) -> None:
+        """Have `check` called at the beginning of each transaction of `write` from now on."""
+        self._check = check
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -247,6 +252,7 @@ class SqliteDatabase:
             function, future = item
             try:
                 with self._writer.begin():
+                    self._check(self._writer)
                     result = function(self._writer)
             except BaseException as error:  # whatever it is, it belongs to the caller who waits
                 future.set_exception(error)

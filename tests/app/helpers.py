@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import uuid
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,19 @@ def picture(seed: int = 0, width: int = 64, height: int = 48) -> bytes:
     """A small JPEG, always the same for a seed and another one for each."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return encode(Image.fromarray(coarse).resize((width, height)))
+
+
+def form(fields: Mapping[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
+    """A form as bytes, and its content type. `files`: the field and the bytes of each."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    for name, data in files:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="a.jpg"\r\n'
+        parts.append(f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + data + b"\r\n")
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
 def post_images(client: TestClient, *files: tuple[str, bytes], **fields: str) -> Response:

@@ -20,10 +20,9 @@ from index import (
     open_library,
 )
 from model.space import JointSpace
-from tests.app.helpers import encode, picture
+from tests.app.helpers import encode, form, picture
 from tests.app.listening import answer
 from tests.app.serving import serving
-from tests.torture.load import form
 
 
 def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
@@ -40,7 +39,7 @@ def test_a_server_stops_gracefully(space: JointSpace, tmp_path: Path) -> None:
 
 def test_files_of_a_client_that_left_are_not_begun(space: JointSpace, tmp_path: Path) -> None:
     files = [encode(Image.new("RGB", (3000, 3000), (number, 0, 0)), "PNG") for number in range(16)]
-    body, kind = form(*files)
+    body, kind = form({}, [("files", file) for file in files])
     head = f"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     with serving(space, tmp_path, BATCH_SIZE="1", DECODE_THREADS="1", SHUTDOWN_TIMEOUT="60") as (process, address):
         target = urlsplit(address)

@@ -22,12 +22,12 @@ from pathlib import Path
 import pytest
 
 from model.space import JointSpace
-from tests.app.helpers import picture
+from tests.app.helpers import form, picture
 from tests.servers import postgres
 from tests.servers.milvus import milvus_python
 from tests.torture import cluster
 from tests.torture.cluster import KEY, Cluster
-from tests.torture.history.caller import Caller, form
+from tests.torture.history.caller import Caller
 from tests.torture.history.checks import RECOVERY, Recovery, check, overdue, recoveries
 from tests.torture.history.clients import Client, Shared, last_look
 from tests.torture.history.operations import READS, History, Operation

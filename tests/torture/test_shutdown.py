@@ -19,9 +19,8 @@ import pytest
 from app.service import library_space
 from index import LibraryConfig, open_library
 from model.space import JointSpace
-from tests.app.helpers import picture
+from tests.app.helpers import form, picture
 from tests.app.serving import PROGRAM, TWO_WORKERS, serving
-from tests.torture.load import form
 
 SHUTDOWN_TIMEOUT = 2
 CLIENTS = 4 if os.environ.get("TORTURE") else 2
@@ -56,7 +55,7 @@ class Clients:
     def half_sent(self) -> socket.socket:
         """The beginning of an upload whose end never comes."""
         connection = socket.create_connection((self._address.hostname or "", self._address.port or 0), timeout=30)
-        body, kind = form(picture(0))
+        body, kind = form({}, [("files", picture(0))])
         head = f"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
         connection.sendall(head.encode() + b"\r\n\r\n" + body[: len(body) // 2])
         return connection
@@ -89,12 +88,11 @@ class Clients:
 
 
 def _upload(number: int) -> tuple[str, str, bytes, str]:
-    return "POST", "/v1/images", *form(*(picture(4 * number + n, 320, 240) for n in range(4)))
+    return "POST", "/v1/images", *form({}, [("files", picture(4 * number + n, 320, 240)) for n in range(4)])
 
 
 def _caption(number: int) -> tuple[str, str, bytes, str]:
-    body, kind = form(picture(number, 320, 240))
-    return "POST", "/v1/captions", body.replace(b'name="files"', b'name="image"'), kind
+    return "POST", "/v1/captions", *form({}, [("image", picture(number, 320, 240))])
 
 
 def _search(number: int) -> tuple[str, str, bytes, str]:

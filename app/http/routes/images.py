@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from anyio import from_thread
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 from starlette.requests import Request
@@ -130,7 +129,6 @@ async def _upload(request: Request) -> AsyncIterator[Form | ImageByAddress]:
     },
 )
 def add_images(
-    request: Request,
     place: BulkPlace,
     asked: Annotated[Form | ImageByAddress, Depends(_upload, scope="function")],
     service: ServiceDep,
@@ -157,9 +155,7 @@ def add_images(
             incoming = (IncomingFile(upload.name, upload.try_read(service.limits)) for upload in asked.files)
     except ValueError as error:
         raise invalid_field("metadata", str(error)) from None
-    stored = service.ingest(
-        incoming, metadata, captions=captions, place=place, stop=lambda: from_thread.run(request.is_disconnected)
-    )
+    stored = service.ingest(incoming, metadata, captions=captions, place=place, stop=place.left)
     results = [responses.image_status(result) for result in stored]
     rejected = [result for result in results if result.status == "rejected"]
     if rejected and len(rejected) == len(results):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.responses import Response
 
 from app.http import responses
 from app.http.dependencies import BulkPlace, ServiceDep
@@ -29,8 +30,8 @@ LimitQuery = Annotated[
 ]
 
 
-@router.get("", summary="A map of images and words")
-def get_map(place: BulkPlace, service: ServiceDep, words: WordsQuery = "", limit: LimitQuery = 500) -> MapAnswer:
+@router.get("", summary="A map of images and words", response_model=MapAnswer)
+def get_map(place: BulkPlace, service: ServiceDep, words: WordsQuery = "", limit: LimitQuery = 500) -> Response:
     """Images and words in the plane in which they differ most, by a principal component analysis.
 
     The same library gives the same map. Words and images are centred each by their own mean.
@@ -38,4 +39,6 @@ def get_map(place: BulkPlace, service: ServiceDep, words: WordsQuery = "", limit
     texts = [text.strip() for text in words.split(",") if text.strip()]
     if len(texts) > service.settings.max_texts:
         raise invalid_field("words", f"a request takes at most {service.settings.max_texts} words")
-    return responses.map_answer(service.map(texts, limit, place=place))
+    drawn = service.map(texts, limit, place=place)
+    with service.in_turn():
+        return responses.map_response(drawn)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from app.embedding.batcher import Place
 from app.http import responses
-from app.http.clients import client_of
+from app.http.clients import client_of, has_left
 from app.http.dependencies import (
     FILTER_PARAMETER,
     FILTER_PREFIX,
@@ -47,7 +47,7 @@ class _QuickRoute(APIRoute):
         async def answer(request: Request) -> Response:
             await only_documented_parameters(request)
             service = await get_service(request)
-            with service.admit("search", client_of(request.scope)) as place:
+            with service.admit("search", client_of(request.scope), has_left(request.scope)) as place:
                 filters = await metadata_filters(request)
                 parameters = validate(SearchQuery, dict(request.query_params), of="query")
                 return await search(place, parameters, service, filters)

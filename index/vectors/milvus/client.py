@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import grpc
 import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus.decorators import IGNORE_RETRY_CODES
+from pymilvus.exceptions import ErrorCode
+from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 
 from index.breaker import CircuitBreaker
 from index.errors import EngineAway, EngineUnsupported
@@ -30,6 +35,7 @@ _NOT_FOUND = frozenset(
 )  # codes of Milvus for a collection that does not exist: the older one, and that since 2.3
 _NOT_LOADED = 101
 _LOADING_PAUSES = 20 * (0.25,)  # seconds: another process may just be creating the collection
+_RETRY_PAUSES = (0.1, 0.4)  # seconds at most, between three attempts
 _HNSW = {"M": 16, "efConstruction": 200}
 
 
@@ -160,14 +166,71 @@ class MilvusCollections:
         with self._breaker.call():
             try:
                 if self._client is None:
-                    self._client = MilvusClient(self._uri, token=self._token, timeout=_CONNECT_TIMEOUT)
-                yield self._client
+                    self._client = _connect(self._uri, self._token)
+                yield _Persistent(self._client, self._breaker)
             except MilvusException as error:
                 if error.code in _NOT_FOUND:
                     raise CollectionLostError from error
                 raise EngineAway("vectors", f"Milvus failed with code {error.code}") from error
             except (grpc.RpcError, grpc.FutureTimeoutError) as error:
                 raise EngineAway("vectors", f"no answer from Milvus ({type(error).__name__})") from error
+
+
+class _Persistent:
+    """A client whose requests are made again a few times when Milvus could not take them. All of ours may be repeated.
+
+    pymilvus does that by itself, but until the time-out is over, uncounted, and in all processes at the same moments.
+    """
+
+    def __init__(self, client: Any, breaker: CircuitBreaker) -> None:
+        self._client = client
+        self._breaker = breaker
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._ask, getattr(self._client, name))
+
+    def _ask(self, ask: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        if "timeout" not in named:  # nothing is sent
+            return ask(*arguments, **named)
+        for pause in _RETRY_PAUSES:
+            try:
+                return ask(*arguments, retry_on_rate_limit=False, **named)
+            except MilvusException as error:
+                if not _is_passing(error):
+                    raise
+            self._breaker.retried()
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # no secret
+        return ask(*arguments, retry_on_rate_limit=False, **named)
+
+
+class _NotTakenError(Exception):
+    """A request that failed in a way that pymilvus would repeat."""
+
+
+class _OnceOnly(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Hides from pymilvus what it would repeat."""
+
+    def intercept_unary_unary(self, proceed: Callable[..., Any], details: Any, request: Any) -> Any:
+        call = proceed(details, request)
+        error = call.exception()
+        if isinstance(error, grpc.RpcError) and error.code() not in IGNORE_RETRY_CODES:
+            raise _NotTakenError(f"{error.code()}: {error.details()}") from error
+        return call
+
+
+def _connect(uri: str, token: str) -> Any:
+    """Return a client that makes each request once. pymilvus has no setting for it where there is a time-out."""
+    client = MilvusClient(uri, token=token, timeout=_CONNECT_TIMEOUT)
+    handler = client._handler
+    handler._final_channel = grpc.intercept_channel(handler._final_channel, _OnceOnly())
+    handler._stub = MilvusServiceStub(handler._final_channel)
+    return client
+
+
+def _is_passing(error: MilvusException) -> bool:
+    """Tell whether the same may go well in a moment: the server was not reached, or says that it has too much to do."""
+    limited = ErrorCode.RATE_LIMIT in (error.code, error.compatible_code)
+    return limited or isinstance(error.__cause__, _NotTakenError)
 
 
 def _once_loaded(ask: Callable[[], Any]) -> Any:

@@ -191,6 +191,8 @@ def test_who_comes_when_all_places_are_taken_is_refused_at_once() -> None:
             pass  # there is a place more for one who has none
         assert time.monotonic() - started < 10
         assert caught.value.retry_after >= 1
+        waits = {Overloaded("bulk", 2).retry_after for _ in range(200)}
+        assert waits == {5, 6, 7, 8, 9, 10}, "who is refused together is not to come back together"
         with batcher.admit("search") as place:
             assert place.submit("numbers", [4])[0].result(10) == 8
         stack.close()

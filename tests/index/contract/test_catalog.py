@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import NullPool, create_engine
 
 import index
 from index import NewCaption, NewImage, NewSentence, Space
+from index.catalog import open_catalog
 from index.drafts import caption_draft, image_drafts, sentence_drafts
 from index.interfaces import CaptionDraft, Catalog, ChangeBatch, Position
 from index.types import CaptionRecord, ImageRecord, SentenceRecord
@@ -309,3 +311,26 @@ def test_a_closed_catalog_says_so(catalog: Catalog) -> None:
     for call in (catalog.state, catalog.captions.owed, catalog.pending.all, lambda: catalog.images.get("x")):
         with pytest.raises(index.LibraryClosed):
             call()
+
+
+def test_a_catalog_that_is_migrated_while_it_is_open_takes_nothing_more(
+    catalog: Catalog, catalog_url: str, add: Callable[..., list[ImageRecord]], space: Space
+) -> None:
+    [record] = add(catalog, 1)
+    version = catalog.state().schema_version
+    engine = create_engine(catalog_url, poolclass=NullPool)
+    with engine.begin() as newer:  # as a newer Visem would, in one transaction
+        newer.exec_driver_sql("ALTER TABLE images ADD COLUMN extra INTEGER DEFAULT 7")
+        newer.exec_driver_sql(f"UPDATE meta SET value = '{version + 1}' WHERE name = 'schema_version'")  # noqa: S608
+    for write in (
+        lambda: add(catalog, 2),
+        lambda: catalog.images.delete([record.id]),
+        lambda: catalog.leases.claim("work", "me", 60.0),
+        lambda: catalog.pending.schedule(record.id, DUE),
+        catalog.state,
+        lambda: open_catalog(catalog_url, None, lambda: True),
+    ):
+        with pytest.raises(index.CatalogUnsupported, match=rf"version {version + 1}.*version {version}\b"):
+            write()
+    with engine.begin() as newer:
+        assert newer.exec_driver_sql("SELECT id, extra FROM images").all() == [(record.id, 7)]

@@ -6,11 +6,11 @@ import hashlib
 import http.client
 import json
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.app.helpers import form
 from tests.torture.history.operations import History, Kind, Operation
 
 TIMEOUT = 90.0
@@ -160,19 +160,6 @@ class Caller:
     def unsay(self, sentence_id: str) -> Operation:
         started = time.monotonic()
         return self.note("unsay", sentence_id, started, self.ask("DELETE", f"/v1/sentences/{sentence_id}"))
-
-
-def form(fields: Mapping[str, str], files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
-    """A form as bytes, and its content type."""
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in fields.items()
-    ]
-    for name, data in files:
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="a.jpg"\r\n'
-        parts.append(f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + data + b"\r\n")
-    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
 def _problem(status: int, content_type: str, body: bytes) -> Answer:
