@@ -42,8 +42,8 @@ class SearchThreads:
     ) -> Future[T]:
         """Search, and return before that; the future has what `then` makes of the result. ShuttingDown.
 
-        ClientLeft if the client has `left` when its turn comes. As `SearchEngine.search`. What may go through many records, an intersection of operands or a page far down, has
-        threads of its own, so that nobody else waits for it.
+        As `SearchEngine.search`; ClientLeft if the client has `left` when its turn comes. What may go through many
+        records, an intersection of operands or a page far down, has threads of its own, so that nobody waits for it.
         """
         self._engine.announce(query)
         pool = self._long if options.all or options.cursor is not None else self._short
