@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from index.catalog import files, relations, schema
 from index.catalog.collection import SqlCollection
@@ -49,6 +49,16 @@ _FILES_AND_IMAGES = (
     .outerjoin(schema.images, schema.images.c.key == _files.c.image)
     .outerjoin(_in_place, _in_place.c.image == _files.c.image)
 )
+_LOCATE = (
+    select(_sources.c.root, _files.c.path, _files.c.size, _files.c.mtime_ns, _files.c.inode)
+    .select_from(
+        schema.images.join(_files, _files.c.image == schema.images.c.key).join(
+            _sources, _sources.c.key == _files.c.source
+        )
+    )
+    .where(schema.images.c.sha256 == bindparam("sha256"), _files.c.state == "present")
+    .order_by(_files.c.source, _files.c.path)
+)  # put together once: it is asked for each file that is opened
 
 
 class SqlSources:
@@ -148,18 +158,10 @@ class SqlSources:
 
     def locate(self, sha256: str) -> list[Location]:
         """Return where files with this content were last seen."""
-        images = schema.images
-        places = images.join(_files, _files.c.image == images.c.key).join(_sources, _sources.c.key == _files.c.source)
-        query = (
-            select(_sources.c.root, _files.c.path, _files.c.size, _files.c.mtime_ns, _files.c.inode)
-            .select_from(places)
-            .where(images.c.sha256 == sha256, _files.c.state == "present")
-            .order_by(_files.c.source, _files.c.path)
-        )
         with self._database.read() as connection:
             return [
                 Location(os.fsdecode(row["root"]), os.fsdecode(row["path"]), _signature(row))
-                for row in connection.execute(query).mappings()
+                for row in connection.execute(_LOCATE, {"sha256": sha256}).mappings()
             ]
 
     def attach(self, found: Sequence[tuple[FileInPlace, str]]) -> list[ImageRecord | Literal["unknown", "deleted"]]:
