@@ -76,7 +76,7 @@ by opaque cursor. Unknown parameters and fields are errors.
 _PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
-        "content": {problem_responses.MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}},
+        "content": {problem_responses.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
     }
     for status, description in {
         "4XX": "The request cannot be fulfilled.",
@@ -148,8 +148,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     for router in ROUTERS:
         app.include_router(router)
     install_pages(app)
-    if keys.locked:
-        _document_key(app)
+    app.openapi = functools.cache(functools.partial(_document, app.openapi, keys.locked))  # type: ignore[method-assign]
     app.state.parameters = _parameters()
     _add_middleware(app, settings, metrics, keys)
     return app
@@ -177,17 +176,20 @@ def _parameters() -> Parameters:
     return documented_parameters([route for router in ROUTERS for route in router.routes])
 
 
-def _document_key(app: FastAPI) -> None:
-    """Say in the OpenAPI document how to send the key."""
-    document = app.openapi()
-    document["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    }
-    for path, operations in document["paths"].items():
-        if path.startswith("/v1/") or path == "/metrics":
-            for operation in operations.values():
-                operation["security"] = [{"bearer": []}, {"header": []}]
+def _document(make: Callable[[], dict[str, Any]], locked: bool) -> dict[str, Any]:
+    """The OpenAPI document that FastAPI makes, with what a problem is, and how to send a key where there are any."""
+    document = make()
+    document["components"]["schemas"]["ProblemDocument"] = ProblemDocument.model_json_schema()
+    if locked:
+        document["components"]["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+        for path, operations in document["paths"].items():
+            if path.startswith("/v1/") or path == "/metrics":
+                for operation in operations.values():
+                    operation["security"] = [{"bearer": []}, {"header": []}]
+    return document
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: KeyRing) -> None:

@@ -9,11 +9,13 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from app.cli.options import read_filters, read_metadata
 from app.settings import Settings
-from tests.app.cli.conftest import Run
+from tests.app.cli.conftest import Run, write_pictures
 
 VISEM = [sys.executable, "-c", "from app.cli import main; main()"]
 ROOT = Path(__file__).parents[3]
@@ -107,3 +109,17 @@ def test_info_says_what_is_wrong_with_a_library(run: Run, library: Path) -> None
     document = run("info", "--json").document
     assert document["library"]["error"]["code"]
     assert document["matching"] is None
+
+
+def test_a_batch_that_the_disk_ends_is_a_document_with_numbers(environment: dict[str, str], tmp_path: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 2)
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photos / "z.png")
+    assert (photos / "z.png").stat().st_size > 600 * 1024
+    # No file may have more than 600 KiB: as far as the library is concerned, the disk is full then.
+    outcome = shell(f"ulimit -f 600; visem add '{photos}' --json", environment)
+    document = json.loads(outcome.stdout)
+    assert outcome.returncode == 1
+    assert document["error"]["code"] == "storage_failed"
+    assert document["created"] == len(document["results"]) < 3
+    assert "Traceback" not in outcome.stderr

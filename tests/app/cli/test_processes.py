@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -92,8 +93,8 @@ def test_names_that_are_no_text_in_a_plain_locale(environment: dict[str, str], t
 class Served:
     """A service in a process of its own."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.process = start(environment, "serve", "--port", "0")
+    def __init__(self, environment: dict[str, str], *options: str) -> None:
+        self.process = start(environment, "serve", "--port", "0", *options)
         assert self.process.stderr is not None
         for line in self.process.stderr:
             message = json.loads(line)["message"]
@@ -126,6 +127,15 @@ def test_serving_a_library_that_commands_change(
     finally:
         assert served.stop(number) == 0
     assert not (library / "catalog.sqlite-wal").exists(), "the library was closed"
+
+
+def test_an_address_with_colons(environment: dict[str, str]) -> None:
+    served = Served(environment, "--host", "::1")
+    try:
+        assert re.fullmatch(r"http://\[::1\]:[1-9][0-9]+", served.url)
+        assert served.get("/healthz")
+    finally:
+        served.stop(signal.SIGTERM)
 
 
 def test_an_address_that_is_taken(environment: dict[str, str], run: Run, library: Path) -> None:
