@@ -6,7 +6,7 @@ shares the cores of the service that it loads. So what it waits for is also its 
 refusals of its own to measure.
 
 Clients have addresses of their own, 127.0.0.x, since a service shares what it has between addresses. They try again
-when `Retry-After` says so.
+when `Retry-After` says so, and after some seconds where the connection was closed.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ async def _client(port: int, source: str, request: Request, outcome: Outcome, ma
             answer = await ask(port, source, request, b"%032d" % next(marks))
         except OSError:
             outcome.answers[_LEFT] += 1
-            await asyncio.sleep(1)
+            await asyncio.sleep(random.uniform(2, 8))  # noqa: S311  # no secret
             continue
         outcome.note(answer)
         if answer.status == 503:

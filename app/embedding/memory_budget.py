@@ -33,7 +33,8 @@ class Chunk(Generic[T]):
         self._size = size
 
     def release(self) -> None:
-        """Give the bytes back; nobody may need the items any more. Idempotent."""
+        """Give up the items, and the bytes back: whoever still has the chunk has nothing in memory. Idempotent."""
+        self.items = []
         size, self._size = self._size, 0
         if size:
             self._budget.give_back(self._client, size)

@@ -9,6 +9,7 @@ import pytest
 
 from app.embedding.batcher import Batcher
 from app.embedding.fairness import ByteBudget, FairPool, FairQueue, Shares, ShuttingDown
+from app.embedding.memory_budget import FilesInMemory
 
 
 def test_clients_take_turns_and_keep_their_order() -> None:
@@ -129,3 +130,14 @@ def test_a_client_with_little_does_not_wait_for_one_with_much() -> None:
         for future in futures:
             future.result(10)
     assert "little" in computed[:8], "in the first or second batch of five"
+
+
+def test_a_chunk_whose_bytes_were_given_back_keeps_nothing_in_memory() -> None:
+    budget = ByteBudget(400 * 2**20)
+    reader = FilesInMemory(budget, "a", 2**20)
+    assert reader.try_room()
+    chunk = reader.read(iter([bytes(100)]), 16, len)
+    assert [len(file) for file in chunk.items] == [100]
+    chunk.release()
+    assert chunk.items == [], "whoever iterates may still have the chunk when others get its room"
+    assert budget.try_take("b", 400 * 2**20)
