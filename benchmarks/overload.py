@@ -42,7 +42,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from benchmarks.overload_loads import LOADS, MEBIBYTE, Answer, Request, ask
+from benchmarks.overload_loads import LOADS, MEBIBYTE, RAMP, Answer, Request, ask
 from tests.app.helpers import form, picture
 
 _BUDGET = 256 * MEBIBYTE
@@ -287,7 +287,7 @@ def _press(server: Server, names: Sequence[str], seconds: float, *, stop: bool) 
         watch = Watch(server.port, source)
         with MemoryWatch(server) as memory:
             presser.start()
-            time.sleep(2)  # until all are there
+            time.sleep(2 * RAMP)  # until all are there, and what they began with is over
             asyncio.run(watch.look(seconds))
             ended = {"sigterm": server.stop()} if stop else {}
         return {**watch.document(), "memory_mb": _megabytes(memory.most), "loads": presser.stop(), **ended}

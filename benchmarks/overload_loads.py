@@ -30,6 +30,8 @@ from tests.app.helpers import form, picture
 from tests.model.images.files import progressive_jpeg
 
 MEBIBYTE = 1024 * 1024
+RAMP = 2.0
+"""Seconds within which the clients of a load begin."""
 _PIECE = 64 * 1024
 _PATIENCE = 120.0
 _LEFT = "connection lost"
@@ -167,6 +169,7 @@ class Outcome:
 
 
 async def _client(port: int, source: str, request: Request, outcome: Outcome, marks: count[int]) -> None:
+    await asyncio.sleep(random.uniform(0, RAMP))  # noqa: S311  # no secret
     while True:
         try:
             answer = await ask(port, source, request, b"%032d" % next(marks))
@@ -181,6 +184,7 @@ async def _client(port: int, source: str, request: Request, outcome: Outcome, ma
 
 async def _idler(port: int, source: str, outcome: Outcome) -> None:
     """Connect, say nothing, and connect again some seconds after the service has closed the connection."""
+    await asyncio.sleep(random.uniform(0, RAMP))  # noqa: S311  # no secret
     while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
