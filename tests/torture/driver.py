@@ -1,8 +1,8 @@
 """Runs a scenario on a library again and again, and stops it at every write: `driver.py SHIM FOLDER STRIDE ERRNO`.
 
-It runs with the shim preloaded, and forks a process for each point, so that nothing is imported twice. A process works
-on a library of its own and acknowledges each step; another one opens what is left, and compares. It prints a line for
-each finding, and in the end how many points there were.
+It runs with the shim preloaded, and forks a process for each point, after a rehearsal, so that none of them has to
+import anything or to compile a query. A process works on a library of its own and acknowledges each step; another one
+opens what is left, and compares. It prints a line for each finding, and in the end how many points there were.
 """
 
 from __future__ import annotations
@@ -88,6 +88,14 @@ def verify(folder: Path, acknowledged: set[str]) -> None:
         assert library.search(vector(99), 1, "images").items[0].record.metadata == {"number": 99}
 
 
+def rehearse(folder: Path) -> None:
+    """Work and look once, undisturbed: what that imports and compiles is there for every process that is forked."""
+    acknowledged: set[str] = set()
+    scenario(folder, acknowledged.add)
+    assert acknowledged == {name for name, _ in STEPS}
+    verify(folder, acknowledged)
+
+
 def fork(work: Callable[[], None]) -> int:
     """Run in a process of its own; return its exit status, negative for a signal."""
     pid = os.fork()
@@ -106,6 +114,7 @@ def fork(work: Callable[[], None]) -> int:
 def main(shim: str, where: str, stride: str, error: str) -> None:
     armed = ctypes.CDLL(shim)
     armed.torture_counted.restype = ctypes.c_long
+    rehearse(Path(where) / "rehearsal")
     points = findings = 0
     at = 1
     while True:

@@ -19,7 +19,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.torture.driver import fork, scenario, verify
+from tests.torture.driver import fork, rehearse, scenario, verify
 
 _HEAD = struct.Struct("=cIIqQ")
 
@@ -180,6 +180,7 @@ def lay_out(state: dict[str, bytes | None], folder: Path) -> None:
 
 def main(shim: str, where: str, stride: str) -> None:
     recorder = ctypes.CDLL(shim)
+    rehearse(Path(where) / "rehearsal")
     folder, journal = Path(where) / "library", Path(where) / "journal"
     folder.mkdir(mode=0o700)
 
