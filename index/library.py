@@ -252,11 +252,6 @@ class Library:
         with self._gate.enter():
             return self._catalog.images.update(id, change)
 
-    def update_sentence(self, id: str, change: Callable[[SentenceRecord], Metadata]) -> SentenceRecord:
-        """Give a sentence the metadata that `change` makes of its record; as `update_image`."""
-        with self._gate.enter():
-            return self._catalog.sentences.update(id, change)
-
     def delete_image(self, id: str) -> None:
         """Delete an image with its files; RecordNotFound. No search that starts afterwards finds it."""
         self.delete_images([id])
