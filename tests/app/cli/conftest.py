@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from app.cli import application
 from tests.app.helpers import picture
 from tests.conftest import KeptBundle
+from tests.tiny import write_bundle
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 
@@ -42,7 +43,7 @@ Run = Callable[..., Outcome]
 def bundles(kept_bundle: KeptBundle) -> list[Path]:
     """Two bundles that make different vectors."""
     captions = (CAPTIONS / "Flickr8k.token.txt").read_text()
-    return [kept_bundle(f"words-{seed}", "tests.tiny:write_bundle", captions, seed) for seed in range(2)]
+    return [kept_bundle(f"words-{seed}", write_bundle, captions, seed) for seed in range(2)]
 
 
 @pytest.fixture
@@ -97,3 +98,9 @@ def write_pictures(folder: Path, count: int, first: int = 0, size: tuple[int, in
     for seed in range(first, first + count):
         (folder / f"{seed:04}.jpg").write_bytes(picture(seed, *size))
     return folder
+
+
+def leave_some(folder: Path, count: int) -> None:
+    """Remove pictures but for the first ones, which commands take first: more would only take time."""
+    for path in sorted(folder.iterdir())[count:]:
+        path.unlink()
