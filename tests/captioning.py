@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.training.captioner.config import CaptionerTraining
-from model.training.captioner.train import train_captioner
 from tests.tiny import write_bundle
 
 CAPTIONS = Path(__file__).parent / "fixtures" / "captions"
@@ -32,6 +31,8 @@ SMALL = CaptionerTraining(
 
 def write_captioner(folder: Path, config: CaptionerTraining = SMALL) -> Path:
     """A tiny bundle with a captioner in `folder`, which is returned."""
+    from model.training.captioner.train import train_captioner
+
     write_bundle(folder, (CAPTIONS / "Flickr8k.token.txt").read_text())
     train_captioner(
         CAPTIONS, folder, config, work=folder.with_name(f"{folder.name}.work"), report=lambda progress: None

@@ -1,4 +1,7 @@
-"""Tiny models of open_clip with random weights, and bundles made of them."""
+"""Tiny models of open_clip with random weights, and bundles made of them.
+
+Only what is called imports torch, open_clip and transformers, which takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from open_clip.tokenizer import SimpleTokenizer
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
 from tokenizers.pre_tokenizers import Metaspace
 from tokenizers.processors import TemplateProcessing
 
 from model.towers.imported_config import Prompts
-from model.training.importing.open_clip import read_open_clip
-from model.training.importing.writing import write_imported
 from tests.words import WORDS
 
 VIT: dict[str, Any] = {
@@ -29,6 +27,8 @@ VIT: dict[str, Any] = {
 def write_model(folder: Path, settings: dict[str, Any] = VIT, seed: int = 0) -> tuple[Path, Path]:
     """A configuration and weights as open_clip writes them: the two files."""
     import open_clip
+    import torch
+    from safetensors.torch import save_file
 
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +42,9 @@ def write_model(folder: Path, settings: dict[str, Any] = VIT, seed: int = 0) -> 
 
 def write_clip(folder: Path) -> Path:
     """A bundle of the tiny ViT, with concepts and a prompt."""
+    from model.training.importing.open_clip import read_open_clip
+    from model.training.importing.writing import write_imported
+
     config, weights = write_model(folder.with_name("model"))
     words = list(dict.fromkeys(WORDS.split()))
     prompts = Prompts(operand=("a photo of a {}",))
@@ -71,6 +74,8 @@ def write_clip_captioner(folder: Path) -> Path:
 
 def write_clip_folder(folder: Path) -> Path:
     """A tiny CLIP as transformers stores it, with CLIP's own words."""
+    import torch
+    from open_clip.tokenizer import SimpleTokenizer
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
     torch.manual_seed(0)
@@ -91,6 +96,7 @@ def write_clip_folder(folder: Path) -> Path:
 
 def write_siglip_folder(folder: Path) -> Path:
     """A tiny SigLIP as transformers stores it, with a few words of its own."""
+    import torch
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     torch.manual_seed(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import os
 import secrets
@@ -19,10 +18,13 @@ from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 from model.space import JointSpace
+from tests.captioning import write_captioner
+from tests.clip import write_clip
 from tests.servers.milvus import milvus_python, milvus_server
 from tests.servers.postgres import PostgresServer, absent
 from tests.servers.ray_nodes import RayCluster, ray_cluster
 from tests.servers.s3 import CREDENTIALS, s3_server
+from tests.tiny import write_bundle
 
 TESTS = Path(__file__).parent
 MODEL = TESTS.parent / "model"
@@ -32,7 +34,7 @@ KeptBundle = Callable[..., Path]
 
 
 class Together(LoadFileScheduling):
-    """One worker runs all tests of a file, and all that share what is slow to start: browser, training, Milvus."""
+    """One worker runs all tests of a file, and all that share what is slow to start: browser, torch, Milvus."""
 
     MILVUS = (
         "tests/index/contract/test_library.py",
@@ -41,10 +43,22 @@ class Together(LoadFileScheduling):
         "tests/app/test_engines.py",
         "tests/index/vectors/test_milvus.py",
     )
+    TORCH = (
+        "tests/model/training/",
+        "tests/model/captioner/",
+        "tests/model/compose/test_arithmetic.py",
+        "tests/model/runtime/",
+        "tests/model/test_bundle.py",
+        "tests/model/test_views.py",
+        "tests/app/cli/test_caption.py",
+        "tests/app/cli/test_convert.py",
+        "tests/app/cli/test_import.py",
+        "tests/app/cli/test_train.py",
+    )
     TOGETHER = (
         "tests/e2e/",
         MILVUS,
-        ("tests/model/training/", "tests/app/cli/test_train.py", "tests/model/captioner/"),
+        TORCH,
     )
 
     def _split_scope(self, nodeid: str) -> str:
@@ -105,24 +119,30 @@ def photos() -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def kept_bundle(request: pytest.FixtureRequest) -> KeptBundle:
-    """Returns a tiny bundle: `kept_bundle(name, "module:function", arguments)`.
+    """Returns a folder with something trained: `kept_bundle(name, write, arguments)`.
 
-    The function is called with a folder and the arguments, and writes the bundle into it. The bundle is kept until code
-    that could change it does, so that most runs neither train nor import torch.
+    The function is called with a folder and the arguments, writes a tiny bundle into it, and whatever else its tests
+    look at. All of it is kept until code, captions or packages change that it is made with, so that most runs neither
+    train nor import torch. Continuous integration starts without any.
     """
+    made_with = [
+        *MODEL.rglob("*.py"),
+        *TESTS.glob("*.py"),
+        *(TESTS / "model" / "training").glob("*.py"),
+        *(TESTS / "fixtures" / "captions").glob("*.txt"),
+        TESTS.parent / "constraints.txt",
+    ]
     state = hashlib.sha256()
-    for path in sorted([*MODEL.rglob("*.py"), *TESTS.glob("*.py")]):
+    for path in sorted(made_with):
         state.update(path.read_bytes())
     cache = request.config.cache
     assert cache is not None
     folder = cache.mkdir(f"bundles-{state.hexdigest()[:16]}")
 
-    def keep(name: str, call: str, *arguments: Any) -> Path:
+    def keep(name: str, write: Callable[..., Path], *arguments: Any) -> Path:
         bundle: Path = folder / name
-        with FileLock(folder / "lock"):  # one training for all workers: the first trains, the others wait
+        with FileLock(folder / f"{name}.lock"):  # one training for all workers: the first trains, the others wait
             if not bundle.exists():
-                module, function = call.split(":")
-                write = getattr(importlib.import_module(module), function)
                 with tempfile.TemporaryDirectory(dir=folder) as unfinished:
                     write(Path(unfinished) / "bundle", *arguments).rename(bundle)
         return bundle
@@ -133,13 +153,13 @@ def kept_bundle(request: pytest.FixtureRequest) -> KeptBundle:
 @pytest.fixture(scope="session")
 def captioner_bundle(kept_bundle: KeptBundle) -> Path:
     """A tiny bundle with a captioner, trained in seconds. For tests that do not change it."""
-    return kept_bundle("captioner", "tests.captioning:write_captioner")
+    return kept_bundle("captioner", write_captioner)
 
 
 @pytest.fixture(scope="session")
 def plain_bundle(kept_bundle: KeptBundle) -> Path:
     """A tiny bundle without a captioner. For tests that do not change it."""
-    return kept_bundle("plain", "tests.tiny:write_bundle")
+    return kept_bundle("plain", write_bundle)
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +181,7 @@ def s3_content(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{bucket}/some/library"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not for longer than it is used: idle nodes take a tenth of a core
 def ray_nodes(request: pytest.FixtureRequest) -> Iterator[RayCluster]:
     """A cluster of Ray with two nodes, which can read from S3."""
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
@@ -177,7 +197,7 @@ def ray_nodes(request: pytest.FixtureRequest) -> Iterator[RayCluster]:
 @pytest.fixture(scope="session")
 def clip_bundle(kept_bundle: KeptBundle) -> Path:
     """A tiny model of open_clip with random weights, imported. For tests that do not change it."""
-    return kept_bundle("clip", "tests.clip:write_clip")
+    return kept_bundle("clip", write_clip)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,14 @@
-"""A bundle that is complete but tiny, so that tests of whole processes need not load a real network."""
+"""A bundle that is complete but tiny, so that tests of whole processes need not load a real network.
+
+Only writing it imports torch, which takes seconds: every worker of pytest-xdist imports all modules of tests.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import onnx
-import torch
-from onnx import TensorProto, helper
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING
 
 from model.bundle import MODEL_CARD, BundleConfig, write_config
-from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
 from model.towers.config import (
     BACKBONE_GRAPH,
     BACKBONE_WEIGHTS,
@@ -21,9 +19,11 @@ from model.towers.config import (
     TextConfig,
     View,
 )
-from model.training.graphs import write_graphs
 from model.words import Vocabulary, tokenise
 from tests.words import WORDS
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 SIDE = 32
 CELLS = 8
@@ -35,6 +35,13 @@ def write_bundle(folder: Path, captions: str = "", seed: int = 0, views: tuple[V
 
     `views`: what joined networks look at, each at one of them; none: there is one network.
     """
+    import onnx
+    import torch
+    from safetensors.torch import save_file
+
+    from model.runtime.torch_encoders import ImageProjection, SentenceEncoders
+    from model.training.graphs import write_graphs
+
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     words = list(dict.fromkeys(WORDS.split() + tokenise(captions)))
@@ -73,8 +80,10 @@ def write_bundle(folder: Path, captions: str = "", seed: int = 0, views: tuple[V
     return folder
 
 
-def _cells(networks: int, features: int) -> onnx.ModelProto:
+def _cells(networks: int, features: int) -> ModelProto:
     """A graph that averages the pixels of each cell: (n, 3 networks, S, S) to (n, F)."""
+    from onnx import TensorProto, helper
+
     step = SIDE // CELLS
     nodes = [
         helper.make_node("AveragePool", ["pixels"], ["cells"], kernel_shape=[step, step], strides=[step, step]),

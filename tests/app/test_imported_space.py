@@ -17,6 +17,7 @@ from model.bundle import Bundle
 from model.captioner.captioner import Captioner
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem
+from tests.clip import write_clip_captioner
 from tests.conftest import KeptBundle
 
 
@@ -80,7 +81,7 @@ def test_pages(client: TestClient) -> None:
 def test_it_is_fitted_and_learns_to_write(
     kept_bundle: KeptBundle, photos: dict[str, bytes], open_service: Callable[..., Service]
 ) -> None:
-    bundle = kept_bundle("clip-captioner", "tests.clip:write_clip_captioner")
+    bundle = kept_bundle("clip-captioner", write_clip_captioner)
     config = Bundle.load(bundle).config
     assert config.calibration is not None
     assert config.captioner is not None

@@ -25,8 +25,15 @@ from model.errors import BundleError
 from model.space import JointSpace
 from model.towers.config import BACKBONE_GRAPH, BACKBONE_WEIGHTS, ENCODERS, VOCABULARY
 from model.training.card import model_card
-from model.training.graphs import add_graphs
 from tests.tiny import write_bundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global add_graphs
+    from model.training.graphs import add_graphs
+
 
 REQUIRED = (BACKBONE_WEIGHTS, BACKBONE_GRAPH, ENCODERS, VOCABULARY, MODEL_CARD)
 

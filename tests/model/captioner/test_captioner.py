@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from model.bundle import Bundle, BundleConfig
 from model.captioner import Captioner
@@ -22,12 +20,22 @@ from model.errors import BundleError, CaptionerMissingError, EmptyTextError, Str
 from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.protocol import embed_photographs
 from model.space import JointSpace
-from model.training import run as training_run
 from model.training.captioner.blank_images import blank_pictures
-from model.training.captioner.train import train_captioner
 from model.training.progress import Progress
 from tests.captioning import CAPTIONS, SMALL
 from tests.tiny import write_bundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global load_file, torch, train_captioner, training_run
+    import torch
+    from safetensors.torch import load_file
+
+    from model.training import run as training_run
+    from model.training.captioner.train import train_captioner
+
 
 EXAMPLE = "a brown cat with green eyes"
 

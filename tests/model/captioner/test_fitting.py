@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from model.captioner.captioner import CONFIDENCE_FEATURES, Pool
 from model.captioner.ranking import FEATURES
-from model.training.captioner.ranking import confidence_inputs, first_places, fit_confidence, fit_ranking
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global confidence_inputs, first_places, fit_confidence, fit_ranking
+    from model.training.captioner.ranking import confidence_inputs, first_places, fit_confidence, fit_ranking
 
 
 def _pool(*similarities: float) -> Pool:

@@ -6,11 +6,19 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import torch
 
 from model.captioner.scnlm import END_TAG, NO_TAG, START, tag_windows
 from model.captioner_config import ScnlmConfig
-from model.runtime.torch_scnlm import StructureContentModel
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global StructureContentModel, torch
+    import torch
+
+    from model.runtime.torch_scnlm import StructureContentModel
+
 
 Context = Literal["lstm", "log-bilinear"]
 

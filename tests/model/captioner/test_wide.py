@@ -15,12 +15,19 @@ from model.data.datasets import load_dataset
 from model.data.texts import read_texts
 from model.errors import DatasetError
 from model.evaluation.protocol import embed_photographs
-from model.training.captioner.texts import draw_texts
-from model.training.captioner.thing_captions import ThingCaptions, names_as_words
-from model.training.captioner.train import train_captioner
-from model.training.fitting.kind_names import names_of_kinds
 from tests.captioning import CAPTIONS, SMALL
 from tests.tiny import write_bundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global ThingCaptions, draw_texts, names_as_words, names_of_kinds, train_captioner
+    from model.training.captioner.texts import draw_texts
+    from model.training.captioner.thing_captions import ThingCaptions, names_as_words
+    from model.training.captioner.train import train_captioner
+    from model.training.fitting.kind_names import names_of_kinds
+
 
 TEXTS = ("a giraffe stands on grass", "a giraffe on the beach", "Two giraffes, and a dog!", "a red car in the snow")
 

@@ -14,8 +14,15 @@ from model.compose.arithmetic import Composer, LearnedComposition, Operand
 from model.data.datasets import CaptionDataset, CaptionedImage
 from model.errors import BundleError, DegenerateQueryError, NoKnownWordsError
 from model.space import JointSpace
-from model.training.fitting.composition import count_phrases
-from model.training.fitting.phrases import learn_composition
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global count_phrases, learn_composition
+    from model.training.fitting.composition import count_phrases
+    from model.training.fitting.phrases import learn_composition
+
 
 CONFIG = CompositionConfig(
     heads=("dog", "shirt", "xqztw"),

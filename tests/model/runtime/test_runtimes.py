@@ -11,9 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from model.bundle import Bundle
 from model.captioner import Captioner
@@ -23,12 +21,22 @@ from model.errors import BundleError, DeviceMissingError
 from model.runtime.factory import open_runtime
 from model.runtime.networks import WEIGHTS
 from model.runtime.onnx_runtime import OnnxNetwork
-from model.runtime.torch_runtime import TorchRuntime, gpu_is_there
-from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
 from model.towers.factory import build_towers
-from model.training.graphs import write_graphs
 from tests.tiny import write_bundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global StructureContentModel, TorchRuntime, gpu_is_there, save_file, torch, write_graphs
+    import torch
+    from safetensors.torch import save_file
+
+    from model.runtime.torch_runtime import TorchRuntime, gpu_is_there
+    from model.runtime.torch_scnlm import StructureContentModel
+    from model.training.graphs import write_graphs
+
 
 PHOTOS = Path(__file__).parents[2] / "fixtures" / "photos"
 Context = Literal["lstm", "log-bilinear"]
@@ -144,8 +152,9 @@ print(sorted({"torch", "torchvision", "timm"} & sys.modules.keys()))
     assert (result.returncode, result.stdout) == (0, "[]\n"), result.stderr
 
 
-@pytest.mark.skipif(gpu_is_there(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there() -> None:
+    if gpu_is_there():
+        pytest.skip("there is a GPU")
     assert open_runtime("auto").device == "cpu"
     with pytest.raises(DeviceMissingError, match=r"no cuda:1.*VISEM_DEVICE"):
         open_runtime("cuda:1")

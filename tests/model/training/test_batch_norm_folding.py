@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import pytest
-import timm
-import torch
-from torch import nn
 
-from model.training.space.batch_norm_folding import FoldedBackbone
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global FoldedBackbone, nn, timm, torch
+    import timm
+    import torch
+    from torch import nn
+
+    from model.training.space.batch_norm_folding import FoldedBackbone
+
 
 NETWORKS = {
     "tf_efficientnet_lite0": lambda: timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0),

@@ -18,7 +18,14 @@ from model.evaluation.calibration import (
     reliability,
 )
 from model.space import JointSpace
-from model.training.fitting.calibration import fit_calibration
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global fit_calibration
+    from model.training.fitting.calibration import fit_calibration
+
 
 SENTENCES = (
     "a black dog runs through the grass",

@@ -5,18 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
+import pytest
 
 from model.captioner.scnlm import SPECIAL_WORDS
 from model.captioner.structures import Structures
 from model.captioner_config import ScnlmConfig
 from model.concepts import ConceptDetector
-from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
-from model.training.captioner.data import CaptionSet
-from model.training.captioner.naming import RARELY, with_names
-from model.training.fitting.concepts import fit_concepts, said_of_images, tellable_words
-from model.training.fitting.kind_names import names_of_kinds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global CaptionSet, RARELY, StructureContentModel, fit_concepts, names_of_kinds, said_of_images, tellable_words
+    global torch, with_names
+    import torch
+
+    from model.runtime.torch_scnlm import StructureContentModel
+    from model.training.captioner.data import CaptionSet
+    from model.training.captioner.naming import RARELY, with_names
+    from model.training.fitting.concepts import fit_concepts, said_of_images, tellable_words
+    from model.training.fitting.kind_names import names_of_kinds
+
 
 SENTENCES = {"dog": "the dogs are running", "boat": "a red boat"}
 TAGS = {"the": "DT", "a": "DT", "are": "VBP", "dogs": "NNS", "dog": "NN", "running": "VBG", "red": "JJ", "boat": "NN"}

@@ -9,34 +9,49 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from model.runtime.torch_runtime import TorchRuntime
 from model.space import JointSpace, space_on
-from model.training.importing.hugging_face import read_hugging_face
-from model.training.importing.parity import sample_pictures
-from model.training.importing.source import ImportingError
-from model.training.importing.writing import TEXTS, write_imported
 from tests.clip import write_clip_folder, write_siglip_folder
+from tests.conftest import KeptBundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global ImportingError, TEXTS, TorchRuntime, read_hugging_face, sample_pictures, torch, write_imported
+    import torch
+
+    from model.runtime.torch_runtime import TorchRuntime
+    from model.training.importing.hugging_face import read_hugging_face
+    from model.training.importing.parity import sample_pictures
+    from model.training.importing.source import ImportingError
+    from model.training.importing.writing import TEXTS, write_imported
+
 
 WRITERS: dict[str, Callable[[Path], Path]] = {"clip": write_clip_folder, "siglip": write_siglip_folder}
 
 
+def write(folder: Path, kind: str) -> Path:
+    """A model in `folder`, and the bundle that it becomes."""
+    write_imported(read_hugging_face(WRITERS[kind](folder / kind)), folder / "bundle")
+    return folder
+
+
 @pytest.fixture(scope="module", params=list(WRITERS))
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return WRITERS[request.param](tmp_path_factory.mktemp("models") / request.param)
+def folder(request: pytest.FixtureRequest, kept_bundle: KeptBundle) -> Path:
+    return kept_bundle(f"hugging-face-{request.param}", write, request.param) / str(request.param)
 
 
-def test_vectors_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
+def test_vectors_are_those_of_transformers(folder: Path) -> None:
     source = read_hugging_face(folder)
-    config, parity = write_imported(source, tmp_path / "bundle")
-    assert config.name == folder.name
-    assert min(parity.image["fp32"], parity.text["fp32"]) > 0.99999
+    space = JointSpace.load(folder.with_name("bundle"), device="cpu")
+    assert space.config.name == folder.name
+    cosines = space.config.recipe["cosines"]
+    assert min(cosines["image"]["fp32"], cosines["text"]["fp32"]) > 0.99999
     with torch.inference_mode():
         tokens = source.text.reference(TEXTS)
         texts = torch.nn.functional.normalize(source.text.whole(tokens)).numpy()
         images = torch.nn.functional.normalize(source.image.network(source.image.reference(sample_pictures()))).numpy()
-    space = JointSpace.load(tmp_path / "bundle", device="cpu")
     for one in (space, space_on(space.bundle, TorchRuntime("cpu"))):
         assert (one.embed_texts(TEXTS) * texts).sum(axis=1).min() > 0.9999
         assert (one.embed_images(sample_pictures()) * images).sum(axis=1).min() > 0.9999

@@ -10,25 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from model.bundle import Bundle
 from model.captioner.captioner import Captioner
 from model.errors import BundleError
-from model.runtime.torch_runtime import TorchRuntime
 from model.space import JointSpace, space_on
 from model.towers.imported_config import IMAGE_ENCODER, ImportedImageConfig
-from model.training.captioner.train import train_captioner
-from model.training.importing.image_tower import read_image_tower
-from model.training.importing.parity import sample_pictures
-from model.training.importing.source import ImportingError
 from model.training.space.config import SpaceTraining, Stage
-from model.training.space.train import train_space
 from tests.captioning import CAPTIONS, SMALL
 from tests.clip import write_clip_folder, write_model
+from tests.conftest import KeptBundle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global ImportingError, TorchRuntime, load_file, read_image_tower, sample_pictures, save_file, timm, torch
+    global train_captioner, train_space
+    import timm
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from model.runtime.torch_runtime import TorchRuntime
+    from model.training.captioner.train import train_captioner
+    from model.training.importing.image_tower import read_image_tower
+    from model.training.importing.parity import sample_pictures
+    from model.training.importing.source import ImportingError
+    from model.training.space.train import train_space
+
 
 SPACE = SpaceTraining(
     preset="test",
@@ -74,15 +84,19 @@ def write_open_clip(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tower")
+def train(folder: Path) -> Path:
+    """A bundle in `folder`, beside the tower it was trained to."""
     settings = SPACE.model_copy(update={"image_tower": write_timm(folder / "tiny")})
     stages = set[str]()
     out, work = folder / "bundle", folder / "work"
     train_space(CAPTIONS, out, settings, work=work, report=lambda progress: stages.add(progress.stage))
     assert "tune" not in stages, "the tower stays as it is"
-    return out
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(kept_bundle: KeptBundle) -> Path:
+    return kept_bundle("tower", train) / "bundle"
 
 
 @pytest.mark.parametrize(

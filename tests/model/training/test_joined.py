@@ -6,28 +6,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
-from torch import nn
 
 from model.bundle import Bundle
-from model.runtime.torch_encoders import ImageProjection, SentenceEncoders, normalise
-from model.runtime.torch_runtime import TorchRuntime
 from model.space import JointSpace
 from model.towers.config import TextConfig
 from model.towers.factory import build_towers
 from model.training.presets import PRESETS
 from model.training.progress import Progress
-from model.training.space import backbone_weights
-from model.training.space import train as training
-from model.training.space.backbone_weights import BackboneWeightsError
 from model.training.space.config import SpaceTraining, Stage
-from model.training.space.kinds import Kinds
-from model.training.space.schedule import join
-from model.training.space.stage import TrainedParts
 from model.words import Vocabulary
+from tests.conftest import KeptBundle
 from tests.model.training.networks import weights_of
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global BackboneWeightsError, ImageProjection, Kinds, SentenceEncoders, TorchRuntime, TrainedParts
+    global backbone_weights, join, load_file, nn, normalise, torch, training
+    import torch
+    from safetensors.torch import load_file
+    from torch import nn
+
+    from model.runtime.torch_encoders import ImageProjection, SentenceEncoders, normalise
+    from model.runtime.torch_runtime import TorchRuntime
+    from model.training.space import backbone_weights
+    from model.training.space import train as training
+    from model.training.space.backbone_weights import BackboneWeightsError
+    from model.training.space.kinds import Kinds
+    from model.training.space.schedule import join
+    from model.training.space.stage import TrainedParts
+
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
 PAIR = SpaceTraining(
@@ -112,10 +122,9 @@ def test_made_features_of_a_kind_move_what_the_classifier_does_not_read() -> Non
     torch.testing.assert_close(kinds.directions[:, 6:], kinds.directions[:, :2], atol=0.15, rtol=0.1)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """From a run that was stopped before the bundle was written, and then went on."""
-    folder = tmp_path_factory.mktemp("joined")
+def train(folder: Path) -> Path:
+    """A bundle in `folder`, from a run that was stopped before it was written, and then went on."""
+    folder.mkdir()
     seen: list[Progress] = []
     stops = ["writing the bundle"]
 
@@ -132,6 +141,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         training.train_space(CAPTIONS, folder / "bundle", PAIR, work=folder / "work", report=report)
     assert [step.step for step in seen if step.stage == "heads"] == [10, 20, 30], "once, and for one network"
     return folder
+
+
+@pytest.fixture(scope="module")
+def trained(kept_bundle: KeptBundle) -> Path:
+    return kept_bundle("joined", train)
 
 
 def test_each_network_is_tuned_by_itself_and_then_both_are_joined(trained: Path) -> None:

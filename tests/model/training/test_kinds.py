@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
+import pytest
 
-from model.training.space.kinds import COUNT, Kinds, kind_names
 from model.words import Vocabulary, tokenise
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global COUNT, Kinds, kind_names, torch
+    import torch
+
+    from model.training.space.kinds import COUNT, Kinds, kind_names
 
 
 def test_every_kind_has_a_plain_name_first() -> None:

@@ -10,27 +10,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
-import torch
-from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from model.errors import EmptyTextError
-from model.runtime.torch_imported import build_image_encoder, build_text_encoder
-from model.runtime.torch_runtime import TorchNetwork, TorchRuntime
 from model.space import JointSpace, space_on
 from model.towers.imported_config import TOKENIZER, ImportedImageConfig, ImportedTextConfig, Pixels
 from model.towers.imported_image import fit, prepare
 from model.towers.tokens import TextTokenizer
 from model.towers.vectors import normalise
-from model.training.importing.open_clip import read_open_clip, released_preprocessing
-from model.training.importing.open_clip_tokens import clip_tokenizer
-from model.training.importing.parity import sample_pictures
-from model.training.importing.source import ImportingError
-from model.training.importing.writing import TEXTS
 from tests.clip import VIT, write_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global ImportingError, SimpleTokenizer, TEXTS, TorchNetwork, TorchRuntime, build_image_encoder
+    global build_text_encoder, clip_tokenizer, load_file, open_clip, read_open_clip, released_preprocessing
+    global sample_pictures, save_file, torch
+    import open_clip
+    import torch
+    from open_clip.tokenizer import SimpleTokenizer
+    from safetensors.torch import load_file, save_file
+
+    from model.runtime.torch_imported import build_image_encoder, build_text_encoder
+    from model.runtime.torch_runtime import TorchNetwork, TorchRuntime
+    from model.training.importing.open_clip import read_open_clip, released_preprocessing
+    from model.training.importing.open_clip_tokens import clip_tokenizer
+    from model.training.importing.parity import sample_pictures
+    from model.training.importing.source import ImportingError
+    from model.training.importing.writing import TEXTS
+
 
 ODD = (
     *(

@@ -8,24 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from pydantic import ValidationError
-from safetensors.torch import load_file
 
 from model.bundle import Bundle
 from model.evaluation.retrieval import RetrievalReport
 from model.space import JointSpace
 from model.towers.config import ENCODERS
-from model.training import run as training_run
-from model.training.fitting.discriminants import tell_apart
 from model.training.presets import PRESETS
 from model.training.progress import Progress
-from model.training.space import train as training
-from model.training.space.backbone_weights import BackboneWeightsError, load_pretrained
 from model.training.space.config import SpaceTraining, Stage, StudentTraining
-from model.training.space.data import augment
+from tests.conftest import KeptBundle
 from tests.model.training.networks import write_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global BackboneWeightsError, augment, load_file, load_pretrained, tell_apart, torch, training, training_run
+    import torch
+    from safetensors.torch import load_file
+
+    from model.training import run as training_run
+    from model.training.fitting.discriminants import tell_apart
+    from model.training.space import train as training
+    from model.training.space.backbone_weights import BackboneWeightsError, load_pretrained
+    from model.training.space.data import augment
+
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 CAPTIONS, PHOTOS = FIXTURES / "captions", FIXTURES / "photos"
@@ -116,10 +125,9 @@ def _train(
     return training.train_space(CAPTIONS, out, settings, work=work, report=report, texts=texts), seen
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle from a run that was stopped in its last stage, and then resumed."""
-    folder = tmp_path_factory.mktemp("training")
+def train(folder: Path) -> Path:
+    """A bundle in `folder`, from a run that was stopped in its last stage, and then resumed."""
+    folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_run, "CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(KilledError):
@@ -129,7 +137,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "tune" not in {progress.stage for progress in seen}, "a finished stage must not run again"
     steps = [progress.step for progress in seen if progress.stage == "bag"]
     assert steps[0] == 30, "it went on, instead of starting anew at 10"
-    return folder / "bundle"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(kept_bundle: KeptBundle) -> Path:
+    return kept_bundle("space", train) / "bundle"
 
 
 def test_the_bundle_loads_and_knows_its_training_photographs(trained: Path) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from model.training.space.vocabulary import choose_words
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global choose_words
+    from model.training.space.vocabulary import choose_words
 
 
 def test_seen_words_come_first_then_names_then_frequent_words_and_things() -> None:
