@@ -62,8 +62,9 @@ def library(environment: dict[str, str]) -> Path:
 
 
 @pytest.fixture
-def run(environment: dict[str, str]) -> Run:
-    """Runs a command in this process."""
+def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in this process, which keeps its priority: a lower one would be that of all later tests."""
+    monkeypatch.setattr(os, "nice", lambda increment: 0)
 
     def run_one(*arguments: str | Path, stdin: str | None = None) -> Outcome:
         result = CliRunner().invoke(application, [str(argument) for argument in arguments], input=stdin)
