@@ -58,10 +58,14 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The browser's program. Continuous integration must have one; elsewhere the tests are skipped without."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    """The browser's program. Continuous integration must have one; elsewhere the tests are skipped without.
+
+    The shell is the same browser without its own windows and menus, and takes a third of the time for a page.
+    """
+    programs = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, programs)), None)
     if found is None:
-        reason = "there is no chromium; on Debian: apt-get install chromium"
+        reason = "there is no chromium; on Debian: apt-get install chromium-headless-shell"
         if os.environ.get("REQUIRE_CHROMIUM") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
