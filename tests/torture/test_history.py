@@ -23,7 +23,7 @@ from tests.torture.history.clients import Client, Shared, last_look
 from tests.torture.history.command_line import CommandLine
 from tests.torture.history.operations import Fault, History, Kind, Operation
 
-SECONDS = 120 if os.environ.get("TORTURE") else 6
+SECONDS = 120 if os.environ.get("TORTURE") else 4
 CLIENTS = 6
 UNDO = 1
 EXPECTED = {"add", "get", "content", "find", "patch", "delete", "schedule", "restore", "set captions", "say"}
