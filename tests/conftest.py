@@ -54,6 +54,7 @@ class Together(LoadFileScheduling):
         "tests/app/cli/test_convert.py",
         "tests/app/cli/test_import.py",
         "tests/app/cli/test_train.py",
+        "tests/app/test_imported_space.py",
     )
     TOGETHER = (
         "tests/e2e/",
