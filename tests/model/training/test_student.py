@@ -5,15 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
-from model.runtime.torch_encoders import LstmEncoder, SentenceEncoders
 from model.towers.config import TextConfig
-from model.training import run as training_run
 from model.training.presets import PRESETS
 from model.training.progress import Progress
 from model.training.space.config import SpaceTraining, StudentTraining
-from model.training.space.student import train_student
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
+    global LstmEncoder, SentenceEncoders, torch, train_student, training_run
+    import torch
+
+    from model.runtime.torch_encoders import LstmEncoder, SentenceEncoders
+    from model.training import run as training_run
+    from model.training.space.student import train_student
+
 
 WORDS, DIMENSION = 12, 24
 CONFIG = PRESETS["quick"].space.model_copy(
@@ -50,14 +58,14 @@ def ignore(progress: Progress) -> None:
     """No one watches."""
 
 
-@torch.no_grad()
 def likeness(text: SentenceEncoders, student: LstmEncoder) -> float:
     """The mean cosine between the two LSTMs' vectors of sentences that neither training saw."""
     unseen = sentences(100, seed=9)
-    (taught,) = text.embed(unseen, ("lstm",))
-    text.lstm = student
-    (told,) = text.embed(unseen, ("lstm",))
-    return float((taught * told).sum(dim=1).mean())
+    with torch.no_grad():
+        (taught,) = text.embed(unseen, ("lstm",))
+        text.lstm = student
+        (told,) = text.embed(unseen, ("lstm",))
+        return float((taught * told).sum(dim=1).mean())
 
 
 def learn(text: SentenceEncoders, folder: Path, config: SpaceTraining = CONFIG) -> LstmEncoder:
