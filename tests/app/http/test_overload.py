@@ -99,7 +99,9 @@ def test_ingestions_go_on_while_new_ones_are_refused(
     assert len(list(service.ingest([IncomingFile("a.jpg", picture(1))]))) == 1, "there is room again"
 
 
-def test_over_the_bound_there_is_a_problem_that_says_when_to_try_again(connect: Callable[..., TestClient]) -> None:
+def test_over_the_bound_there_is_a_problem_that_says_when_to_try_again(
+    connect: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
+) -> None:
     client = connect(max_searches=3, max_jobs=2)
     files = {"files": ("a.jpg", picture(1))}
     one = {"image": ("a.jpg", picture(1))}
@@ -132,6 +134,7 @@ def test_over_the_bound_there_is_a_problem_that_says_when_to_try_again(connect: 
                 assert client.get(path).status_code == 200, "what computes nothing is answered"
         for request in refused:
             assert request().status_code == 200
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], "a refusal is no failure"
 
 
 def test_there_are_threads_for_searches_while_all_others_wait(connect: Callable[..., TestClient]) -> None:
