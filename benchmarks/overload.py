@@ -388,6 +388,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="one document instead of a table")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and the service and the loads with it
     document = measure(options.library, options.load or list(LOADS), options.seconds)
     sys.stdout.write((json.dumps(document) if options.json else "\n".join(_lines(document))) + "\n")
     sys.exit(bool(document["findings"]))
