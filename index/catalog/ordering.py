@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy import BigInteger, ColumnElement, Select, literal, tuple_
 
 from index.catalog import schema
 from index.interfaces import Spot
@@ -29,8 +29,8 @@ def stretches_by_time(
         return [dated, stretch_by_key(undated, key, None, order)]
     if after.taken is None:
         return [stretch_by_key(undated, key, after, order)]
-    same_time = and_(taken == after.taken, _behind(key, after.key, order))
-    dated = dated.where(or_(_behind(taken, after.taken, order), same_time))
+    here, there = tuple_(taken, key), tuple_(literal(after.taken, BigInteger), literal(after.key, BigInteger))
+    dated = dated.where(here > there if order.ascending else here < there)  # as one range of the index
     return [dated, stretch_by_key(undated, key, None, order)]
 
 

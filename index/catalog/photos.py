@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, time
 
 from sqlalchemy import Connection, func, select, update
 
 from index.catalog import schema
 from index.catalog.collection import SqlCollection
 from index.catalog.database import Database
-from index.catalog.facts import encode_facts
+from index.catalog.facts import at_clock, clock, encode_facts
 from index.types import Filters, ImageRecord, Month, PhotoFacts, PhotoFilter
 
 
@@ -48,15 +49,16 @@ class SqlPhotos:
 
     def months(self, filters: Filters, words: Sequence[str], photo: PhotoFilter) -> list[Month]:
         """Return in which months the images that match were taken, the latest first."""
-        import numpy as np
-
         taken = schema.images.c.taken
         query, _ = self._images.matching(filters, words, photo, [taken])
+        found: list[Month] = []
         with self._database.read() as connection:
-            times = connection.execute(query.where(taken.is_not(None))).scalars().all()
-        of_images = np.array(times, dtype="datetime64[us]").astype("datetime64[M]")
-        months, counts = np.unique(of_images, return_counts=True)
-        found = [
-            Month(month.year, month.month, count) for month, count in zip(months.tolist(), counts.tolist(), strict=True)
-        ]
-        return found[::-1]
+            before = query.where(taken.is_not(None)).with_only_columns(func.max(taken))
+            while (latest := connection.execute(before).scalar()) is not None:
+                day = at_clock(latest).date().replace(day=1)
+                first = clock(datetime.combine(day, time()))
+                # Each month is counted in the index alone: what a person took in a lifetime has a few hundred.
+                counting = query.where(taken >= first, taken <= latest).with_only_columns(func.count())
+                found.append(Month(day.year, day.month, connection.execute(counting).scalar_one()))
+                before = query.where(taken < first).with_only_columns(func.max(taken))
+        return found
