@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from starlette.responses import Response
@@ -19,9 +20,6 @@ from app.maps.projection import Map
 from app.search.results import FoundHit, SearchResult
 from index import CaptionRecord, ImageRecord, LibraryStats, SentenceRecord, SourceFile
 from model.wording import as_sentence
-
-if TYPE_CHECKING:  # searching loads no captioner
-    pass
 
 _DECIMALS = 8
 """Of vector components: what single precision can tell apart in a unit vector."""
@@ -166,9 +164,16 @@ def map_answer(drawn: Map) -> maps.MapAnswer:
     )
 
 
+_map_documents: WeakKeyDictionary[Map, bytes] = WeakKeyDictionary()
+
+
 def map_response(drawn: Map) -> Response:
-    """A map as it goes out, made in this thread, as that of a search: it has thousands of points."""
-    return Response(map_answer(drawn).model_dump_json(), media_type="application/json")
+    """A map as it goes out. It has thousands of points: its document is made once, and kept as long as the map is."""
+    document = _map_documents.get(drawn)
+    if document is None:
+        document = map_answer(drawn).model_dump_json().encode()
+        _map_documents[drawn] = document
+    return Response(document, media_type="application/json")
 
 
 def _with_links(record: ImageRecord) -> dict[str, Any]:

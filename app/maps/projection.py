@@ -27,7 +27,7 @@ class Point:
     record: ImageRecord | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Map:
     """Words first, in the requested order, then images.
 

@@ -11,8 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.embedding.batcher import Overloaded
+from app.http import responses
+from app.http.schemas.maps import MapAnswer
 from app.maps import maps
 from app.maps.maps import MAX_WAITING
+from app.maps.projection import Map
 from app.service import Service
 from model.errors import TextError
 from model.space import JointSpace
@@ -96,6 +99,23 @@ def test_different_maps_wait_a_few_at_a_time(
         stocked_service.map(["!!"], 5)
     with pytest.raises(TextError):  # what failed is not remembered as at work
         stocked_service.map(["!!"], 5)
+
+
+def test_the_document_of_a_map_is_made_once(stocked_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Map] = []
+    build = responses.map_answer
+
+    def counted(drawn: Map) -> MapAnswer:
+        made.append(drawn)
+        return build(drawn)
+
+    monkeypatch.setattr(responses, "map_answer", counted)
+    first = stocked_service.map(["dog"], 5)
+    document = responses.map_response(first).body
+    assert responses.map_response(stocked_service.map(["dog"], 5)).body == document
+    other = stocked_service.map(["dog"], 4)
+    assert responses.map_response(other).body != document
+    assert made == [first, other]
 
 
 @pytest.mark.parametrize("path", ["/v1/map", "/v1/search?q=dog", "/", "/results?q=dog"])
