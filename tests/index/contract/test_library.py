@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -92,6 +93,26 @@ def test_opening_files_while_others_delete_gives_the_file_or_says_that_it_is_gon
 
     look_while(churn, look)
     assert library.check(deep=True) == []
+
+
+def test_lost_and_orphaned_files_are_found_and_removed(
+    library: Library, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orphans by a deep check, once no writer may be about to name them; S3 tells their age to the second."""
+    kept, lost = (one.record for one in library.add_images([image(1), image(2)]))
+    orphan = hashlib.sha256(b"orphan").hexdigest()
+    library._content.put_many({orphan: (b"orphan", image(3).thumbnail)})
+    library._content.delete(lost.sha256)
+    (problem,) = library.check()
+    assert problem.startswith(f"images: {lost.id} lacks its content")
+    assert library.check(deep=True) == [problem], "a young file may belong to a record that is about to be written"
+    monkeypatch.setattr("index.maintenance.YOUNG", -2.0)
+    told = [library._content.location(orphan, "content"), "belongs to no image"]
+    assert library.check(deep=True) == [problem, " ".join(told)]
+    assert library.repair(lambda content: b"") == ["Removed the files of 1 contents that belong to no image."]
+    assert library._content.stat(orphan, "content") is library._content.stat(orphan, "thumbnail") is None
+    assert library._content.stat(kept.sha256, "content") is not None
+    assert library.check(deep=True) == [problem]
 
 
 def test_new_vectors_for_all_change_every_answer_at_once(

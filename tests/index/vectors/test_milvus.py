@@ -99,6 +99,40 @@ def test_a_collection_that_is_lost_is_built_anew(
         assert len(collections(milvus, milvus_vectors)) == 1
 
 
+def test_filters_with_many_matches_are_pushed_down(
+    library: Library,
+    milvus_vectors: str,
+    sentence: Sentence,
+    vector: Callable[[int], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("index.vectors.milvus.index._SCANNED", 10)
+    monkeypatch.setattr("index.vectors.milvus.index._LISTED", 20)
+    added = library.add_sentences([sentence(n, metadata={"third": n % 3 == 0}) for n in range(COUNT)])
+    with closing(open_index(library, milvus_vectors)) as index:
+        index.push()
+        index.refresh()
+        asked: list[list[int]] = []
+        nearest = index._milvus.nearest
+
+        def listen(*arguments: Any, only: Any, **named: Any) -> Any:
+            found = nearest(*arguments, only=only, **named)
+            asked.append([] if only is None else only.tolist())
+            assert only is None or set(found.tolist()) <= set(only.tolist()), "Milvus answers with what matches"
+            return found
+
+        monkeypatch.setattr(index._milvus, "nearest", listen)
+        query = (vector(7) / np.linalg.norm(vector(7))).astype(np.float32)
+        found = index.search(query, 5, Where({"third": "true"}), generation=1)
+        matching = library._catalog.sentences.keys({"third": "true"})
+        assert sorted(key for keys in asked[:2] for key in keys) == matching.tolist()
+        assert [len(keys) for keys in asked[:2]] == [20, len(matching) - 20]
+        near = sorted(range(0, COUNT, 3), key=lambda n: -float(query @ vector(n) / np.linalg.norm(vector(n))))[:5]
+        records = library._catalog.sentences.records(found.keys)
+        assert [records[key].id for key in found.keys.tolist()] == [added[n].record.id for n in near]
+        assert found.total == len(matching)
+
+
 def test_what_is_missing_in_milvus_is_told_and_does_not_stop_a_search(
     filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray]
 ) -> None:
