@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -67,6 +68,24 @@ def test_the_urls_are_those_of_engines_that_there_are(monkeypatch: pytest.Monkey
     require_library(LibraryConfig(tmp_path, settings.catalog, settings.vectors, settings.content))
     hosts = re.findall(r"(?:@|//)(\w+)[:/]", f"{settings.catalog} {settings.vectors} {filled['AWS_ENDPOINT_URL_S3']}")
     assert set(hosts) - {"visem"} == {"postgres", "milvus", "minio"}
+
+
+def complaints(document: dict[str, Any]) -> list[str]:
+    """What is wrong with a compose file by the schema of Docker Compose 1.29.2 (Apache License 2.0)."""
+    schema = json.loads((ROOT / "tests" / "fixtures" / "compose_spec.json").read_text(encoding="utf-8"))
+    schema["properties"]["name"] = {"type": "string"}  # younger than that version
+    found = jsonschema.Draft201909Validator(schema).iter_errors(document)
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
+@pytest.mark.parametrize("folder", [ROOT, FOLDER])
+def test_compose_files_are_of_the_schema(folder: Path) -> None:
+    document = yaml.safe_load((folder / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert complaints(document) == []
+    for service in document["services"].values():
+        service["restart"] = True
+        service["volume"] = []
+    assert len(complaints(document)) >= 2 * len(document["services"])
 
 
 def test_what_is_waited_for_is_there_and_can_be_told() -> None:
