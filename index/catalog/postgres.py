@@ -24,7 +24,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -157,6 +157,7 @@ class PostgresDatabase:
     def close(self) -> None:
         """Finish the write under way and give up every connection."""
         self._closed = True
+        event.listen(self._engine, "checkin", _close_returned)  # those that readers have now
         with self._writing:
             self._engine.dispose()
 
@@ -313,18 +314,21 @@ def _engine(url: URL, location: str, busy_timeout: float, breaker: CircuitBreake
 
     @event.listens_for(engine, "connect")
     def configure(connection: psycopg.Connection[Any], _record: object) -> None:
-        connection.autocommit = True
-        connection.execute(
-            f"SELECT set_config('lock_timeout', '{round(busy_timeout * 1000)}ms', false), "
-            f"set_config('statement_timeout', '{_STATEMENT}s', false), "
-            # The server is to notice as soon that a client is cut off: it may have the writers' lock.
-            f"set_config('tcp_user_timeout', '{_UNHEARD}', false), set_config('tcp_keepalives_idle', '5', false), "
-            "set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '3', false), "
-            # What is acknowledged has to survive the server.
-            "CASE current_setting('synchronous_commit') "
-            "WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
-        )
-        connection.autocommit = False
+        with ExitStack() as stack:
+            stack.callback(connection.close)  # or else the pool would lose it
+            connection.autocommit = True
+            connection.execute(
+                f"SELECT set_config('lock_timeout', '{round(busy_timeout * 1000)}ms', false), "
+                f"set_config('statement_timeout', '{_STATEMENT}s', false), "
+                # The server is to notice as soon that a client is cut off: it may have the writers' lock.
+                f"set_config('tcp_user_timeout', '{_UNHEARD}', false), set_config('tcp_keepalives_idle', '5', false), "
+                "set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '3', false), "
+                # What is acknowledged has to survive the server.
+                "CASE current_setting('synchronous_commit') "
+                "WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"
+            )
+            connection.autocommit = False
+            stack.pop_all()
 
     @event.listens_for(engine, "checkin")
     def note_use(_connection: object, record: ConnectionPoolEntry) -> None:
@@ -341,6 +345,11 @@ def _engine(url: URL, location: str, busy_timeout: float, breaker: CircuitBreake
             raise InvalidatePoolError from error
 
     return engine
+
+
+def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:
+    """Close a connection that comes back to a pool which nobody uses any more."""
+    record.invalidate()
 
 
 class _Integer(BigInteger):

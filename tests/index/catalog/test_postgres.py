@@ -14,6 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -378,3 +379,28 @@ def test_it_refuses_after_it_was_closed(opened: Open) -> None:
         catalog.state()
     with pytest.raises(index.LibraryClosed):
         catalog.captions.retry()
+
+
+def test_connections_of_readers_are_closed_when_they_come_back_after_the_end(opened: Open) -> None:
+    catalog = opened()
+    connection = catalog._database.connect()
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    catalog.close()
+    assert not raw.closed  # its reader still uses it
+    connection.close()
+    assert raw.closed
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[psycopg.Connection[object]] = []
+
+    def cut_off(self: psycopg.Connection[object], *_: object) -> None:
+        made.append(self)
+        raise psycopg.OperationalError("the server closed the connection unexpectedly")
+
+    monkeypatch.setattr(psycopg.Connection, "execute", cut_off)
+    with pytest.raises(index.LibraryError, match="closed the connection"):
+        opened()
+    assert made
+    assert all(one.closed for one in made)
