@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from index import EngineAway, Library, LibraryClosed, LibraryError, PendingDeletion
+from index import EngineAway, Library, LibraryClosed, LibraryError, PendingDeletion, StorageFailed
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,11 @@ class Deletions:
         self._closed = False
         now = datetime.now(UTC)
         due = now + timedelta(seconds=seconds)
-        # Those that are this service's, and when they are due.
-        self._scheduled = dict.fromkeys(library.deletions.postpone(now, due), due)
+        self._scheduled: dict[str, datetime] = {}  # those that are this service's, and when they are due
+        try:
+            self._scheduled = dict.fromkeys(library.deletions.postpone(now, due), due)
+        except StorageFailed as error:  # a library that is only read can be searched all the same
+            logger.warning("pending deletions have to wait: %s", error)
         self._thread = threading.Thread(target=self._work, name="visem-deletions", daemon=True)
         self._thread.start()
 
@@ -131,7 +134,7 @@ class Deletions:
     def _carry_out(self, image_id: str, until: datetime) -> None:
         try:
             self._library.deletions.carry_out(image_id, until)
-        except EngineAway:
+        except (EngineAway, StorageFailed):
             raise  # it stays pending, and is nobody's fault
         except Exception:
             logger.exception("image %s could not be deleted", image_id)

@@ -1,6 +1,7 @@
 """All that is particular to SQLite: one file, its connections, transactions and options of tables, names of errors.
 
-A thread owns the only write connection; readers have a pool of read-only ones.
+A thread owns the only write connection; readers have a pool of read-only ones. A file that cannot be written, or that
+lies in a folder which cannot, is only read: every write is refused as StorageFailed.
 
 After datasette's `database.py`: callers hand functions to the writer thread and wait. Each runs in a
 transaction of its own that begins with BEGIN IMMEDIATE, so that two processes take turns instead of failing
@@ -10,6 +11,7 @@ half-way, and that is on the disk (WAL, synchronous=FULL) before the caller hear
 from __future__ import annotations
 
 import json
+import os
 import queue
 import sqlite3
 import threading
@@ -76,6 +78,10 @@ class SqliteDatabase:
         self.path = path
         self.location = str(path)
         self._busy_timeout = busy_timeout
+        self._log = path.with_name(f"{path.name}-wal")
+        self._read_only = _is_read_only(path)
+        # Without a write-ahead log nobody has the file open, and SQLite, which could not make one, need not look.
+        self._immutable = _signature(path) if self._read_only and not self._log.exists() else None
         self._check: Callable[[Connection], None] = lambda _: None
         self._writers = self._engine(NullPool, "BEGIN IMMEDIATE", _WRITING)
         self._readers = self._engine(QueuePool, "BEGIN", _READING, pool_size=8, max_overflow=-1)
@@ -116,6 +122,7 @@ class SqliteDatabase:
         """Return a read-only connection to keep; close it before the database."""
         if self._closed:
             raise LibraryClosed
+        self._require_unchanged()
         with self.named_errors():
             return self._readers.connect()
 
@@ -167,7 +174,7 @@ class SqliteDatabase:
 
     def size(self) -> int:
         """Return how many bytes the file and its write-ahead log take up."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        files = (self.path, self._log)
         return sum(file.stat().st_size for file in files if file.exists())
 
     def prepare(self, query: Select[Any]) -> PreparedQuery:
@@ -209,14 +216,13 @@ class SqliteDatabase:
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         """Give a connection of the driver itself, for prepared queries."""
+        self._require_unchanged()
         try:
             connection = self._idle.pop()
         except IndexError:
             if self._closed:
                 raise LibraryClosed from None
-            connection = sqlite3.connect(
-                self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
-            )
+            connection = self._connect()
             for pragma in _READING:
                 connection.execute(pragma)
         try:
@@ -268,8 +274,9 @@ class SqliteDatabase:
             try:
                 driver = connection.connection.driver_connection
                 assert isinstance(driver, sqlite3.Connection)  # noqa: S101 (narrows the type)
-                driver.execute(f"PRAGMA page_size = {_PAGE}")  # of a new file; others keep theirs
-                driver.execute("PRAGMA journal_mode = WAL")  # outside any transaction
+                if not self._read_only:
+                    driver.execute(f"PRAGMA page_size = {_PAGE}")  # of a new file; others keep theirs
+                    driver.execute("PRAGMA journal_mode = WAL")  # outside any transaction
             except BaseException as error:
                 connection.close()
                 if not (_primary_code(error) == sqlite3.SQLITE_BUSY and time.monotonic() < deadline):
@@ -278,17 +285,28 @@ class SqliteDatabase:
             else:
                 return connection
 
+    def _require_unchanged(self) -> None:
+        """Refuse to go on with a file that was taken for immutable once somebody with more rights writes it."""
+        if self._immutable is not None and (self._log.exists() or _signature(self.path) != self._immutable):
+            raise StorageFailed(self.path, "another process writes it, so it has to be opened again")
+
+    def _connect(self) -> sqlite3.Connection:
+        """Connect by the driver itself, which begins nothing by itself."""
+        database, uri = str(self.path), False
+        if self._read_only:
+            options = "mode=ro" if self._immutable is None else "mode=ro&immutable=1"
+            database, uri = f"{self.path.absolute().as_uri()}?{options}", True
+        return sqlite3.connect(
+            database, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False, uri=uri
+        )
+
     def _engine(self, pool: type[Pool], begin: str, pragmas: tuple[str, ...], **options: Any) -> Engine:
         engine = create_engine(
-            URL.create("sqlite", database=str(self.path)),
-            poolclass=pool,
-            connect_args={"check_same_thread": False, "timeout": self._busy_timeout},
-            **options,
+            URL.create("sqlite", database=str(self.path)), poolclass=pool, creator=self._connect, **options
         )
 
         @event.listens_for(engine, "connect")
         def configure(connection: sqlite3.Connection, _record: object) -> None:
-            connection.isolation_level = None  # the driver begins nothing by itself
             for pragma in pragmas:
                 connection.execute(pragma)
 
@@ -297,6 +315,19 @@ class SqliteDatabase:
             connection.exec_driver_sql(begin)
 
         return engine
+
+
+def _is_read_only(path: Path) -> bool:
+    """Tell whether a file that is there, or its folder, where SQLite writes its log, cannot be written."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # gone
+        return 0, 0, 0
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _set_options() -> None:

@@ -82,6 +82,15 @@ def test_formats_which_browsers_do_not_show_are_converted(client: TestClient) ->
     assert f'src="/v1/images/{jpeg}/content"' in client.get(f"/photos/{jpeg}").text
 
 
+@pytest.mark.parametrize(("size", "shown"), [((4032, 3024), (2048, 1536)), ((1500, 3000), (1024, 2048))])
+def test_a_large_view_has_2048_pixels_on_its_longer_side(
+    client: TestClient, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    image_id = store(client, "scan.tif", encode(Image.new("RGB", size, "teal"), "TIFF", compression="tiff_deflate"))
+    response = client.get(f"/photos/{image_id}/view")
+    assert Image.open(io.BytesIO(response.content)).size == shown
+
+
 def test_pages_decode_on_the_pool_that_bounds_the_memory(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
 
