@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,11 @@ from app.cli.interruption import Ending, batch
 from app.cli.json_stream import JsonStream
 from app.cli.output import count, real_path, say, shown, write
 from app.cli.progress import Reporter
+from app.ingest.folders import describe_skipped
 from app.problems import describe
 
 if TYPE_CHECKING:
+    from app.ingest.sources.passes import SourcePass
     from app.ingest.sources.progress import FileOutcome, PassProgress
     from app.service import Service
     from index import Source
@@ -56,12 +59,12 @@ class InPlaceAddition:
         self._sources = sources
         self._reporter = reporter
         self._results = results
-        self._passes: list[tuple[Source, PassProgress]] = []
+        self._passes: list[tuple[Source, SourcePass]] = []
 
     @property
     def failed(self) -> bool:
         """Whether a file was refused, or a folder is not there."""
-        return any(progress.refused or progress.away for _, progress in self._passes)
+        return any(one.progress.refused or one.progress.away for _, one in self._passes)
 
     def run(self, metadata: dict[str, Any], *, prune: bool) -> None:
         """Go over every source. The first Ctrl-C or SIGTERM ends it, and leaves the library whole."""
@@ -79,7 +82,7 @@ class InPlaceAddition:
                     lambda: interruption.requested,
                 )
                 one.tell = partial(self._record, source, one.progress)
-                self._passes.append((source, one.progress))
+                self._passes.append((source, one))
                 one.run()
                 if one.progress.phase == "stopped":
                     break
@@ -105,7 +108,7 @@ class InPlaceAddition:
 
     def _summarise(self, ending: Ending) -> None:
         self.interrupted = ending.interrupted
-        totals = {name: sum(getattr(progress, name) for _, progress in self._passes) for name in _COUNTS}
+        totals = {name: sum(getattr(one.progress, name) for _, one in self._passes) for name in _COUNTS}
         if self._results is not None:
             self._results.end(
                 **totals,
@@ -113,12 +116,17 @@ class InPlaceAddition:
                     {
                         "id": source.id,
                         "path": real_path(source.root),
-                        "away": progress.away,
-                        "kept": {real_path(folder): why for folder, why in progress.kept.items()},
-                        "links": progress.links,
-                        "finished": progress.phase == "done",
+                        "away": one.progress.away,
+                        "kept": {real_path(folder): why for folder, why in one.progress.kept.items()},
+                        "links": one.progress.links,
+                        "passed_by": dict(one.walk.passed_by.most_common()),
+                        "left_out": [
+                            {"path": real_path(Path(source.root, folder)), "reason": reason}
+                            for folder, reason in one.walk.left_out.items()
+                        ],
+                        "finished": one.progress.phase == "done",
                     }
-                    for source, progress in self._passes
+                    for source, one in self._passes
                 ],
                 interrupted=self.interrupted,
                 seconds=round(ending.seconds, 3),
@@ -126,13 +134,20 @@ class InPlaceAddition:
             )
             return
         write(f"{count(totals['seen'], 'file')} seen: {describe_counts(totals)}.\n")
-        for source, progress in self._passes:
+        passed_by: Counter[str] = Counter()
+        for source, one in self._passes:
+            progress = one.progress
+            passed_by += one.walk.passed_by
+            for folder, why in one.walk.left_out.items():
+                say(f"Left out {shown(Path(source.root, folder))}: {why}.")
             if progress.away is not None:
                 say(f"{shown(source.root)}: {progress.away} Nothing was changed.")
             for folder, why in progress.kept.items():
                 say(f"{shown(Path(source.root, folder))}: {why}. Its photographs stay as they are.")
             if progress.links:
                 say(f"{shown(source.root)}: {count(progress.links, 'link')} not followed.")
+        if passed_by:
+            say(f"Skipped, not images: {describe_skipped(passed_by)}.")
 
 
 def describe_counts(totals: dict[str, int]) -> str:

@@ -65,6 +65,7 @@ class SourcePass:
     ) -> None:
         """`stop` is called often: true ends the pass early. `tell` is called for every file that was read."""
         self.progress = PassProgress()
+        self.walk = Walk(source.root, settings.library, stop)
         self._sources = library.sources
         self._ingest = ingest
         self._settings = settings
@@ -90,9 +91,8 @@ class SourcePass:
         return progress
 
     def _run(self) -> None:
-        progress = self.progress
+        progress, walk = self.progress, self.walk
         self._known = self._sources.known(self._source.id)
-        walk = Walk(self._source.root, self._settings.library, self._stop)
         found: dict[str, Signature] = {}
         work = _Work()
         try:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -22,8 +23,9 @@ class Walk:
     """One walk over a source: iterate over `files`, and look at the rest afterwards.
 
     The rules are those of `visem add FOLDER`, but for links: none is followed, so that nothing outside the root is
-    seen. `links` counts what is a link. `mounts` are the folders
-    on which something is mounted, `unreadable` is what could not be listed, and why. `complete`: it came to its end.
+    seen. `links` counts what is a link. `passed_by` counts what else is no picture, special files too, by ending in
+    lower case, and `left_out` says of folders why they are not entered. `mounts` are the folders on which something is
+    mounted, `unreadable` is what could not be listed, and why. `complete`: it came to its end.
     """
 
     root: str
@@ -32,6 +34,8 @@ class Walk:
     mounts: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
     links: int = 0
+    passed_by: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, str] = field(default_factory=dict)
     complete: bool = False
     _devices: dict[str, tuple[int, int]] = field(default_factory=dict)  # and inodes, of the root and of mounts
 
@@ -60,6 +64,7 @@ class Walk:
                 self.unreadable[folder] = error.strerror or str(error)
                 continue
             if holds_library({entry.name for entry in listed}):
+                self.left_out[folder or TOP] = "a library of Visem"
                 continue
             folders: list[tuple[str, int]] = []
             for entry in listed:
@@ -76,16 +81,19 @@ class Walk:
                 except OSError as error:
                     self.unreadable[path] = error.strerror or str(error)
                     continue
+                ending = PurePath(entry.name).suffix.lower()
                 if stat.S_ISDIR(status.st_mode):
-                    if reason_to_leave_out(entry.name) is None and not (library and os.path.samestat(status, library)):
+                    if (reason := reason_to_leave_out(entry.name)) is not None:
+                        self.left_out[path] = reason
+                    elif not (library and os.path.samestat(status, library)):
                         folders.append((path, status.st_dev))
                         if status.st_dev != device or path in mounted:
                             self.mounts.add(path)
                             self._devices[path] = (status.st_dev, status.st_ino)
-                elif stat.S_ISREG(status.st_mode):
-                    ending = PurePath(entry.name).suffix.lower()
-                    if ending in PICTURE_ENDINGS or not ending:
-                        yield path, signature_of(status), bool(ending)
+                elif stat.S_ISREG(status.st_mode) and (ending in PICTURE_ENDINGS or not ending):
+                    yield path, signature_of(status), bool(ending)
+                else:
+                    self.passed_by[ending] += 1
             waiting += reversed(folders)
         self.complete = not waiting
 

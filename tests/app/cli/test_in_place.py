@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -65,6 +66,25 @@ def test_adding_twice_pruning_and_forgetting(run: Run, tmp_path: Path, library: 
     assert run("sources", "forget", photos, "--json").document == {"removed": 3}
     assert run("sources", "forget", photos).status == 1
     assert len(list(photos.iterdir())) == 3
+
+
+def test_what_is_no_picture_is_counted_by_ending_and_what_is_left_out_is_named(run: Run, tmp_path: Path) -> None:
+    photos = write_pictures(tmp_path / "photos", 2)
+    for name in ("notes.txt", "More.TXT", "plain"):
+        (photos / name).write_text("hello")
+    os.mkfifo(photos / "pipe.jpg")
+    write_pictures(photos / "@eaDir", 1)
+    document = run("add", "--in-place", photos, "--json").document
+    assert {name: document[name] for name in ("seen", "created", "skipped", "refused")} == {
+        "seen": 3, "created": 2, "skipped": 1, "refused": 0,
+    }  # fmt: skip
+    (source,) = document["sources"]
+    assert source["passed_by"] == {".txt": 2, ".jpg": 1}
+    assert [one["path"] for one in source["left_out"]] == [str(photos / "@eaDir")]
+    outcome = run("add", "--in-place", photos)
+    assert outcome.stdout == "3 files seen: 2 unchanged, 1 not images.\n"
+    assert "Skipped, not images: 2 .txt, 1 .jpg." in outcome.stderr
+    assert f"Left out {photos / '@eaDir'}: " in outcome.stderr
 
 
 def test_a_folder_that_is_not_there_any_more(run: Run, tmp_path: Path) -> None:
