@@ -10,6 +10,8 @@ LibraryError (index/errors.py)  record_not_found, invalid_cursor, invalid_filter
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -123,6 +125,10 @@ class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
         self.members = members
 
 
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+"""In what libraries written in Rust raise (safetensors, tokenizers), where Python would raise an `OSError`."""
+
+
 def describe(error: Exception) -> tuple[str, str]:
     """The code and the message of an exception.
 
@@ -135,5 +141,7 @@ def describe(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError) and error.strerror:
         name = "" if error.filename is None else f"{error.filename}: "
         return "system_error", f"{name}{error.strerror}."
+    if system := _OF_RUST.search(str(error)):
+        return "system_error", f"{os.strerror(int(system[1]))}."
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return "internal_error", f"An unexpected error, {reason}. Run it again with --debug for the details."

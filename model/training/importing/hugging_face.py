@@ -48,7 +48,8 @@ def _read_network(folder: Path) -> tuple[Any, Architecture]:
     kind = read_json(folder / "config.json").get("model_type")
     if kind not in _KINDS:
         raise ImportingError(
-            f"{folder / 'config.json'} is of the kind {kind!r}; Visem imports {' and '.join(_KINDS)} alone."
+            f"{folder / 'config.json'} is of the kind {kind!r}; Visem imports {' and '.join(_KINDS)} alone. "
+            "Choose a model of one of these kinds."
         )
     network = _load(folder, kind)
     settings = json.loads(network.config.to_json_string(use_diff=True))
@@ -80,10 +81,12 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def _load(folder: Path, kind: str) -> Any:
     from transformers import CLIPModel, SiglipModel
+    from transformers.utils.logging import disable_progress_bar
 
     if not any((folder / name).is_file() for name in _WEIGHTS):
         raise ImportingError(f"There are no weights in {folder}. Download the model's model.safetensors into it.")
     logging.getLogger("transformers").setLevel(logging.CRITICAL)
+    disable_progress_bar()
     model: Any = CLIPModel if kind == "clip" else SiglipModel
     try:
         network, found = model.from_pretrained(
@@ -95,8 +98,8 @@ def _load(folder: Path, kind: str) -> Any:
             ignore_mismatched_sizes=True,
         )
     except Exception as error:  # whatever a file may do to the reader
-        reason = str(error).strip().split("\n")[0][:300]
-        raise ImportingError(f"The weights in {folder} cannot be read: {reason} Download them again.") from error
+        reason = str(error).strip().split("\n")[0][:300].rstrip(".")
+        raise ImportingError(f"The weights in {folder} cannot be read: {reason}. Download them again.") from error
     missing = sorted(str(one) for one in found["missing_keys"] | {key for key, *_ in found["mismatched_keys"]})
     if missing:
         raise ImportingError(

@@ -60,10 +60,12 @@ def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
     file = Path(config)
     if file.suffix == ".json" or file.is_file():
+        if not file.is_file():
+            raise ImportingError(f"There is no configuration {file}. Download the model's, open_clip_config.json.")
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ImportingError(f"The configuration {file} cannot be read: {error}.") from error
+            raise ImportingError(f"The configuration {file} cannot be read: {error}. Download it again.") from error
         if not isinstance(read, dict):
             raise ImportingError(f"{file} is no configuration of open_clip: it is not a JSON object.")
         settings = read.get("model_cfg", read)

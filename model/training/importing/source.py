@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if not file.is_file():
-        raise ImportingError(f"There is no file of weights {file}.")
+        raise ImportingError(
+            f"There is no file of weights {file}. Name the model's file: .safetensors, or a checkpoint .bin or .pt."
+        )
+    if file.stat().st_size == 0:
+        raise ImportingError(f"The file of weights {file} is empty. Download it again.")
     if file.suffix == ".safetensors":
         try:
             return load_file(file)
@@ -119,7 +123,7 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], file: Path, arc
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise _misfit(file, error, architecture) from error
+        raise _misfit(file, own, tensors, architecture, error) from error
     check_finite(network, file)
 
 
@@ -130,8 +134,25 @@ def check_finite(network: nn.Module, file: Path) -> None:
             raise ImportingError(f"The weights {name} in {file} hold values that are no numbers. Download them again.")
 
 
-def _misfit(file: Path, error: Exception, architecture: str) -> ImportingError:
+def _misfit(
+    file: Path, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], architecture: str, error: Exception
+) -> ImportingError:
     """What to say of weights that are not those of an architecture."""
-    first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-    first = first if len(first) <= 300 else f"{first[:300]}…"
-    return ImportingError(f"{file} does not hold the weights of {architecture}. {first} Choose its own configuration.")
+    lacking = [f"it lacks {name}" for name in own if name not in tensors]
+    foreign = [f"{name} is not of that model" for name in tensors if name not in own]
+    other = [
+        f"{name} is {_shape(tensors[name])}, not {_shape(one)}"
+        for name, one in own.items()
+        if name in tensors and tensors[name].shape != one.shape
+    ]
+    found = [*other, *lacking, *foreign] or [str(error)]
+    first = " ".join(found[0].split())[:300]  # a file may call its tensors anything
+    more = f", and {len(found) - 1} more differ" if len(found) > 1 else ""
+    return ImportingError(
+        f"{file} does not hold the weights of {architecture}: {first}{more}. Give the configuration that came "
+        "with the weights."
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"

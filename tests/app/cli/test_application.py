@@ -179,6 +179,8 @@ def test_exceptions_in_words() -> None:
     assert describe(CommandError("some_code", "Do this.")) == ("some_code", "Do this.")
     code, message = describe(FileNotFoundError(2, "No such file or directory", "x.jpg"))
     assert (code, message) == ("system_error", "x.jpg: No such file or directory.")
+    code, message = describe(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"))
+    assert (code, message) == ("system_error", "No space left on device.")
     code, message = describe(KeyError("k"))
     assert code == "internal_error"
     assert "KeyError: 'k'" in message

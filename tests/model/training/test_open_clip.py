@@ -161,13 +161,20 @@ def test_what_is_no_weights_of_this_model(tmp_path: Path) -> None:
     _, others = write_model(tmp_path / "other", {**VIT, "embed_dim": 32})
     junk = tmp_path / "junk.pt"
     junk.write_bytes(b"junk")
+    empty = tmp_path / "empty.pt"
+    empty.touch()
+    spoilt = tmp_path / "spoilt.json"
+    spoilt.write_text("{")
     lists, numbers = tmp_path / "lists.json", tmp_path / "numbers.json"
     lists.write_text("[1]")
     numbers.write_text('{"embed_dim": 8, "vision_cfg": 3, "text_cfg": []}')
     for given, file, said in (
         (str(lists), weights, "not a JSON object"),
         (str(numbers), weights, "sections is not a JSON object"),
-        (str(config), others, "does not hold the weights of tiny"),
+        (str(spoilt), weights, r"cannot be read: .*Download it again"),
+        (str(tmp_path / "nothing.json"), weights, r"no configuration .*Download the model's"),
+        (str(config), others, r"weights of tiny: \S+ is [\dx ]+, not [\dx ]+, and \d+ more differ"),
+        (str(config), empty, "is empty. Download it again"),
         (str(config), junk, "no checkpoint that can be read"),
         (str(config), tmp_path / "nothing.safetensors", "no file of weights"),
         ("ViT-Z-99", weights, r"open_clip\.list_models"),
