@@ -107,8 +107,21 @@ for (const toast of document.querySelectorAll(".toast[data-seconds]")) {
 document.addEventListener("htmx:load", (event) => layOut(event.detail.elt));
 layOut(document);
 
-// A thumbnail that is gone: its photograph was deleted meanwhile
-document.addEventListener("error", (event) => event.target.closest?.(".tile")?.classList.add("gone"), true);
+// A thumbnail that is gone: its photograph was deleted meanwhile. One that cannot be had now, because its folder is away,
+// leaves its description.
+async function withoutThumbnail(image, tile) {
+  const answer = await fetch(image.src, { method: "HEAD" }).catch(() => null);
+  if (answer?.status === 404) tile.classList.add("gone");
+  else image.replaceWith(image.alt);
+}
+document.addEventListener(
+  "error",
+  (event) => {
+    const tile = event.target.closest?.(".tile");
+    if (tile) withoutThumbnail(event.target, tile);
+  },
+  true,
+);
 
 function failed(event, message) {
   const further = event.target.closest?.(".further");
