@@ -33,7 +33,8 @@ class JsonFormatter(logging.Formatter):
 def configure(level: str) -> None:
     """Send every log of the process through `JsonFormatter`. For programs to call, not for libraries.
 
-    uvicorn's own access log stays silent: it would write query strings, ours does not.
+    uvicorn's own access log stays silent: it would write query strings, ours does not. botocore would write signatures
+    at the level debug, with which anyone can read what they are for.
     """
     logging.config.dictConfig(
         {
@@ -43,6 +44,7 @@ def configure(level: str) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
+                "botocore": {"level": max(logging.INFO, logging.getLevelName(level.upper()))},
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.error": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"handlers": [], "propagate": False},

@@ -78,6 +78,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_URL_SECONDS = 300
+
 
 class Service:
     """A joint space and a library at work. Made by `open`, ended by `close`; a context manager.
@@ -269,6 +271,17 @@ class Service:
     def image_content(self, image_id: str) -> ImageFile:
         """The original file of an image, as it was uploaded, open; RecordNotFound, ContentMissing."""
         return self.library.open_file(image_id, "content")
+
+    def content_url(self, image_id: str, headers: Callable[[ImageRecord], Mapping[str, str]]) -> str | None:
+        """A URL at which anyone can read the original file for five minutes, a secret; RecordNotFound.
+
+        None unless the settings want such URLs, and for a file that is not on S3. `headers` tells which ones the file
+        is answered with.
+        """
+        if self.settings.s3_presigned == "off":
+            return None
+        record = self.library.get_image(image_id)
+        return self.library.content_url(record, _URL_SECONDS, headers(record))
 
     def image_thumbnail(self, image_id: str, client: str = "") -> ImageFile:
         """The JPEG thumbnail of an image, open; RecordNotFound, ContentMissing.

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description="URL of the image files: s3://bucket/prefix; in the library's directory when unset.",
+    )
+    s3_presigned: Literal["on", "off"] = Field(
+        "off", description="on: clients of the API read image files from S3 itself, by URLs that are valid for minutes."
     )
     sources: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
@@ -179,6 +182,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """An empty variable is as good as none, but for the key: whoever sets it means to have one."""
         return init_settings, env_settings, _EmptyKey(settings_cls)
+
+    @field_validator("s3_presigned")
+    @classmethod
+    def _on_s3(cls, value: str, given: ValidationInfo) -> str:
+        """Refuse what would have no effect."""
+        if value == "on" and "content" in given.data and given.data["content"] is None:
+            raise ValueError("needs image files on S3: set VISEM_CONTENT=s3://bucket/prefix, or leave it off")
+        return value
 
     @field_validator("sources", mode="before")
     @classmethod

@@ -307,6 +307,13 @@ class Library:
                 missing = SourceAway if away else ContentMissing
                 raise missing(id, self._content.location(record.sha256, "content")) from error
 
+    def content_url(self, record: ImageRecord, seconds: int, headers: Mapping[str, str]) -> str | None:
+        """Return a URL at which anyone can read the content of an image for so many seconds, as `signed_url` of the
+        store does. None if there is none, also if the content is missing: `open_file` says so then.
+        """
+        with self._gate.enter():
+            return self._content.signed_url(record.sha256, "content", seconds, headers)
+
     def _opened(self, record: ImageRecord, kind: ContentKind) -> ImageFile:
         """Open a file; FileNotFoundError."""
         content = self._content.open(record.sha256, kind)

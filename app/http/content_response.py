@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, MalformedRangeHeader, Response
 from starlette.types import Receive, Scope, Send
 
-from index import Content, ImageFile
+from index import Content, ImageFile, ImageRecord
 
 CACHE_CONTROL = "private, max-age=31536000, immutable"
 CHANGING = "private, no-cache"
@@ -99,6 +99,23 @@ def immutable_file(request: Request, file: ImageFile, *, etag: str, filename: st
         raise
 
 
+def original_file(request: Request, file: ImageFile) -> Response:
+    """The content of an image that is open, under its name; as `immutable_file`."""
+    return immutable_file(request, file, etag=file.record.sha256, filename=_name(file.record))
+
+
+def original_headers(record: ImageRecord) -> dict[str, str]:
+    """The headers of `original_file` that somebody else can give who sends the same bytes."""
+    response = FileResponse(
+        os.devnull,  # never opened
+        headers={"Cache-Control": CACHE_CONTROL},
+        media_type=record.media_type,
+        filename=_name(record),
+        content_disposition_type="inline",
+    )
+    return {name: response.headers[name] for name in ("Content-Type", "Content-Disposition", "Cache-Control")}
+
+
 def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str) -> Response:
     """Bytes that are in memory, or 304 when the client has them: a small file is sent in one piece, without ranges."""
     headers = _headers(etag)
@@ -110,6 +127,10 @@ def immutable_bytes(request: Request, data: bytes, *, etag: str, media_type: str
 def cache_control(file: ImageFile) -> str:
     """How long caches may keep what is made of a file."""
     return CACHE_CONTROL if file.lasting else CHANGING
+
+
+def _name(record: ImageRecord) -> str:
+    return record.filename or f"{record.id}.{record.media_type.partition('/')[2]}"
 
 
 def _headers(etag: str, caching: str = CACHE_CONTROL) -> dict[str, str]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.embedding.batcher import retry_later
@@ -40,6 +40,9 @@ REQUEST_ID_HEADER = "X-Request-ID"
 
 RawHeader = tuple[bytes, bytes]
 """Name, in lower case, and value, as ASGI has them."""
+
+_HEAD = "head"
+"""What the state of a request has if it was HEAD."""
 
 _RAW_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 
@@ -173,11 +176,17 @@ class HeadRequests:
                 message = {**message, "body": b""}
             await send(message)
 
+        scope.setdefault("state", {})[_HEAD] = True
         inner = {**scope, "method": "GET"}
         try:
             await self._app(inner, receive, send_without_body)
         finally:
             scope["route"] = inner.get("route")  # for the log and the metrics
+
+
+def is_head(request: Request) -> bool:
+    """Tell whether a request that is answered as GET was HEAD."""
+    return getattr(request.state, _HEAD, False)
 
 
 class LocalHosts:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.http import responses
-from app.http.content_response import cache_control
+from app.http.content_response import cache_control, original_file
 from app.http.dependencies import ServiceDep
 from app.http.problem_responses import as_problem
 from app.problems import Problem
@@ -69,11 +69,17 @@ def photograph_page(request: Request, image_id: str, service: ServiceDep) -> Res
         was=remember(record.metadata),
         saved=False,
         thumbnail=thumbnail_url(record.sha256),
-        source=f"/v1/images/{image_id}/content" if shown else f"/photos/{image_id}/view",
+        source=f"/photos/{image_id}/{'content' if shown else 'view'}",
         image_id=image_id,
         files=[responses.source_file(file) for file in service.image_files(image_id)],
         **image_captions.context(captions),
     )
+
+
+@router.get("/content")
+def original(request: Request, image_id: str, service: ServiceDep) -> Response:
+    """The file. Unlike that of the API it always comes from here, since pages may load nothing from elsewhere."""
+    return original_file(request, service.image_content(image_id))
 
 
 @router.get("/view")

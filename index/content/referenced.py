@@ -117,6 +117,10 @@ class ReferencedContentStore:
                 return str(Path(location.root, location.path))
         return self._own.location(sha256, kind)
 
+    def signed_url(self, sha256: str, kind: ContentKind, seconds: int, headers: Mapping[str, str]) -> str | None:
+        """Return a URL of a copy, or of a thumbnail, if there is one."""
+        return self._own.signed_url(sha256, kind, seconds, headers)
+
     def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
         """Store thumbnails and contents where they are given."""
         self._own.put_many(items)

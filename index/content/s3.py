@@ -59,7 +59,12 @@ class S3ContentStore:
         prefix = parts.path.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         # A session of its own: the default one is not made for threads.
-        self._client: Any = boto3.session.Session().client("s3", config=_CONFIG)
+        session = boto3.session.Session()
+        self._client: Any = session.client("s3", config=_CONFIG)
+        # It sends nothing. Without an endpoint, boto3 would sign for the global one, and the older way.
+        self._signer: Any = session.client(
+            "s3", endpoint_url=self._client.meta.endpoint_url, config=Config(signature_version="s3v4")
+        )
         self._breaker = CircuitBreaker("content")
         self._client.meta.events.register("request-created.s3", self._count)
 
@@ -89,6 +94,18 @@ class S3ContentStore:
     def location(self, sha256: str, kind: ContentKind) -> str:
         """Return the URL of an object, for people."""
         return self._url(self._key(sha256, kind))
+
+    def signed_url(self, sha256: str, kind: ContentKind, seconds: int, headers: Mapping[str, str]) -> str | None:
+        """Return a presigned URL of an object; None if there is none, or an empty one. The headers are signed, too."""
+        key = self._key(sha256, kind)
+        if self.stat(sha256, kind) is None:
+            return None
+        forced = {f"Response{name.replace('-', '')}": value for name, value in headers.items()}
+        with self._reporting(key):
+            url: str = self._signer.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": key, **forced}, ExpiresIn=seconds
+            )
+        return url
 
     def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
         """Store what is given for each digest. Their SHA-256 is verified here, and by S3 on arrival.

@@ -33,6 +33,12 @@ class ContentStore(Protocol):
     def location(self, sha256: str, kind: ContentKind) -> str:
         """Return where a file is, or would be, in words for people: a path or a URL without secrets."""
 
+    def signed_url(self, sha256: str, kind: ContentKind, seconds: int, headers: Mapping[str, str]) -> str | None:
+        """Return a URL at which anyone can read a file for so many seconds; None if there is none, or no such file.
+
+        It is a secret. `headers` are those to be answered with it: Content-Type, Content-Disposition, Cache-Control.
+        """
+
     def put_many(self, items: Mapping[str, tuple[bytes | None, bytes | None]]) -> None:
         """Store content and thumbnail for each digest; durable on return. Repairs files of another size.
 

@@ -60,6 +60,15 @@ def test_nonsense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPa
         assert value not in str(caught.value)
 
 
+def test_urls_of_s3_need_content_on_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().s3_presigned == "off"
+    monkeypatch.setenv("VISEM_S3_PRESIGNED", "on")
+    with pytest.raises(ValidationError, match="VISEM_CONTENT=s3://bucket/prefix"):
+        Settings()
+    monkeypatch.setenv("VISEM_CONTENT", "s3://photos/library")
+    assert Settings().s3_presigned == "on"
+
+
 def test_an_empty_key_is_an_error_and_no_other_empty_variable_is(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PORT", "BUNDLE", "ALLOWED_ORIGINS"):
         monkeypatch.setenv(f"VISEM_{name}", "")

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from app.addresses import MAX_URL_LENGTH
 from app.concepts import split_concepts
 from app.http import responses
 from app.http.clients import client_of
-from app.http.content_response import immutable_file
+from app.http.content_response import immutable_file, original_file, original_headers
 from app.http.dependencies import (
     FILTER_PARAMETER,
     BulkPlace,
@@ -25,6 +25,7 @@ from app.http.dependencies import (
     PhotoFilterDep,
     ServiceDep,
 )
+from app.http.middleware import is_head
 from app.http.problem_responses import invalid_field
 from app.http.schemas.base import EXAMPLE_ID, MAX_TEXT_LENGTH, Input
 from app.http.schemas.changes import ImagePatch, ImagesAdded
@@ -64,6 +65,11 @@ _FILE_RESPONSES: dict[int | str, dict[str, object]] = {
     },
     206: {"description": "The requested range of the file."},
     304: {"description": "The client has the file already."},
+}
+
+_CONTENT_RESPONSES: dict[int | str, dict[str, object]] = {
+    **_FILE_RESPONSES,
+    307: {"description": "Where the file is for some minutes. Only with VISEM_S3_PRESIGNED=on."},
 }
 
 
@@ -215,13 +221,19 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
     service.delete_image(image_id)
 
 
-@router.get("/{image_id}/content", summary="The file of an image", response_class=Response, responses=_FILE_RESPONSES)
+@router.get(
+    "/{image_id}/content", summary="The file of an image", response_class=Response, responses=_CONTENT_RESPONSES
+)
 def get_content(image_id: ImageId, request: Request, service: ServiceDep) -> Response:
-    """The file as it was uploaded, byte for byte, with the media type which its content has."""
-    file = service.image_content(image_id)
-    record = file.record
-    name = record.filename or f"{record.id}.{record.media_type.partition('/')[2]}"
-    return immutable_file(request, file, etag=record.sha256, filename=name)
+    """The file as it was uploaded, byte for byte, with the media type which its content has.
+
+    With VISEM_S3_PRESIGNED=on a file on S3 is read there: the answer is a redirect to a URL that needs no key and is
+    valid for five minutes.
+    """
+    url = None if is_head(request) else service.content_url(image_id, original_headers)
+    if url is not None:
+        return RedirectResponse(url, 307, {"Cache-Control": "no-store"})
+    return original_file(request, service.image_content(image_id))
 
 
 @router.get(

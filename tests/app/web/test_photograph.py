@@ -79,7 +79,8 @@ def test_formats_which_browsers_do_not_show_are_converted(client: TestClient) ->
     assert response.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(response.content)).size == (80, 40)
     jpeg = store(client, "a.jpg", picture(2))
-    assert f'src="/v1/images/{jpeg}/content"' in client.get(f"/photos/{jpeg}").text
+    assert f'src="/photos/{jpeg}/content"' in client.get(f"/photos/{jpeg}").text
+    assert client.get(f"/photos/{jpeg}/content").content == picture(2)
 
 
 @pytest.mark.parametrize(("size", "shown"), [((4032, 3024), (2048, 1536)), ((1500, 3000), (1024, 2048))])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
+import httpx2
 import pytest
 
 from index.interfaces import ContentStore
@@ -76,6 +77,15 @@ def test_a_path_is_that_of_the_file(store: ContentStore) -> None:
     for kind, data in zip(KINDS, (DATA, b"small"), strict=True):
         with closing(store.open(digest(DATA), kind)) as content:
             assert content.path is None or content.path.read_bytes() == data
+
+
+def test_a_signed_url_is_given_for_what_is_there_if_at_all(store: ContentStore) -> None:
+    store.put_many({digest(DATA): (None, b"small")})
+    assert store.signed_url(digest(DATA), "content", 60, {}) is None
+    url = store.signed_url(digest(DATA), "thumbnail", 60, {"Content-Type": "image/jpeg"})
+    assert url is None or httpx2.get(url).content == b"small"
+    with pytest.raises(ValueError, match="SHA-256"):
+        store.signed_url("../" + digest(DATA), "content", 60, {})
 
 
 def test_what_is_missing(store: ContentStore) -> None:
