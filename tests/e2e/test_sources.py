@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.app.helpers import picture
+from tests.e2e.conftest import Watched
 from tests.e2e.test_accessibility import WIDTHS, findings
 
 
@@ -53,3 +54,20 @@ def test_everybody_can_use_it(open_context: Callable[..., BrowserContext]) -> No
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_photographs_whose_folder_is_away_are_shown_by_their_descriptions(
+    open_context: Callable[..., BrowserContext], photos: Path, watched: Watched
+) -> None:
+    watched.expect("503 (Service Unavailable)")
+    away = photos.rename(photos.with_name("away"))
+    try:
+        page = open_context().new_page()
+        page.goto("/timeline")
+        tiles = page.locator(".tile .photo")
+        expect(tiles.locator("img")).to_have_count(0)
+        expect(tiles.first).to_be_visible()
+        assert all(tiles.all_inner_texts())
+        assert findings(page) == {}
+    finally:
+        away.rename(photos)
