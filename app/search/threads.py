@@ -16,17 +16,20 @@ from app.settings import Settings
 
 T = TypeVar("T")
 
+AT_A_TIME = 2
+"""Searches at a time. In a large library half of one is spent without the interpreter's lock."""
+
 
 class SearchThreads:
     """Runs the searches of a service, a client's turn at a time.
 
-    One at a time in a library that is all on this machine: a search is hundreds of short calls that let other threads
+    Two at a time in a library that is all on this machine: a search is hundreds of short calls that let other threads
     run, and with many at a time passing the interpreter's lock around takes longer than the searches. Where they wait
     for engines on other machines, all that are admitted run at a time.
     """
 
     def __init__(self, engine: SearchEngine, settings: Settings) -> None:
-        threads = settings.max_searches if settings.catalog or settings.vectors else 1
+        threads = settings.max_searches if settings.catalog or settings.vectors else AT_A_TIME
         self._engine = engine
         self._short = FairPool(threads, "visem-search")
         self._long = FairPool(threads, "visem-search-long")

@@ -12,7 +12,7 @@ from app.embedding.fairness import ShuttingDown
 from app.search.engine import SearchEngine
 from app.search.expression import parse
 from app.search.results import SearchOptions, SearchResult
-from app.search.threads import SearchThreads
+from app.search.threads import AT_A_TIME, SearchThreads
 from app.service import Service
 from app.settings import Settings
 
@@ -47,20 +47,22 @@ def begin(threads: SearchThreads, text: str, options: SearchOptions, then: Held)
 
 
 def test_searches_take_turns_and_none_waits_for_one_that_takes_long(threads: SearchThreads) -> None:
-    long, first, second = Held(), Held(), Held()
+    long = [Held() for _ in range(AT_A_TIME)]
+    running = [Held() for _ in range(AT_A_TIME)]
+    last = Held()
     waiting = [
-        begin(threads, "cat + dog", SearchOptions(all=True), long),
-        begin(threads, "a cat", SearchOptions(), first),
-        begin(threads, "a dog", SearchOptions(), second),
+        *(begin(threads, "cat + dog", SearchOptions(all=True), one) for one in long),
+        *(begin(threads, "a cat", SearchOptions(), one) for one in running),
+        begin(threads, "a dog", SearchOptions(), last),
     ]
-    assert long.begun.wait(10)
-    assert first.begun.wait(10), "beside the long one"
-    assert not second.begun.wait(0.05), "one at a time"
-    first.gate.set()
-    assert second.begun.wait(10)
-    second.gate.set()
-    long.gate.set()
-    assert [future.result(10) for future in waiting] == ["cat + dog", "a cat", "a dog"]
+    assert all(one.begun.wait(10) for one in long)
+    assert all(one.begun.wait(10) for one in running), "beside the long ones"
+    assert not last.begun.wait(0.05), "so many at a time"
+    running[0].gate.set()
+    assert last.begun.wait(10)
+    for one in (last, *running, *long):
+        one.gate.set()
+    assert [future.result(10) for future in waiting] == [*["cat + dog"] * AT_A_TIME, *["a cat"] * AT_A_TIME, "a dog"]
 
 
 def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Service) -> None:
@@ -78,14 +80,15 @@ def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Ser
 
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(threads: SearchThreads) -> None:
-    running, waiting = Held(), Held()
-    first = begin(threads, "a cat", SearchOptions(), running)
-    assert running.begun.wait(10)
+    running, waiting = [Held() for _ in range(AT_A_TIME)], Held()
+    first = [begin(threads, "a cat", SearchOptions(), one) for one in running]
+    assert all(one.begun.wait(10) for one in running)
     second = begin(threads, "a dog", SearchOptions(), waiting)
     threads.refuse()
     with pytest.raises(ShuttingDown):
         second.result(10)
     with pytest.raises(ShuttingDown):
         begin(threads, "a dog", SearchOptions(), waiting)
-    running.gate.set()
-    assert first.result(10) == "a cat"
+    for one in running:
+        one.gate.set()
+    assert [future.result(10) for future in first] == ["a cat"] * AT_A_TIME
