@@ -14,6 +14,7 @@
      ├─ LibraryClosed         library_closed        used after close()
      ├─ LibraryBusy           library_busy          another process kept the write lock for too long
      ├─ ContentMissing        content_missing       a record's file is gone
+     ├─ NothingToEmbed        content_missing       a ContentMissing: a reindex has neither file nor thumbnail
      ├─ SourceAway            source_away           a ContentMissing: its folder in place is not there now
      ├─ SourceNotFound        source_not_found      no source has this id
      ├─ LibraryReplaced       library_replaced      its folder is gone, or another one is in its place

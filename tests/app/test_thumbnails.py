@@ -156,7 +156,7 @@ def test_a_grid_of_them_is_served_and_the_number_of_those_who_wait_is_bounded(
             with service.admit("search", "a"), service.admit("search", "testclient"):
                 problem = client.get(urls[0])
                 assert_problem(problem, 503, "overloaded")
-                assert problem.headers["retry-after"] == "1"
+                assert int(problem.headers["retry-after"]) >= 1
         with ThreadPoolExecutor(4) as pool:
             assert {one.status_code for one in pool.map(client.get, urls * 4)} == {200}
 

@@ -22,6 +22,7 @@ CODES = {
     "LibraryClosed": "library_closed",
     "LibraryBusy": "library_busy",
     "ContentMissing": "content_missing",
+    "NothingToEmbed": "content_missing",
     "StorageFailed": "storage_failed",
     "CatalogCorrupted": "catalog_corrupted",
     "CatalogUnsupported": "catalog_unsupported",

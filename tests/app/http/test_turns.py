@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.http.turns import Turns
+
+
+def run(work: Callable[[], Coroutine[Any, Any, list[str]]]) -> list[str]:
+    """What a coroutine returns, in a thread of its own: that of the tests may have a browser's event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
 
 
 async def together(pieces: int, *clients: str) -> list[str]:
@@ -31,20 +38,20 @@ async def together(pieces: int, *clients: str) -> list[str]:
 
 
 def test_another_client_is_the_next_one_not_the_last() -> None:
-    order = asyncio.run(together(0, *["127.0.0.2"] * 500, "127.0.0.3"))
+    order = run(lambda: together(0, *["127.0.0.2"] * 500, "127.0.0.3"))
     assert order.index("127.0.0.3") <= 1
     assert len(order) == 501
 
 
 def test_bodies_are_read_by_turns() -> None:
-    order = asyncio.run(together(20, *["127.0.0.2"] * 10, "127.0.0.3"))
+    order = run(lambda: together(20, *["127.0.0.2"] * 10, "127.0.0.3"))
     assert len(order) == 11 * 21
     last = len(order) - 1 - order[::-1].index("127.0.0.3 piece")
     assert last < len(order) / 2, "twenty pieces of one client do not wait for two hundred of another"
 
 
 def test_a_request_that_is_given_up_stops_nobody() -> None:
-    async def run() -> list[str]:
+    async def give_one_up() -> list[str]:
         begun: list[str] = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -60,4 +67,4 @@ def test_a_request_that_is_given_up_stops_nobody() -> None:
         await asyncio.gather(*waiting, return_exceptions=True)
         return begun
 
-    assert asyncio.run(run()) == ["127.0.0.0", "127.0.0.2"]
+    assert run(give_one_up) == ["127.0.0.0", "127.0.0.2"]
