@@ -14,7 +14,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -381,6 +380,8 @@ def test_it_refuses_after_it_was_closed(opened: Open) -> None:
 
 
 def test_connections_of_readers_are_closed_when_they_come_back_after_the_end(opened: Open) -> None:
+    import psycopg  # an extra
+
     catalog = opened()
     connection = catalog._database.connect()
     raw = connection.connection.driver_connection
@@ -392,6 +393,8 @@ def test_connections_of_readers_are_closed_when_they_come_back_after_the_end(ope
 
 
 def test_a_connection_that_cannot_be_set_up_is_closed(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg  # an extra
+
     made: list[psycopg.Connection[object]] = []
 
     def cut_off(self: psycopg.Connection[object], *_: object) -> None:
