@@ -11,13 +11,8 @@ import argparse
 import http.client
 import io
 import json
-import os
-import re
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +24,7 @@ from PIL import Image
 from app.embedding.sample_queries import sample_texts
 from app.service import library_space
 from benchmarks.scale import mixes
+from benchmarks.serving import serving
 from index import LibraryConfig, NewImage, open_library
 from index.types import PhotoFacts
 from model.space import JointSpace
@@ -147,23 +143,8 @@ def _words(client: Client) -> list[str]:
 
 def serve(folder: Path) -> dict[str, Any]:
     """Start a service on the library, measure, and stop it."""
-    environment = {**os.environ, "VISEM_LIBRARY": str(folder), "VISEM_PORT": "0"}
-    with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory, "log")
-        with log.open("w") as errors:
-            command = [str(Path(sys.executable).with_name("visem")), "serve", "--workers", "1"]
-            begun = time.perf_counter()
-            service = subprocess.Popen(command, env=environment, stderr=errors)  # noqa: S603  # our own program
-        try:
-            while not (listening := re.search(r"127\.0\.0\.1:(\d+)", log.read_text())):
-                if service.poll() is not None:
-                    sys.exit(log.read_text())
-                time.sleep(0.05)
-            ready = time.perf_counter() - begun
-            return {"ready_s": round(ready, 1), **measure(int(listening[1]))}
-        finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait()
+    with serving(folder) as served:
+        return {"ready_s": round(served.seconds, 1), **measure(served.port)}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Does a service grow under a mixed load? `python benchmarks/soak.py LIBRARY PHOTOS --minutes 30`.
+"""Does a service grow under a mixed load? `python -m benchmarks.soak LIBRARY PHOTOS --minutes 30`.
 
 The library is copied, and served by a process of its own. Clients search, list, caption, and add and delete as many
 images as they add (changed copies of the photographs, so that each is new). Twice a minute there is a line of JSON with
@@ -11,13 +11,10 @@ import argparse
 import http.client
 import io
 import json
-import os
 import random
 import re
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -29,6 +26,8 @@ from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
+
+from benchmarks.serving import serving
 
 _WARM = 600.0  # seconds until the memory counts
 _EVERY = 30.0
@@ -150,40 +149,30 @@ def _tell(document: dict[str, Any]) -> None:
 def soak(library: Path, photos: list[Path], minutes: float, clients: int) -> None:
     """Serve a copy of the library under load for so many minutes, and print what it takes."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(library, Path(folder, "library"))
-        environment = {**os.environ, "VISEM_LIBRARY": str(Path(folder, "library")), "VISEM_PORT": "0"}
-        log = Path(folder, "log")
-        with log.open("w") as errors:
-            command = [str(Path(sys.executable).with_name("visem")), "serve", "--workers", "1"]
-            service = subprocess.Popen(command, env=environment, stderr=errors)  # noqa: S603  # our own program
-        try:
-            while not (listening := re.search(r"127\.0\.0\.1:(\d+)", log.read_text())):
-                if service.poll() is not None:
-                    sys.exit(log.read_text())
-                time.sleep(0.2)
+        copy = Path(folder, "library")
+        shutil.copytree(library, copy)
+        with serving(copy) as served:
             counts: Counter[str] = Counter()
             stop = threading.Event()
-            workers = [Client(int(listening[1]), photos, seed, counts, stop) for seed in range(clients)]
+            workers = [Client(served.port, photos, seed, counts, stop) for seed in range(clients)]
             threads = [threading.Thread(target=worker.run) for worker in workers]
-            _tell({"minutes": 0, **_figures(service.pid)})
+            pid = served.process.pid
+            _tell({"minutes": 0, **_figures(pid)})
             for thread in threads:
                 thread.start()
             begun, seen = time.monotonic(), []
-            while (passed := time.monotonic() - begun) < 60 * minutes and service.poll() is None:
+            while (passed := time.monotonic() - begun) < 60 * minutes and served.process.poll() is None:
                 time.sleep(_EVERY)
-                seen.append((passed, _figures(service.pid)))
+                seen.append((passed, _figures(pid)))
                 _tell({"minutes": round(passed / 60, 1), **seen[-1][1]})
             stop.set()
             for thread in threads:
                 thread.join()
             time.sleep(5)
-            _tell({"requests": dict(sorted(counts.items())), "quiet": _figures(service.pid)})
+            _tell({"requests": dict(sorted(counts.items())), "quiet": _figures(pid)})
             warm = [figures for passed, figures in seen if _WARM <= passed < _WARM + 180]
             if warm:
                 _tell({"growth_since_minute_ten": _growth(warm, [figures for _, figures in seen[-6:]])})
-        finally:
-            service.send_signal(signal.SIGTERM)
-            service.wait()
 
 
 def main() -> None:
