@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,3 +133,18 @@ def calibrated_space(space: JointSpace) -> JointSpace:
 def image_count(client: TestClient) -> int:
     count: int = client.get("/v1/images").json()["total"]
     return count
+
+
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until something holds; the machine may be busy."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def connect_to_source(connect: Callable[..., TestClient], folder: Path) -> TestClient:
+    """A client of a service that has gone over a folder in place."""
+    client = connect(sources=(folder,))
+    until(lambda: [item["state"] for item in client.get("/v1/sources").json()["items"]] == ["ready"])
+    return client

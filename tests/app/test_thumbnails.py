@@ -24,8 +24,7 @@ from index import ContentMissing, LibraryConfig, open_library
 from index.backup import back_up, restore
 from index.moving.files import export_library, import_library
 from model.space import JointSpace
-from tests.app.helpers import ADDRESS, add_picture, assert_problem, encode, picture, store
-from tests.app.ingest.sources.test_following import until
+from tests.app.helpers import ADDRESS, add_picture, assert_problem, connect_to_source, encode, picture, store
 
 SIZES = {"small.jpg": (320, 240), "large.jpg": (321, 240)}
 
@@ -41,10 +40,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(connect: Callable[..., TestClient], photos: Path) -> TestClient:
-    """A client of a service that has gone over the folder."""
-    one = connect(sources=(photos,))
-    until(lambda: [item["state"] for item in one.get("/v1/sources").json()["items"]] == ["ready"])
-    return one
+    return connect_to_source(connect, photos)
 
 
 def stored(library: Path) -> list[str]:

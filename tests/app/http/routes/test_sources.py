@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.app.helpers import assert_problem, picture
-from tests.app.ingest.sources.test_following import until
+from tests.app.helpers import assert_problem, connect_to_source, picture
 
 PHOTO = picture(1, 400, 300)
 
@@ -27,10 +26,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(connect: Callable[..., TestClient], photos: Path) -> TestClient:
-    """A client of a service that has gone over the folder."""
-    one = connect(sources=(photos,))
-    until(lambda: [item["state"] for item in one.get("/v1/sources").json()["items"]] == ["ready"])
-    return one
+    return connect_to_source(connect, photos)
 
 
 def test_a_source(client: TestClient, photos: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,7 @@ from app.ingest.sources.progress import FileOutcome, PassProgress
 from app.ingest.sources.registering import register_source
 from app.service import Service
 from index import ContentMissing, LibraryConfig, Source, SourceNotFound, open_library
-from tests.app.helpers import picture
-
-
-def until(holds: Callable[[], object], seconds: float = 120) -> None:
-    """Wait until something holds; the machine may be busy."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from tests.app.helpers import picture, until
 
 
 @pytest.fixture
