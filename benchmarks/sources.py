@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from PIL import Image
 
 from index import FileInPlace, LibraryConfig, NewImage, Space, open_library, signature_of
 from model.bundle import Bundle
+from tests.app.helpers import stored
 
 VISEM = [sys.executable, "-c", "from app.cli import main; main()"]
 
@@ -111,13 +112,14 @@ def add(photos: Path) -> dict[str, Any]:
 def interrupted_first_pass(photos: Path, count: int) -> None:
     """Kill the first pass twice, and then let it end."""
     started = time.monotonic()
+    library = Path(os.environ["VISEM_LIBRARY"])
     for part in (1, 2):
         running = subprocess.Popen([*VISEM, "add", "--in-place", photos], stderr=subprocess.DEVNULL)  # noqa: S603
-        while stored() < part * count // 3 and running.poll() is None:
+        while stored(library) < part * count // 3 and running.poll() is None:
             time.sleep(2)
         running.send_signal(signal.SIGKILL)
         running.wait()
-        tell(f"killed, time {part}", f"{stored():,} stored")
+        tell(f"killed, time {part}", f"{stored(library):,} stored")
     figures = add(photos)
     tell(
         "then complete",
@@ -155,17 +157,6 @@ def make_up_first_pass(photos: Path, library: Path, bundle: str | None) -> None:
                 )
             opened.add_images(news)
         opened.sources.note(source.id, "ready", None, [])
-
-
-def stored() -> int:
-    """Count the images that are in the catalog by now."""
-    address = f"file:{os.environ['VISEM_LIBRARY']}/catalog.sqlite?mode=ro"
-    with (
-        suppress(sqlite3.OperationalError),
-        closing(sqlite3.connect(address, uri=True)) as catalog,
-    ):  # there is one soon
-        return int(catalog.execute("select count(*) from images").fetchone()[0])
-    return 0
 
 
 def size_of(folder: Path) -> int:

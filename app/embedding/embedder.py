@@ -148,9 +148,12 @@ class Embedder:
         """The thumbnail (JPEG) of an image file of which none is kept, as it is small; ImageError."""
         return self.decoding(place, load_thumbnail, data, SMALL, self._processes.decode).result()
 
-    def announce(self, text: str) -> None:
-        """Note that `sentence` is about to be asked for a text: then it is embedded together with others."""
-        self._query_texts.announce(text)
+    def announce(self, text: str, left: Left) -> None:
+        """Note that `sentence` is about to be asked for a text: then it is embedded together with others.
+
+        Not if the client that wants it has `left` by then.
+        """
+        self._query_texts.announce(text, left)
 
     def sentence(self, text: str) -> Vector:
         """The vector (D,) of a sentence that asks for something; EmptyTextError, NoKnownWordsError, ShuttingDown."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from app.embedding.batcher import Observer
+from app.embedding.batcher import Left, Observer, never
 from app.embedding.cache import Vector, VectorCache
 from model.errors import TextError
 
@@ -25,13 +25,16 @@ class QueryTexts:
         self._cache = cache
         self._max_batch = max_batch
         self._turn = threading.Lock()
-        self._announced: dict[str, None] = {}  # in order; changed by one operation at a time
+        self._announced: dict[str, Left] = {}  # in order; changed by one operation at a time
         self.observer: Observer | None = None
 
-    def announce(self, text: str) -> None:
-        """Note that a text is about to be asked for: whoever computes next may compute it, too."""
+    def announce(self, text: str, left: Left = never) -> None:
+        """Note that a text is about to be asked for: whoever computes next may compute it, too.
+
+        Not if the client that wants it has `left` by then.
+        """
         if not self._cache.has(_key(text)):
-            self._announced[text] = None
+            self._announced[text] = left
 
     def get(self, text: str) -> Vector:
         """The vector (D,) of a text; EmptyTextError, NoKnownWordsError."""
@@ -45,9 +48,13 @@ class QueryTexts:
 
     def _compute(self, text: str) -> Vector:
         self._announced.pop(text, None)
-        texts = [text, *list(self._announced)[: self._max_batch - 1]]
-        for other in texts[1:]:
-            self._announced.pop(other, None)
+        texts = [text]
+        for other in list(self._announced):
+            if len(texts) == self._max_batch:
+                break
+            left = self._announced.pop(other)
+            if not left():
+                texts.append(other)
         started = time.perf_counter()
         try:
             vectors = self._embed(texts)

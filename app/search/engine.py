@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from app.embedding.batcher import Left
 from app.embedding.cache import Vector
 from app.embedding.embedder import Embedder
 from app.problems import Problem
@@ -64,10 +65,13 @@ class SearchEngine:
             best_confidence=best if options.cursor is None else None,
         )
 
-    def announce(self, query: Expression | str | None) -> None:
-        """Note that a search is about to come, so that its sentence is embedded together with those of others."""
+    def announce(self, query: Expression | str | None, left: Left) -> None:
+        """Note that a search is about to come, so that its sentence is embedded together with those of others.
+
+        Not if its client has `left` by then.
+        """
         if isinstance(query, Expression) and query.sentence is not None:
-            self._embedder.announce(query.sentence)
+            self._embedder.announce(query.sentence, left)
 
     def question(self, expression: Expression | None, image: Vector | None) -> Question:
         """What a search asks for; errors as `search`.

@@ -48,7 +48,7 @@ class SearchThreads:
         As `SearchEngine.search`; ClientLeft if the client has `left` when its turn comes. What may go through many
         records, an intersection of operands or a page far down, has threads of its own, so that nobody waits for it.
         """
-        self._engine.announce(query)
+        self._engine.announce(query, left)
         pool = self._long if options.all or options.cursor is not None else self._short
 
         def search() -> T:

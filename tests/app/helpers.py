@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import struct
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,13 @@ def connect_to_source(connect: Callable[..., TestClient], folder: Path) -> TestC
     client = connect(sources=(folder,))
     until(lambda: [item["state"] for item in client.get("/v1/sources").json()["items"]] == ["ready"])
     return client
+
+
+def stored(library: Path) -> int:
+    """How many images are in the catalog of a library by now; it may not be there yet."""
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{library}/catalog.sqlite?mode=ro", uri=True)) as catalog,
+    ):
+        return int(catalog.execute("select count(*) from images").fetchone()[0])
+    return 0

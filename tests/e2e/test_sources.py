@@ -69,5 +69,13 @@ def test_photographs_whose_folder_is_away_are_shown_by_their_descriptions(
         expect(tiles.first).to_be_visible()
         assert all(tiles.all_inner_texts())
         assert findings(page) == {}
+        description = tiles.first.inner_text()
+        tiles.first.click()
+        shown = page.locator(".photograph .stage")
+        expect(shown.locator("img")).to_have_count(0)
+        expect(shown).not_to_be_empty()
+        assert shown.inner_text() in (description, "0.jpg")
+        expect(page.locator(".composer img")).to_have_count(0)
+        assert findings(page) == {}
     finally:
         away.rename(photos)

@@ -107,21 +107,23 @@ for (const toast of document.querySelectorAll(".toast[data-seconds]")) {
 document.addEventListener("htmx:load", (event) => layOut(event.detail.elt));
 layOut(document);
 
-// A thumbnail that is gone: its photograph was deleted meanwhile. One that cannot be had now, because its folder is away,
-// leaves its description.
-async function withoutThumbnail(image, tile) {
-  const answer = await fetch(image.src, { method: "HEAD" }).catch(() => null);
+// An image that cannot be had now, because its folder is away, leaves its description. A tile whose photograph was deleted
+// meanwhile goes.
+async function withoutImage(image) {
+  const tile = image.closest(".tile");
+  const answer = tile && (await fetch(image.src, { method: "HEAD" }).catch(() => null));
   if (answer?.status === 404) tile.classList.add("gone");
   else image.replaceWith(image.alt);
 }
+const IMAGES = ".tile img, .stage img, .composer img";
 document.addEventListener(
   "error",
   (event) => {
-    const tile = event.target.closest?.(".tile");
-    if (tile) withoutThumbnail(event.target, tile);
+    if (event.target.matches?.(IMAGES)) withoutImage(event.target);
   },
   true,
 );
+for (const image of document.querySelectorAll(IMAGES)) if (image.complete && !image.naturalWidth) withoutImage(image); // too early for us
 
 function failed(event, message) {
   const further = event.target.closest?.(".further");

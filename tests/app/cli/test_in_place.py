@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import time
-from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,18 +14,7 @@ from typer.testing import CliRunner
 
 from tests.app.cli.conftest import Run, finish, leave_some, start, write_pictures
 from tests.app.cli.test_processes import count_images
-from tests.app.helpers import picture
-
-
-def stored(library: Path) -> int:
-    """How many images there are by now."""
-    address = f"file:{library}/catalog.sqlite?mode=ro"
-    with (
-        suppress(sqlite3.OperationalError),
-        closing(sqlite3.connect(address, uri=True)) as catalog,
-    ):  # there is one soon
-        return int(catalog.execute("select count(*) from images").fetchone()[0])
-    return 0
+from tests.app.helpers import picture, stored
 
 
 def wait_for(library: Path, process: subprocess.Popen[str], images: int) -> None:

@@ -77,6 +77,17 @@ def test_who_waits_for_another_ones_batch_finds_its_vector_there(texts: QueryTex
     assert encoder.batches == [["dog runs", "cat"]]
 
 
+def test_a_text_whose_client_has_left_is_not_computed(texts: QueryTexts, encoder: Encoder) -> None:
+    gone = threading.Event()
+    for text in ("a", "bb"):
+        texts.announce(text, gone.is_set)
+    texts.announce("ccc")
+    texts.announce("bb")  # somebody else wants it, too
+    gone.set()
+    assert texts.get("dddd")[0] == 4
+    assert encoder.batches == [["dddd", "bb", "ccc"]]
+
+
 def test_a_text_of_no_known_word_fails_alone(texts: QueryTexts, encoder: Encoder) -> None:
     texts.announce("unknown")
     assert texts.get("dog")[0] == 3, "although the batch failed"
