@@ -13,7 +13,7 @@ from index.types import Space, Target
 
 if TYPE_CHECKING:  # whoever moves nothing needs none of it
     from index.moving.archive import ArchiveReader
-    from index.moving.exporting import Exported
+    from index.moving.exporting import Exported, Resuming
     from index.moving.importing import FindInPlace, Imported
 
 
@@ -36,16 +36,24 @@ class LibraryTransfer:
         self._space = space
 
     def export_to(
-        self, file: IO[bytes], spool: IO[bytes], *, copies: bool, progress: Progress = lambda done, total: None
+        self,
+        file: IO[bytes],
+        spool: IO[bytes],
+        *,
+        copies: bool,
+        progress: Progress = lambda done, total: None,
+        resuming: Resuming = lambda begun: None,
     ) -> Exported:
         """Write everything of one moment as an archive to `file`; `spool` is a file of its own to work with.
 
+        If both have what an interrupted export left there, it goes on, and `resuming` is told when it was begun.
         With `copies`, images in place become copies in the archive, if their files can be read. OSError.
         """
         from index.moving.exporting import Exporting
 
         with self._gate.enter():
-            return Exporting(self._catalog, self._content, copies=copies, progress=progress).run(file, spool)
+            exporting = Exporting(self._catalog, self._content, copies=copies, progress=progress, resuming=resuming)
+            return exporting.run(file, spool)
 
     def import_from(
         self,

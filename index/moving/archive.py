@@ -21,11 +21,15 @@ import re
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from index.types.moving import Counts, End, Header
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 PART_BYTES = 32 * 2**20
 """How much content a writer puts into a part, unless it is one image."""
@@ -51,15 +55,29 @@ class DamagedError(Exception):
     """What is read is no archive, or not all of one: the message says why."""
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """The header of an archive and the whole parts behind it: how many, their bytes, and the digest of their sums."""
+
+    parts: int
+    size: int
+    digest: _Hash
+
+
 class ArchiveWriter:
     """Writes an archive to a file."""
 
-    def __init__(self, file: IO[bytes], header: Header) -> None:
+    def __init__(self, file: IO[bytes], header: Header, after: Beginning | None = None) -> None:
+        """Begin an archive; or go on with one `after` what the file has of it: the rest of the file is removed."""
         self._file = file
-        self._parts = 0
-        self._digest = hashlib.sha256()
+        self._parts = after.parts if after else 0
+        self._digest = after.digest.copy() if after else hashlib.sha256()
         self._time = int(time.time())
-        self._add_all("", {"library.json": _document(header)})
+        if after is None:
+            self._add_all("", {"library.json": _document(header)})
+        else:
+            file.seek(after.size)
+            file.truncate()
 
     def part(self, files: Mapping[str, bytes]) -> None:
         """Add a part: its files by their names below it."""
@@ -97,6 +115,7 @@ class ArchiveReader:
         """Read the header."""
         self._file = file
         self._digest = hashlib.sha256()
+        self._parts = 0
         self._end: End | None = None
         name, size = self._member()
         if name != "library.json":
@@ -120,6 +139,11 @@ class ArchiveReader:
             raise DamagedError("it was not read to its end")
         return self._end.counts
 
+    @property
+    def beginning(self) -> Beginning:
+        """What was read so far of an archive in a seekable file, between two parts."""
+        return Beginning(self._parts, self._file.tell(), self._digest.copy())
+
     def parts(self) -> Iterator[dict[str, bytes]]:
         """Yield the files of each part, all of whose sums are right, by their names below it."""
         number, files, total, largest = 1, dict[str, bytes](), 0, 0
@@ -136,6 +160,7 @@ class ArchiveReader:
             below = name.partition("/")[2]
             if below == "SHA256SUMS":
                 self._verify(f"{number:06}/", files, self._read(name, size, _SMALL))
+                self._parts = number
                 yield files
                 number, files, total, largest = number + 1, {}, 0, 0
                 continue

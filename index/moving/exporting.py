@@ -3,12 +3,15 @@
 All records are of one moment: they are copied first, into a spool, so that the catalog need not hold that moment for as
 long as it takes to read the files. An image that is deleted while its file is on its turn is left out, together with
 what hung on it alone: as if it had been deleted before.
+
+An export that was interrupted goes on from spool and archive, as far as both are whole. So all records are of the
+moment of the first run. An image that it left out stays left out.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,8 +20,9 @@ from typing import IO
 
 from index.errors import LibraryError, StorageFailed
 from index.interfaces import Catalog, ContentStore, Snapshot
-from index.moving.archive import LARGEST_CONTENT, PART_BYTES, ArchiveReader, ArchiveWriter
+from index.moving.archive import LARGEST_CONTENT, PART_BYTES, ArchiveReader, ArchiveWriter, DamagedError
 from index.moving.lines import part_files, records_of, vectors_of
+from index.moving.resuming import ResumedArchive
 from index.pacing import Progress
 from index.thumbnails import keeps_thumbnail
 from index.types import ContentKind
@@ -27,15 +31,21 @@ from index.types.moving import Counts, Header, MovedFile, MovedImage, MovedSente
 _READERS = 8  # files read at a time
 _MOST_THUMBNAIL = 4 * 2**20
 
+Resuming = Callable[[datetime], None]
+"""Is told that an interrupted export goes on, and when it was begun."""
+
 
 @dataclass
 class Exported:
     """What was exported. `in_place` images have their content elsewhere; `deleted` ones were meanwhile.
 
-    `problems` names images that were left out as their files are lost or damaged: a sentence each.
+    `problems` names images that were left out as their files are lost or damaged: a sentence each. All records are of
+    the moment `begun`; an earlier run that was interrupted had written `resumed` of them.
     """
 
     counts: Counts = field(default_factory=Counts)
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+    resumed: int = 0
     in_place: int = 0
     deleted: int = 0
     problems: list[str] = field(default_factory=list)
@@ -44,34 +54,64 @@ class Exported:
 class Exporting:
     """One export."""
 
-    def __init__(self, catalog: Catalog, content: ContentStore, *, copies: bool, progress: Progress) -> None:
+    def __init__(
+        self, catalog: Catalog, content: ContentStore, *, copies: bool, progress: Progress, resuming: Resuming
+    ) -> None:
         """Prepare one. With `copies`, images in place travel as copies, and folders in place do not."""
         self._catalog = catalog
         self._content = content
         self._copies = copies
         self._progress = progress
+        self._resuming = resuming
         self._left_out: set[str] = set()  # contents
         self._lost: set[str] = set()  # ids of sentences
         self._tally = dict.fromkeys(Counts.model_fields, 0)
         self._exported = Exported()
 
     def run(self, file: IO[bytes], spool: IO[bytes]) -> Exported:
-        """Write the archive; `spool` is a file of its own for the records. OSError, and what reading raises."""
-        with self._catalog.moving.snapshot() as snapshot:
-            header = self._spool(snapshot, spool)
+        """Write the archive, or the rest of it; `spool` is a file of its own for the records.
+
+        Both are open for reading, too, and have what an interrupted run with the same `copies` left there, if anything.
+        OSError, and what reading raises.
+        """
+        header = self._records(spool)
+        self._exported.begun = header.exported_at
         spool.seek(0)
         reader = ArchiveReader(spool)
-        writer = ArchiveWriter(file, header)
+        archive = ResumedArchive(file, header)
         total = header.counts.images + header.counts.sentences
         with ThreadPoolExecutor(_READERS, thread_name_prefix="visem-export") as pool:
             for files in reader.parts():
-                part = self._images(files, header, pool) if "images.jsonl" in files else self._others(files, header)
-                if part:
-                    writer.part(part)
-                self._progress(self._tally["images"] + self._tally["sentences"], total)
+                if "images.jsonl" in files:
+                    part = self._images(files, header, pool, archive.next)
+                else:
+                    part = self._others(files, header)
+                done = self._tally["images"] + self._tally["sentences"]
+                if part and archive.part(part):
+                    self._exported.resumed = done
+                self._progress(done, total)
         self._exported.counts = Counts(**self._tally)
-        writer.end(self._exported.counts)
+        archive.writer().end(self._exported.counts)
         return self._exported
+
+    def _records(self, spool: IO[bytes]) -> Header:
+        """Have all records of one moment in the spool: those that are there, if it is whole and of this library."""
+        try:
+            reader = ArchiveReader(spool)
+            for _ in reader.parts():
+                pass
+            state, found = self._catalog.state(), reader.header
+            if found.library_id == state.library_id and found.space.space().agrees_with(state.space):
+                self._resuming(found.exported_at)
+                return found
+        except DamagedError:
+            pass
+        spool.seek(0)
+        spool.truncate()
+        with self._catalog.moving.snapshot() as snapshot:
+            header = self._spool(snapshot, spool)
+        spool.flush()
+        return header
 
     def _spool(self, snapshot: Snapshot, spool: IO[bytes]) -> Header:
         """Write all records as an archive without contents."""
@@ -104,13 +144,17 @@ class Exporting:
             held += size
         yield start, len(images)
 
-    def _images(self, files: dict[str, bytes], header: Header, pool: ThreadPoolExecutor) -> dict[str, bytes]:
+    def _images(
+        self, files: dict[str, bytes], header: Header, pool: ThreadPoolExecutor, before: dict[str, bytes] | None
+    ) -> dict[str, bytes]:
+        """Return a part with its contents: from the part that an earlier run wrote in its place, if there is one."""
         images = records_of(files, MovedImage, "images")
         vectors = vectors_of(files, "images", len(images), header.space.dimension)
         kept: list[int] = []
         lines: list[MovedImage] = []
         contents: dict[str, bytes] = {}
-        for at, (image, read) in enumerate(zip(images, pool.map(self._read, images), strict=True)):
+        found = self._read_before(images, before) or pool.map(self._read, images)
+        for at, (image, read) in enumerate(zip(images, found, strict=True)):
             if isinstance(read, str):
                 self._left_out.add(image.sha256)
                 if read:
@@ -128,6 +172,26 @@ class Exporting:
         self._tally["contents"] += len(own)
         self._tally["content_bytes"] += sum(own)
         return {**part_files(images=lines, image_vectors=vectors[kept]), **contents}
+
+    def _read_before(
+        self, images: Sequence[MovedImage], before: dict[str, bytes] | None
+    ) -> list[dict[str, bytes] | str] | None:
+        """Return what `_read` gave for each image in an earlier run; None if `before` is no part with any of them."""
+        try:
+            there = {image.id for image in records_of(before or {}, MovedImage, "images")}
+        except DamagedError:  # of a version that wrote other lines
+            return None
+        if before is None or there.isdisjoint(image.id for image in images):
+            return None
+        found: list[dict[str, bytes] | str] = []
+        for image in images:
+            if image.id in there:
+                names = (f"content/{image.sha256}", f"thumbnails/{image.sha256}.jpg")
+                found.append({name: before[name] for name in names if name in before})
+            else:
+                reason = "its content was missing or damaged before this export was interrupted"
+                found.append(self._gone(image, reason))
+        return found
 
     def _read(self, image: MovedImage) -> dict[str, bytes] | str:
         """Return the files of an image by their names in a part; or why it is left out: empty if it is deleted."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -34,7 +36,27 @@ def image(number: int) -> NewImage:
     )
 
 
+def move(root: str, command: str, file: str, killed_at: str) -> None:
+    """Export or import a library in small parts; at a number of records, end as by `kill -9`."""
+    from index.catalog import export_rows
+    from index.moving import files
+
+    def progress(done: int, total: int) -> None:
+        if done >= int(killed_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    export_rows._BATCH = 12
+    config = LibraryConfig(Path(root))
+    if command == "export":
+        files.export_library(config, Path(file), progress=progress)
+    else:
+        files.import_library(config, Path(file), render=lambda content: b"", progress=progress)
+
+
 def main(root: str, command: str, *arguments: str) -> None:
+    if command in ("export", "import"):
+        move(root, command, *arguments)
+        return
     with open_library(LibraryConfig(Path(root)), Space("a" * 64, "first-bundle", DIMENSION)) as library:
         if command == "add":
             first, last, batch = map(int, arguments)

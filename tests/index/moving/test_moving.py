@@ -2,51 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from index import Library, LibraryConfig, NewCaption, NewImage, NewSentence, Space, open_library
-from index.catalog import default_url, export_rows, open_catalog
+from index import LibraryConfig, NewCaption, NewImage, NewSentence, Space, open_library
+from index.catalog import export_rows
 from index.errors import ArchiveMismatch, ContentMissing, SourceAway
 from index.moving import archive, exporting
 from index.moving.exporting import Exported
 from index.moving.files import export_library, import_library
 from index.moving.importing import Imported
-from index.types import FileInPlace, PhotoFacts, Place, Signature
 from tests.index.conftest import thumbnail_of
+from tests.index.moving.conftest import ALL, COUNT, everything
 
 Image = Callable[..., NewImage]
 Sentence = Callable[..., NewSentence]
 
-FACTS = PhotoFacts(
-    taken=datetime(2024, 5, 1, 10, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=45))),
-    camera="Canon",
-    lens="50 mm",
-    place=Place(-33.8, 0.0),
-    orientation=6,
-    title="ü\N{PILE OF POO}",
-    keywords=("one", "two"),
-)
-
-
-COUNT = 40
-"""Images of which the library has a copy; there are two more in place."""
-ALL = COUNT + 2
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several parts of a small library."""
-    monkeypatch.setattr(export_rows, "_BATCH", 12)
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 def no_thumbnail(content: bytes) -> bytes:
@@ -55,81 +34,6 @@ def no_thumbnail(content: bytes) -> bytes:
 
 def move(config: LibraryConfig, target: LibraryConfig, file: Path, **options: Any) -> tuple[Exported, Imported]:
     return export_library(config, file, **options), import_library(target, file, render=no_thumbnail)
-
-
-def with_vectors(batches: Iterator[tuple[list[Any], Any]]) -> list[tuple[Any, bytes]]:
-    return [(one, vectors[at].tobytes()) for batch, vectors in batches for at, one in enumerate(batch)]
-
-
-def everything(config: LibraryConfig) -> dict[str, Any]:
-    """All that a catalog says of its records, and all files, without what is particular to one library."""
-    found: dict[str, Any] = {}
-    url = config.catalog or default_url(config.folder)
-    with closing(open_catalog(url, None, lambda: False)) as catalog, catalog.moving.snapshot() as snapshot:
-        images = [
-            (image, vectors[at].tobytes()) for batch, vectors in snapshot.images() for at, image in enumerate(batch)
-        ]
-        found["images"] = images
-        lines = [
-            (one, vectors[at].tobytes()) for batch, vectors in snapshot.sentences() for at, one in enumerate(batch)
-        ]
-        by_image = sorted((cap.image, cap.origin, cap.place, line.id) for line, _ in lines for cap in line.captions)
-        found["captions"] = by_image
-        found["sentences"] = [
-            (line.model_copy(update={"captions": tuple(sorted(line.captions, key=lambda one: one.image))}), vector)
-            for line, vector in lines
-        ]
-        found["files"] = [file for batch in snapshot.files() for file in batch]
-        found["sources"] = snapshot.sources()
-    with open_library(config) as library:
-        for image, _ in images:
-            for kind in ("content", "thumbnail"):
-                with library.open_file(image.id, kind) as file:
-                    found[f"{kind} {image.id}"] = file.content.read()
-    return found
-
-
-@pytest.fixture
-def config(root: Path) -> LibraryConfig:
-    return LibraryConfig(root)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
-
-
-def in_place(library: Library, image: Image, number: int, folder: Path, name: str | None = None) -> NewImage:
-    made = image(number)
-    path = name or f"{number}.png"
-    (folder / path).write_bytes(made.content)
-    status = (folder / path).stat()
-    signature = Signature(status.st_size, status.st_mtime_ns, status.st_ino)
-    return replace(made, file=FileInPlace(library.sources.register(str(folder)).id, path, signature))
-
-
-@pytest.fixture
-def stocked(config: LibraryConfig, space: Space, image: Image, sentence: Sentence, photos: Path) -> LibraryConfig:
-    """A library with everything that there can be in one."""
-    with open_library(config, space) as library:
-        plain = [image(n) for n in range(COUNT)]
-        plain[1] = image(1, facts=FACTS, metadata={"deep": {"a": [1, 2.5, None, True]}, "ü": "\x00\x10"})
-        plain[2] = image(2, filename="\N{PILE OF POO}.png", concepts=[("dog", 0.25), ("cat", -0.125)])
-        plain[3] = image(3, captions=4)
-        added = library.add_images(plain)
-        library.add_sentences([sentence(n) for n in range(20)])
-        shared = NewCaption("a dog", np.ones(32), 0.75)
-        for one in added[:5]:
-            library.captions.add(one.record.id, [shared, NewCaption(f"number {one.record.id}", np.arange(1, 33))])
-        library.captions.set(
-            added[0].record.id, [NewCaption("mine", np.ones(32)), NewCaption("sentence 1", np.ones(32))]
-        )
-        library._catalog.pending.schedule(added[7].record.id, datetime(2100, 1, 1, tzinfo=UTC))
-        odd = os.fsdecode(b"b\xe9 %41.png")
-        library.add_images([in_place(library, image, 500, photos), in_place(library, image, 501, photos, odd)])
-    return config
 
 
 def test_everything_arrives_bit_by_bit_in_any_configuration_and_back(
@@ -399,15 +303,11 @@ def test_an_empty_library(config: LibraryConfig, space: Space, tmp_path: Path) -
         assert library.space.agrees_with(space)
 
 
-def test_files_of_exports(stocked: LibraryConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is overwritten; what a killed export left is used again; two do not write the same file."""
+def test_files_of_exports(stocked: LibraryConfig, tmp_path: Path) -> None:
+    """Nothing is overwritten, nobody else can read it, and two do not write the same file."""
     file = tmp_path / "file.tar"
-    left = tmp_path / ".file.tar.visem-export"
-    left.write_bytes(b"x" * 10_000_000)
     assert export_library(stocked, file).counts.images == ALL
-    assert not left.exists()
     assert file.stat().st_mode & 0o777 == 0o600
-    assert file.stat().st_size < 5_000_000
     for taken in (file, tmp_path / "link"):
         (tmp_path / "link").unlink(missing_ok=True)
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -419,10 +319,4 @@ def test_files_of_exports(stocked: LibraryConfig, tmp_path: Path, monkeypatch: p
             export_library(stocked, tmp_path / "twice.tar")
 
     assert export_library(stocked, tmp_path / "twice.tar", progress=second).counts.images == ALL
-
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        export_library(stocked, tmp_path / "stopped.tar", progress=stop)
-    assert [path.name for path in tmp_path.glob("*stopped*")] == []
+    assert sorted(path.name for path in tmp_path.glob("*.tar*")) == ["file.tar", "twice.tar"]
