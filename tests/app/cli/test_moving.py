@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.app.cli.conftest import LARGE, Run, write_pictures
+import pytest
+
+from tests.app.cli.conftest import LARGE, Outcome, Run, write_pictures
 
 
 def test_there_and_back(run: Run, library: Path, tmp_path: Path) -> None:
@@ -45,6 +47,32 @@ def test_there_and_back(run: Run, library: Path, tmp_path: Path) -> None:
     lost = run("export", tmp_path / "lost.tar", "--copies")
     assert lost.status == 1
     assert lost.stderr.count("was left out") == 2
+
+
+def test_an_interrupted_export_says_how_to_go_on(run: Run, tmp_path: Path) -> None:
+    run("add", write_pictures(tmp_path / "photos", 2))
+    run("sentences", "add", "a dog")
+    outcome = export_on_a_full_disk(run, tmp_path / "file.tar")
+    assert outcome.status == 1
+    assert "file.tar.unfinished-records" in outcome.stderr
+    run("sentences", "add", "a cat")
+    outcome = run("export", tmp_path / "file.tar")
+    assert (outcome.status, "Continuing the export" in outcome.stderr) == (0, True)
+    assert "3 records of these" in outcome.stderr
+    (tmp_path / "file.tar").unlink()
+    assert export_on_a_full_disk(run, tmp_path / "file.tar").status == 1
+    document = run("export", tmp_path / "file.tar", "--restart", "--json").document
+    assert (document["resumed"], document["sentences"]) == (0, 2)
+    assert [path.name for path in tmp_path.glob("file.tar*")] == ["file.tar"]
+
+
+def export_on_a_full_disk(run: Run, file: Path) -> Outcome:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("index.moving.files.publish", full)
+        return run("export", file)
 
 
 def test_thumbnails_that_are_missing_are_made(run: Run, library: Path, tmp_path: Path) -> None:
