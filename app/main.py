@@ -14,9 +14,10 @@ from typing import Any, cast
 
 import uvicorn
 from anyio import to_thread
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
 
 from app import logs
 from app.embedding.fairness import ByteBudget
@@ -45,7 +46,7 @@ from app.service import Service
 from app.settings import Settings
 from app.shared.group import HEARTBEAT
 from app.version import VERSION
-from app.web import install as install_pages
+from app.web import error_pages, page_routes
 from app.web.deletions import Deletions
 from app.web.query_images import QueryImages
 from model import threads
@@ -133,8 +134,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
         description=_DESCRIPTION,
         version=VERSION,
         lifespan=lifespan,
-        dependencies=[Depends(only_documented_parameters)],
-        responses=_PROBLEM_RESPONSES,
+        routes=_routes(),
         redirect_slashes=False,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
@@ -145,9 +145,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
     app.state.guesses = Guesses(shared=None if group is None else group.guesses)
     app.state.query_images = QueryImages(group=group)
     problem_responses.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
-    install_pages(app)
+    error_pages.install(app)
     app.openapi = functools.cache(functools.partial(_document, app.openapi, keys.locked))  # type: ignore[method-assign]
     app.state.parameters = _parameters()
     _add_middleware(app, settings, metrics, keys)
@@ -168,6 +166,15 @@ async def _repeating(function: Callable[[], None], seconds: float) -> AsyncItera
         yield
     finally:
         task.cancel()
+
+
+@functools.cache
+def _routes() -> list[BaseRoute]:
+    """All operations and pages: the same for every application, and slow to make."""
+    operations = APIRouter(dependencies=[Depends(only_documented_parameters)], responses=_PROBLEM_RESPONSES)
+    for router in ROUTERS:
+        operations.include_router(router)
+    return [*operations.routes, *page_routes()]
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends
+from starlette.routing import BaseRoute
 
 from app.web import (
     add,
@@ -17,15 +18,13 @@ from app.web import (
     thumbnails,
     timeline,
 )
-from app.web.error_pages import install as install_errors
-from app.web.rendering import Renderer
 
 
-def install(app: FastAPI) -> None:
-    """Add the pages, what they load, and HTML errors for browsers. They are no part of the OpenAPI document."""
-    app.state.renderer = Renderer(assets.load())
+def page_routes() -> list[BaseRoute]:
+    """The pages and what they load. They are no part of the OpenAPI document."""
+    pages = APIRouter(include_in_schema=False)
     for module in (assets, sign_in):
-        app.include_router(module.router, include_in_schema=False)
+        pages.include_router(module.router)
     for module in (search, timeline, thumbnails, photograph, image_captions, add, sources, map, model):
-        app.include_router(module.router, include_in_schema=False, dependencies=[Depends(sign_in.signed_in)])
-    install_errors(app)
+        pages.include_router(module.router, dependencies=[Depends(sign_in.signed_in)])
+    return pages.routes

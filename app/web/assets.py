@@ -6,6 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -53,15 +54,16 @@ class Assets:
         return f"/assets/{self.version}/{name}"
 
 
-def load(folder: Path = FOLDER) -> Assets:
-    """Read every file of a folder whose kind is known."""
+@cache
+def load() -> Assets:
+    """Read every file whose kind is known, once in a process."""
     digest = hashlib.sha256()
     files: dict[str, Asset] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(FOLDER.rglob("*")):
         if path.suffix not in _TYPES:
             continue
         content = path.read_bytes()
-        name = path.relative_to(folder).as_posix()
+        name = path.relative_to(FOLDER).as_posix()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
         files[name] = Asset(_TYPES[path.suffix], content, gzip.compress(content, 9, mtime=0))
     return Assets(digest.hexdigest()[:16], MappingProxyType(files))
@@ -76,7 +78,7 @@ def accepts_gzip(request: Request) -> bool:
 @router.get("/assets/{version}/{name:path}")
 def asset(request: Request, version: str, name: str) -> Response:
     """A file. That of an earlier version is not there any more: the page that wants it is to be loaded anew."""
-    assets: Assets = request.app.state.renderer.assets
+    assets = load()
     if version != assets.version or name not in assets.files:
         raise Problem("not_found", "There is no such file in this version. Load the page again.")
     return _response(request, assets.files[name], CACHE_CONTROL)
@@ -85,7 +87,7 @@ def asset(request: Request, version: str, name: str) -> Response:
 @router.get("/favicon.ico")
 def favicon(request: Request) -> Response:
     """The icon, where browsers look for it when they show a bare photograph."""
-    assets: Assets = request.app.state.renderer.assets
+    assets = load()
     return _response(request, assets.files[ICON], "public, max-age=86400")
 
 

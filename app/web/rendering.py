@@ -6,6 +6,7 @@ import calendar
 import gzip
 import hashlib
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +18,8 @@ from starlette.responses import Response
 from app.http.authentication import may
 from app.ingest.folders import readable_endings
 from app.problems import Problem
-from app.web.assets import Assets, accepts_gzip
+from app.web import assets
+from app.web.assets import accepts_gzip
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -45,55 +47,50 @@ _HEADERS = {
 _WORTH_COMPRESSING = 1_000
 
 
-class Renderer:
-    """Renders the templates of this package. Thread-safe."""
-
-    def __init__(self, assets: Assets) -> None:
-        self.assets = assets
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,  # assets are read once, too, and both have to fit
-        )
-        self._environment.globals |= {"asset": assets.url, "accept": ",".join(("image/*", *readable_endings()))}
-        self._environment.filters |= {
-            "thousands": _thousands,
-            "bytes": _bytes,
-            "score": _score,
-            "told": _told,
-            "duration": _duration,
-            "day": _day,
-        }
-
-    def render(self, request: Request, template: str, status: int = 200, **context: Any) -> Response:
-        """The answer with a template: 304 if the client has the same already."""
-        state = request.app.state
-        html = self._environment.get_template(template).render(
-            request=request,
-            path=request.url.path,
-            locked=state.keys.locked,
-            may_write=may(request, "write"),
-            pending=state.deletions.pending() if getattr(request.state, "may_see", False) else (),
-            **context,
-        )
-        body = html.encode()
-        etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = {**_HEADERS, "ETag": etag}
-        if status == 200 and request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        if len(body) >= _WORTH_COMPRESSING and accepts_gzip(request):
-            body = gzip.compress(body, 5, mtime=0)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, status, headers, "text/html; charset=utf-8")
+@cache
+def _environment() -> Environment:
+    """The templates of this package, compiled once for all applications of a process."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,  # assets are read once, too, and both have to fit
+    )
+    environment.globals |= {"asset": assets.load().url, "accept": ",".join(("image/*", *readable_endings()))}
+    environment.filters |= {
+        "thousands": _thousands,
+        "bytes": _bytes,
+        "score": _score,
+        "told": _told,
+        "duration": _duration,
+        "day": _day,
+    }
+    return environment
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> Response:
-    """The answer with a template, by the renderer of the application."""
-    renderer: Renderer = request.app.state.renderer
-    return renderer.render(request, template, status, **context)
+    """The answer with a template: 304 if the client has the same already."""
+    state = request.app.state
+    page = _environment().get_template(template)
+    html = page.render(
+        request=request,
+        path=request.url.path,
+        locked=state.keys.locked,
+        may_write=may(request, "write"),
+        pending=state.deletions.pending() if getattr(request.state, "may_see", False) else (),
+        **context,
+    )
+    body = html.encode()
+    etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {**_HEADERS, "ETag": etag}
+    if status == 200 and request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    if len(body) >= _WORTH_COMPRESSING and accepts_gzip(request):
+        body = gzip.compress(body, 5, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, status, headers, "text/html; charset=utf-8")
 
 
 def address(path: str, parameters: list[tuple[str, str]]) -> str:

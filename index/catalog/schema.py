@@ -235,7 +235,7 @@ def table_names(connection: Connection) -> set[str]:
 
 def create(connection: Connection, space: Space) -> None:
     """Make an empty catalog for vectors of `space`."""
-    tables.create_all(connection)
+    tables.create_all(connection, checkfirst=False)
     values = {
         "schema_version": str(SCHEMA_VERSION),
         "library_id": secrets.token_hex(16),

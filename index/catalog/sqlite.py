@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -179,10 +180,14 @@ class SqliteDatabase:
 
     def prepare(self, query: Select[Any]) -> PreparedQuery:
         """Return a function that runs `query`; the driver keeps it compiled."""
-        compiled = query.compile(dialect=dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True})
-        sql, fixed = str(compiled), {k: v for k, v in compiled.params.items() if v is not None}
+
+        @cache  # when it first runs: most that open a library ask for little
+        def compiled() -> tuple[str, dict[str, Any]]:
+            made = query.compile(dialect=dialect(paramstyle="named"), compile_kwargs={"render_postcompile": True})
+            return str(made), {name: value for name, value in made.params.items() if value is not None}
 
         def run(**values: Any) -> list[Any]:
+            sql, fixed = compiled()
             with self.named_errors(), self._reader() as connection:
                 return connection.execute(sql, {**fixed, **values}).fetchall()
 
