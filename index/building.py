@@ -1,7 +1,7 @@
 """Building vector indexes in a process of its own, at a low priority: `python -m index.building`.
 
 It reads a request, a line of JSON, and works until nothing has been due for a while, or until its standard input ends
-with whoever started it. It may be killed at any time.
+with whoever started it. At last it merges small segments. It may be killed at any time.
 """
 
 from __future__ import annotations
@@ -133,6 +133,8 @@ def work(request: BuildRequest, idle: float = _IDLE) -> None:
             if sum(builder.step() or builder.is_training for builder in builders):  # each of them has its turn
                 worked = time.monotonic()
             time.sleep(_PAUSE)
+        for builder in builders:
+            builder.tidy()
 
 
 def _end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,22 +11,103 @@ import numpy.typing as npt
 from index.types import Halves, Keys, Vectors
 from index.vector_encoding import singles
 
-Choice = Callable[[Keys], npt.NDArray[np.bool_]]
+Flags = npt.NDArray[np.bool_]
+"""One for each of some keys, (n,)."""
+
+Choice = Callable[[Keys], Flags]
 """Tells of each key whether it is chosen."""
 
 _ROWS = 1024  # vectors of a block, at most: a deletion copies those of its block
 _ROUNDING = 2e-3  # a stored vector is within 5e-4 of unit length, so scores without its exact length differ by as much
 
 
-class Head:
-    """Keys, ascending, and their stored vectors in single precision. A change makes another head."""
+class Block(Protocol):
+    """Some keys, ascending, and their vectors in a form of its own. Never changed."""
 
-    def __init__(self, blocks: tuple[tuple[Keys, Vectors], ...] = ()) -> None:
+    @property
+    def keys(self) -> Keys:
+        """The keys (n,)."""
+        ...
+
+    def some(self, chosen: Flags) -> Block:
+        """Return a block of the chosen ones."""
+        ...
+
+    def joined(self, other: Block) -> Block | None:
+        """Return one block of this one and of `other`, whose keys come after; None if they do not fit together."""
+        ...
+
+    def scores(self, vector: Vectors, count: int, choose: Choice | None) -> tuple[Keys, Vectors]:
+        """Return the keys of those that may be chosen, or of the `count` nearest of them to a unit vector (D,).
+
+        And about how near each is.
+        """
+        ...
+
+    def agrees(self, places: Keys, halves: Halves) -> bool:
+        """Tell whether it has these stored vectors (n, D) in these places."""
+        ...
+
+
+class SingleBlock:
+    """Stored vectors in single precision."""
+
+    def __init__(self, keys: Keys, rows: Vectors) -> None:
+        self._keys = keys
+        self._rows = rows
+
+    @classmethod
+    def of(cls, keys: Keys, halves: Halves) -> SingleBlock:
+        """Return a block of stored vectors (n, D)."""
+        return cls(keys, singles(halves))
+
+    @property
+    def keys(self) -> Keys:
+        """The keys (n,)."""
+        return self._keys
+
+    def some(self, chosen: Flags) -> SingleBlock:
+        """Return a block of the chosen ones."""
+        return SingleBlock(self._keys[chosen], self._rows[chosen])
+
+    def joined(self, other: Block) -> SingleBlock | None:
+        """Return one block of this one and of `other`, whose keys come after."""
+        if not isinstance(other, SingleBlock):
+            return None
+        return SingleBlock(np.concatenate([self._keys, other._keys]), np.concatenate([self._rows, other._rows]))
+
+    def scores(self, vector: Vectors, count: int, choose: Choice | None) -> tuple[Keys, Vectors]:
+        """Return the keys that may be chosen, and the product of each vector with a unit vector (D,)."""
+        scores: Vectors = self._rows @ vector
+        if choose is None:
+            return self._keys, scores
+        chosen = choose(self._keys)
+        return self._keys[chosen], scores[chosen]
+
+    def agrees(self, places: Keys, halves: Halves) -> bool:
+        """Tell whether it has these stored vectors (n, D) in these places."""
+        return np.array_equal(self._rows[places], singles(halves))
+
+
+MakeBlock = Callable[[Keys, Halves], Block]
+"""Makes a block of keys and stored vectors (n, D)."""
+
+
+class Head:
+    """Keys, ascending, and their vectors, in blocks. A change makes another head."""
+
+    def __init__(self, make: MakeBlock = SingleBlock.of, blocks: tuple[Block, ...] = ()) -> None:
+        """`make`: what is to become of vectors that come; the `blocks` that are there may be of any kind."""
+        self._make = make
         self._blocks = blocks
-        self._count = sum(len(keys) for keys, _ in blocks)
+        self._count = sum(len(block.keys) for block in blocks)
 
     def __len__(self) -> int:
         return self._count
+
+    def making(self, make: MakeBlock) -> Head:
+        """Return the same head, of which new vectors become other blocks."""
+        return Head(make, self._blocks)
 
     def with_more(self, keys: Keys, halves: Halves) -> Head:
         """Return a head with these stored vectors (n, D) too, which come after those that are there."""
@@ -33,12 +115,14 @@ class Head:
             return self
         blocks = list(self._blocks)
         for start in range(0, len(keys), _ROWS):
-            blocks.append((keys[start : start + _ROWS], singles(halves[start : start + _ROWS])))
+            blocks.append(self._make(keys[start : start + _ROWS], halves[start : start + _ROWS]))
             # The last ones get smaller and smaller, so that a vector is copied a few times, not with every addition.
-            while len(blocks) > 1 and len(blocks[-2][0]) <= len(blocks[-1][0]) <= _ROWS - len(blocks[-2][0]):
-                (first, rows), (second, others) = blocks[-2:]
-                blocks[-2:] = [(np.concatenate([first, second]), np.concatenate([rows, others]))]
-        return Head(tuple(blocks))
+            while len(blocks) > 1 and len(blocks[-2].keys) <= len(blocks[-1].keys) <= _ROWS - len(blocks[-2].keys):
+                joined = blocks[-2].joined(blocks[-1])
+                if joined is None:
+                    break
+                blocks[-2:] = [joined]
+        return Head(self._make, tuple(blocks))
 
     def without(self, removed: Keys) -> Head:
         """Return a head without these keys."""
@@ -50,37 +134,47 @@ class Head:
 
     def keys(self) -> Keys:
         """Return all keys, ascending."""
-        return np.concatenate([np.empty(0, dtype=np.int64), *(keys for keys, _ in self._blocks)])
+        return np.concatenate([np.empty(0, dtype=np.int64), *(block.keys for block in self._blocks)])
 
-    def vectors(self, keys: Keys) -> Vectors:
-        """Return the stored vectors (n, D) of keys that are all there, of which there has to be one."""
-        rows = np.concatenate([vectors[np.isin(mine, keys)] for mine, vectors in self._blocks])
-        return rows[np.argsort(np.argsort(keys))]
+    def agrees(self, keys: Keys, halves: Halves) -> bool:
+        """Tell whether it has these stored vectors (n, D) under these keys, ascending, which are all there."""
+        for block in self._blocks:
+            here = np.isin(keys, block.keys)
+            if here.any() and not block.agrees(np.searchsorted(block.keys, keys[here]), halves[here]):
+                return False
+        return True
 
     def nearest(self, vector: Vectors, count: int, choose: Choice | None = None) -> Keys:
-        """Return the keys of the `count` nearest to a unit vector (D,), and of those about as near, in any order.
+        """Return the keys of the `count` nearest to a unit vector (D,), in any order, as far as its blocks can tell.
 
         `choose`: which may be among them; None for all.
         """
-        if not self._count:
-            return np.empty(0, dtype=np.int64)
-        keys = self.keys()
-        scores = np.concatenate([rows @ vector for _, rows in self._blocks])
-        if choose is not None:
-            chosen = choose(keys)
-            keys, scores = keys[chosen], scores[chosen]
+        keys, scores = self._scores(vector, count, choose)
+        return keys if len(keys) <= count else keys[np.argpartition(-scores, count - 1)[:count]]
+
+    def all_nearest(self, vector: Vectors, count: int, choose: Choice | None = None) -> Keys:
+        """As `nearest`, and the keys of those that are about as near: what exact scores choose from."""
+        keys, scores = self._scores(vector, count, choose)
         if len(keys) <= count:
             return keys
         least = np.partition(scores, len(keys) - count)[len(keys) - count]
         near: Keys = keys[scores >= least - _ROUNDING]
         return near
 
+    def _scores(self, vector: Vectors, count: int, choose: Choice | None) -> tuple[Keys, Vectors]:
+        found = [block.scores(vector, count, choose) for block in self._blocks]
+        keys, scores = zip(*found, strict=True) if found else ((), ())
+        return (
+            np.concatenate([np.empty(0, dtype=np.int64), *keys]),
+            np.concatenate([np.empty(0, dtype=np.float32), *scores]),
+        )
+
     def _kept(self, choose: Choice) -> Head:
         kept = []
-        for keys, rows in self._blocks:
-            chosen = choose(keys)
+        for block in self._blocks:
+            chosen = choose(block.keys)
             if chosen.all():
-                kept.append((keys, rows))
+                kept.append(block)
             elif chosen.any():
-                kept.append((keys[chosen], rows[chosen]))
-        return Head(tuple(kept))
+                kept.append(block.some(chosen))
+        return Head(self._make, tuple(kept))

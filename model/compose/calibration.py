@@ -23,6 +23,7 @@ person would agree. `model.evaluation.calibration` says what the curves are fitt
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -63,8 +64,7 @@ def calibrate(curve: CalibrationCurve, cosine: npt.ArrayLike, traits: npt.ArrayL
     logit = curve.slope * np.asarray(cosine, dtype=np.float64) + curve.intercept + _shift(curve, traits)
     probability: Floats = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))
     if curve.bend:
-        before, after = np.array(curve.bend).T
-        probability = np.asarray(np.interp(probability, before, after))
+        probability = np.asarray(np.interp(probability, *_knots(curve.bend)))
     return probability
 
 
@@ -75,7 +75,7 @@ def lowest_cosine(curve: CalibrationCurve, probability: float, traits: Sequence[
     if probability >= 1:
         return np.inf
     if curve.bend:
-        before, after = np.array(curve.bend).T
+        before, after = _knots(curve.bend)
         probability = float(np.clip(np.interp(probability, after, before), 1e-12, 1 - 1e-12))
     logit = float(np.log(probability / (1 - probability)))
     return (logit - curve.intercept - float(_shift(curve, traits))) / curve.slope
@@ -128,6 +128,13 @@ def known_share(text: str, unknown: Collection[str]) -> float:
     missing = len(set(unknown))
     total = max(len(content_words(text)), missing)
     return max(total - missing, 0.5) / total if missing else 1.0
+
+
+@lru_cache
+def _knots(bend: tuple[tuple[float, float], ...]) -> tuple[Floats, Floats]:
+    """Where the pieces of a bend begin and end: probabilities before (n,), and after (n,)."""
+    before, after = np.array(bend, dtype=np.float64).T
+    return before, after
 
 
 def _shift(curve: CalibrationCurve, traits: npt.ArrayLike) -> Floats:

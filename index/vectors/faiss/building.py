@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _STEP = 2048  # vectors in memory at a time
 _PAUSE = 0.5  # seconds between two looks at whether somebody else is still building
 _MOST_SEGMENTS = 8
+_TIDY = 4  # times as large as all smaller ones together, a segment is left alone when nothing else is due
 _PURGED_AT = 0.1  # a share of deleted records at which the segments are written without them
 _RETRAINED_AT = 8  # times the size at which the codec was trained
 _MEASURED_AT = 2  # times the size at which the recall was measured
@@ -114,6 +115,7 @@ class Builder:
             head.key - manifest.key >= self._options.seal_at
             or head.deletion - manifest.deletion > _PURGED_AT * manifest.count
             or len(manifest.segments) > _MOST_SEGMENTS
+            or len(untidy(manifest.segments)) > 1
             or self._is_outgrown(manifest)
             or self._is_improvable(manifest, state)
         )
@@ -128,6 +130,18 @@ class Builder:
         except GenerationChanged:  # all vectors are new: what was begun is void
             self._training = None
             return True
+
+    def tidy(self) -> None:
+        """Merge small segments once nothing else is due: a search takes longer the more there are.
+
+        For whoever holds the lock.
+        """
+        state, manifest = self._catalog.state(), self._folder.manifest()
+        if manifest is None or self.is_training or not manifest.is_of(state, self._collection):
+            return
+        codec, chosen = self._folder.read_codec(manifest), untidy(manifest.segments)
+        if codec is not None and len(chosen) > 1:
+            self._merge(manifest, codec, chosen, purge=False)
 
     def _step(self, wait: bool) -> bool:
         state, manifest, head = self._catalog.state(), self._folder.manifest(), self._collection.head()
@@ -326,3 +340,14 @@ def _smallest(segments: tuple[SegmentEntry, ...]) -> tuple[SegmentEntry, ...]:
         chosen.append(entry)
         total += entry.count
     return tuple(chosen)
+
+
+def untidy(segments: tuple[SegmentEntry, ...]) -> tuple[SegmentEntry, ...]:
+    """Return the smallest segments, up to the last that is not much larger than all before it together."""
+    by_size = sorted(segments, key=lambda entry: entry.count)
+    most = smaller = 0
+    for place, entry in enumerate(by_size, start=1):
+        if entry.count <= _TIDY * smaller:
+            most = place
+        smaller += entry.count
+    return tuple(by_size[:most])

@@ -8,7 +8,7 @@ import numpy as np
 
 from index.interfaces import Collection, Position
 from index.types import Keys
-from index.vector_encoding import singles, unit_rows
+from index.vector_encoding import unit_rows
 from index.vectors.faiss.segments import Segments
 from index.vectors.head import Head
 
@@ -31,7 +31,7 @@ def differences(
         last = int(keys[-1])
         seen += len(keys)
         in_head = np.isin(keys, newest)
-        if in_head.any() and not np.array_equal(head.vectors(keys[in_head]), singles(halves[in_head])):
+        if in_head.any() and not head.agrees(keys[in_head], halves[in_head]):
             return [f"{target}: the vector index has other vectors than the catalog"]
         rest = keys[~in_head]
         if not len(rest):

@@ -84,7 +84,8 @@ class FaissVectorIndex:
         self._removed = np.empty(0, dtype=np.int64)  # keys of segments that were deleted since
         self._seen: tuple[int, int] | None = None  # the version of the manifest that was read
         self._helper: threading.Thread | None = None
-        self._looked = 0.0
+        self._tidied: tuple[int, int] | None = None  # the version of the manifest of which somebody was to make order
+        self._looked = time.monotonic()
         self._added = 0
         self._closed = False
 
@@ -102,7 +103,8 @@ class FaissVectorIndex:
             self._replay()
             version = self._folder.version()
             behind = self._head is not None and len(self._head) >= self._options.seal_at
-            if version != self._seen or (behind and time.monotonic() > self._looked + _LOOK_EVERY):
+            overdue = behind or (self._segments is not None and self._tidied != version)
+            if version != self._seen or (overdue and time.monotonic() > self._looked + _LOOK_EVERY):
                 self._help()
 
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
@@ -194,6 +196,7 @@ class FaissVectorIndex:
         manifest = self._folder.manifest()
         if manifest is None or not manifest.is_of(self._catalog.state(), self._collection):
             return
+        from index.vectors.faiss.byte_block import ByteBlock
         from index.vectors.faiss.segments import Segments
 
         segments = Segments.load(self._folder, manifest)
@@ -201,7 +204,7 @@ class FaissVectorIndex:
             self._give_up(self._seen)
             return
         with self._lock.write():
-            self._segments, self._head = segments, Head()
+            self._segments, self._head = segments, Head(ByteBlock.of)
             self._removed = np.empty(0, dtype=np.int64)
             self._position = manifest.position
 
@@ -239,6 +242,7 @@ class FaissVectorIndex:
     def _look(self) -> None:
         try:
             self._adopt()
+            self._tidied = self._seen
             if self._planner.is_due():
                 self._leave_queries(self._catalog.state().space)
                 self._builder.wake()
@@ -271,6 +275,7 @@ class FaissVectorIndex:
         if manifest is None or not manifest.is_of(self._catalog.state(), self._collection):
             self._forget(version)
             return
+        from index.vectors.faiss.byte_block import ByteBlock
         from index.vectors.faiss.segments import Segments
 
         segments = Segments.load(self._folder, manifest, self._segments)
@@ -285,7 +290,10 @@ class FaissVectorIndex:
             if self._segments is not None and manifest.key < self._segments.manifest.key:
                 self._position = None  # a rebuilt index that is behind: start anew
                 return
-            rest, removed = head.after(manifest.key), segments.present(self._removed_since(manifest, position))
+            rest, removed = (
+                head.after(manifest.key).making(ByteBlock.of),
+                segments.present(self._removed_since(manifest, position)),
+            )
             with self._lock.write():
                 self._segments, self._head, self._removed, self._seen = segments, rest, removed, version
 
@@ -349,9 +357,12 @@ class FaissVectorIndex:
                 few = len(self._removed) <= _FEW
                 refused = excluded if few else np.concatenate([excluded, self._removed])
                 chosen = Selector(position.key + 1, selection, refused)
-                depth = max(wanted, scored // _SCORED_DEPTH)
-                keys, whole = head.nearest(vector, depth, chosen.choice), depth >= len(head)
-                if segments is not None:
+                depth = max(wanted * 3 // 2, scored // _SCORED_DEPTH)
+                whole = depth >= len(head)
+                if segments is None:
+                    keys = head.all_nearest(vector, depth, chosen.choice)
+                else:
+                    keys = head.nearest(vector, depth, chosen.choice)
                     gone = len(self._removed) if few else 0
                     sealed, everything = segments.candidates(
                         vector, candidates + gone, scored + gone, lists, chosen.of_faiss

@@ -359,7 +359,7 @@ class MilvusVectorIndex:
         gone = len(refused) + sum(len(keys) for _, keys in view.gone)
         count = min(MOST, 1 << (_DEPTH * wanted + gone - 1).bit_length())
         among = None if only is None else partial(np.isin, test_elements=only)
-        fresh = view.head.nearest(vector, wanted + len(refused), among)
+        fresh = view.head.all_nearest(vector, wanted + len(refused), among)
         while wanted <= count:
             keys = np.union1d(fresh, self._in_milvus(view, vector, count, only))
             scores, found = self._score(vector, keys[~np.isin(keys, refused)], wanted, generation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from index import Library, LibraryConfig, NewSentence, Space, open_library
+from index.building import BuildRequest, work
 from index.catalog import default_url, open_catalog
-from index.vectors.faiss.building import Builder
+from index.vectors.faiss.building import Builder, untidy
+from index.vectors.faiss.byte_block import ByteBlock
 from index.vectors.faiss.codec import Encoded, joined, train, training_size
 from index.vectors.faiss.files import IndexFolder
-from index.vectors.faiss.manifest import Manifest, Probing
+from index.vectors.faiss.index import FaissVectorIndex
+from index.vectors.faiss.manifest import Manifest, Probing, SegmentEntry
 from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.segments import Segment, Segments
 from index.vectors.faiss.selection import Selection, Selector
@@ -321,6 +324,69 @@ def test_many_small_segments_become_few(sealed: Path, root: Path, space: Space, 
         assert texts(library, sentence(2100).vector, 1) == ["sentence 2100"]
 
 
+def with_segments(root: Path, space: Space, sentence: Sentence, sizes: Sequence[int]) -> None:
+    first = 1000
+    for size in sizes:
+        with open_library(LibraryConfig(root, exact_up_to=10_000), space) as library:
+            library.add_sentences([sentence(n) for n in range(first, first + size)])
+        first += size
+        build(root)
+
+
+@pytest.mark.parametrize(
+    ("added", "left"),
+    [((), [300]), ((100,), [400]), ((100, 100), [500]), ((100,) * 5, [800]), ((700, 100), [1100])],
+)
+def test_when_nothing_else_is_due_small_segments_are_merged(
+    sealed: Path, root: Path, space: Space, sentence: Sentence, added: Sequence[int], left: list[int]
+) -> None:
+    with_segments(root, space, sentence, added)
+    work(BuildRequest(default_url(root).render_as_string(), root / "index", BuildOptions(EXACT_UP_TO, EXACT_UP_TO)), 0)
+    assert [entry.count for entry in manifest(sealed).segments] == left
+    with open_library(LibraryConfig(root), space) as library:
+        assert library.check() == []
+        assert texts(library, sentence(250).vector, 1) == ["sentence 250"]
+
+
+def test_a_segment_much_larger_than_the_others_is_left_alone() -> None:
+    def entries(*sizes: int) -> tuple[SegmentEntry, ...]:
+        return tuple(SegmentEntry(file=str(size), sha256="", count=size, code_size=1) for size in sizes)
+
+    assert untidy(entries(840, 58, 44, 43, 33, 28)) == entries(28, 33, 43, 44, 58)
+    assert untidy(entries(800, 58, 44, 43, 33, 28)) == entries(28, 33, 43, 44, 58, 800)
+    assert untidy(entries(840, 206)) == ()
+    assert untidy(entries(840)) == ()
+
+
+def test_an_index_in_many_segments_is_seen_to_while_it_is_searched(
+    sealed: Path, root: Path, space: Space, sentence: Sentence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked:
+        times = 0
+
+        def wake(self) -> None:
+            self.times += 1
+
+        def close(self) -> None:
+            pass
+
+    with_segments(root, space, sentence, [100])
+    asked = Asked()
+    with closing(open_catalog(default_url(root), None, lambda: False)) as catalog:
+        options = BuildOptions(EXACT_UP_TO, EXACT_UP_TO)
+        index = FaissVectorIndex(catalog, catalog.sentences, sealed, options, asked)
+        index.refresh()  # a command that searches once and ends has nobody woken
+        index.refresh()
+        assert asked.times == 0
+        monkeypatch.setattr("index.vectors.faiss.index._LOOK_EVERY", 0.0)
+        for _ in range(3):
+            index.refresh()
+            assert index._helper is not None
+            index._helper.join()
+        assert asked.times == 1
+        index.close()
+
+
 def unit(count: int, dimension: int, seed: int) -> np.ndarray:
     rows = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -369,20 +435,21 @@ def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
     halves = vectors.astype(np.float16)
     head = Head().with_more(np.arange(500), halves)
     whole = head.with_more(np.arange(600, 660), np.repeat(halves[:1], 60, axis=0))  # ties
-    assert {0, *range(600, 660)} <= set(whole.nearest(vectors[0], 3).tolist())
+    assert {0, *range(600, 660)} <= set(whole.all_nearest(vectors[0], 3).tolist())
     head = whole.without(np.array([600, 601, 9999]))
     assert (len(head), len(whole)) == (558, 560)
-    some = np.array([602, 7, 499])
-    assert np.array_equal(head.vectors(some), np.stack([halves[0], halves[7], halves[499]]).astype(np.float32))
+    some = np.array([7, 499, 602])
+    assert head.agrees(some, np.stack([halves[7], halves[499], halves[0]]))
+    assert not head.agrees(some, np.stack([halves[7], halves[0], halves[0]]))
     odd = Selection(np.arange(1, 660, 2))
-    found = head.nearest(vectors[0], 5, Selector(660, odd, np.array([603])).choice)
+    found = head.all_nearest(vectors[0], 5, Selector(660, odd, np.array([603])).choice)
     assert set(found.tolist()) >= set(range(605, 660, 2))
     assert all(key % 2 for key in found.tolist())
     assert 603 not in found
     rest = head.after(499)
     assert rest.keys().tolist() == list(range(602, 660))
     assert (
-        head.nearest(
+        head.all_nearest(
             vectors[0], 5, Selector(660, Selection(np.empty(0, dtype=np.int64)), np.empty(0, int)).choice
         ).tolist()
         == []
@@ -401,9 +468,50 @@ def test_the_head_keeps_its_vectors_however_they_come_and_go() -> None:
         head = head.without(gone).with_more(keys, halves[keys])
         there = np.concatenate([np.setdiff1d(there, gone), keys])
         assert np.array_equal(head.keys(), there)
-    assert np.array_equal(head.vectors(there), halves[there].astype(np.float32))
+    assert head.agrees(there, halves[there])
     near = there[np.argsort(-(vectors[there] @ vectors[7]))[:10]]
-    assert set(near.tolist()) <= set(head.nearest(vectors[7], 10).tolist())
+    assert set(near.tolist()) <= set(head.all_nearest(vectors[7], 10).tolist())
+
+
+def test_a_head_of_bytes_finds_what_one_of_single_precision_finds() -> None:
+    vectors = clouds(6000, 4)
+    halves = vectors.astype(np.float16)
+    keys = np.arange(100, 6100)
+    plain, head = Head(), Head(ByteBlock.of)
+    for start in range(0, 6000, 300):
+        part = slice(start, start + 300)
+        plain, head = (one.with_more(keys[part], halves[part]) for one in (plain, head))
+    gone = keys[::7]
+    plain, head = plain.without(gone), head.without(gone)
+    assert np.array_equal(head.keys(), plain.keys())
+    there = head.keys()
+    assert head.agrees(there, halves[there - 100])
+    assert not head.agrees(there, -halves[there - 100])
+    odd = Selector(6100, Selection(keys[keys % 2 == 1]), np.array([105])).choice
+    assert odd is not None
+    shares = []
+    for query in unit(40, 64, 9):
+        for choose in (None, odd):
+            found = head.nearest(query, 15, choose)
+            assert len(found) == len(np.unique(found)) == 15
+            assert choose is None or choose(found).all()
+            shares.append(np.isin(plain.nearest(query, 10, choose), found).mean())
+    assert np.mean(shares) > 0.99
+    few = head.nearest(unit(1, 64, 2)[0], 15, lambda keys: keys < 103)
+    assert sorted(few.tolist()) == [101, 102]
+
+
+def test_a_head_may_hold_blocks_of_both_kinds() -> None:
+    vectors = clouds(900, 5)
+    vectors[500:, 3] = 1  # the bytes of these mean something else
+    halves = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    before = Head().with_more(np.arange(300), halves[:300])
+    head = before.making(ByteBlock.of).with_more(np.arange(300, 500), halves[300:500])
+    head = head.with_more(np.arange(500, 900), halves[500:])
+    assert head.agrees(np.arange(900), halves)
+    for place in (7, 350, 600):
+        assert place in head.nearest(halves[place].astype(np.float32), 20)
+    assert len(Head(ByteBlock.of).nearest(halves[0].astype(np.float32), 5)) == 0
 
 
 def test_a_selection_counts_what_matches_among_other_keys() -> None:
