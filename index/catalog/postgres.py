@@ -145,7 +145,7 @@ class PostgresDatabase:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection that cannot write; everything read through it describes one moment."""
-        with self.connect() as connection, self.named_errors():
+        with self.named_errors(), self.connect() as connection:  # also what ending it raises
             yield connection
 
     def connect(self) -> Connection:

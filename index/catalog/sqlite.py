@@ -116,7 +116,7 @@ class SqliteDatabase:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a read-only connection; everything read through it describes one moment."""
-        with self.connect() as connection, self.named_errors():
+        with self.named_errors(), self.connect() as connection:  # also what ending it raises
             yield connection
 
     def connect(self) -> Connection:

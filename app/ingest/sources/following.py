@@ -16,7 +16,7 @@ from app.ingest.sources.registering import SourceRefused, register_source
 from app.ingest.sources.shared_status import FollowerState, SourceBoard
 from app.ingest.sources.watching import Watcher
 from app.settings import Settings
-from index import FileState, Library, LibraryClosed, Source, SourceNotFound
+from index import FileState, Library, LibraryClosed, LibraryError, Source, SourceNotFound
 
 if TYPE_CHECKING:  # going over a source needs much that no other command does
     from app.ingest.sources.passes import Ingest
@@ -236,6 +236,8 @@ class SourceFollower:
                         self._pass(source)
             except LibraryClosed:
                 break
+            except LibraryError as error:  # such as an engine that is away
+                logger.warning("sources have to wait: %s", error)
             except Exception:
                 logger.exception("sources could not be looked at")
         if self._watcher is not None:

@@ -175,6 +175,22 @@ def test_it_recovers_by_itself_after_a_restart(
         feed.close()
 
 
+def test_a_read_that_has_all_it_asked_for_when_the_server_ends_says_so(
+    own_postgres_server: PostgresServer, space: Space
+) -> None:
+    url = own_postgres_server.schema("lib")
+    with closing(open_catalog(url, space, lambda: True)) as catalog:
+
+        def read() -> None:
+            with catalog._database.read() as connection:  # type: ignore[attr-defined]
+                connection.execute(text("SELECT 1"))
+                own_postgres_server.stop(signal.SIGQUIT)
+
+        with pytest.raises(index.EngineAway):
+            read()
+        own_postgres_server.start()
+
+
 def test_a_connection_is_tested_only_where_it_was_not_in_use_just_now(
     opened: Open, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
