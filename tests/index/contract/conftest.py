@@ -124,10 +124,15 @@ def open_index(
     return indexes[request.param]
 
 
-wherever_files_are = pytest.mark.parametrize(
-    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3"], indirect=True
-)
+_PLACES = ("folder", "s3", "postgresql", "postgresql-s3")
+
+wherever_files_are = pytest.mark.parametrize("open_parts", _PLACES, indirect=True)
 """For tests of a library that read or write files. Without it, they are in a folder."""
+
+in_every_combination = pytest.mark.parametrize(
+    "open_parts", [*_PLACES, *(f"{place}-milvus" for place in _PLACES)], indirect=True
+)
+"""For tests of all three parts together: {SQLite, PostgreSQL} x {folder, S3} x {FAISS, Milvus}."""
 
 
 @pytest.fixture(params=["folder", "postgresql"])

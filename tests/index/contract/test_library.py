@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,14 +12,11 @@ import pytest
 
 import index
 from index import Hit, Library, NewImage, NewSentence, Page, Space
+from tests.index.contract.conftest import in_every_combination, wherever_files_are
 from tests.index.contract.meanwhile import look_while
 
 Image = Callable[..., NewImage]
 OpenLibrary = Callable[..., Library]
-
-pytestmark = pytest.mark.parametrize(
-    "open_parts", ["folder", "s3", "postgresql", "postgresql-s3", "postgresql-s3-milvus"], indirect=True
-)
 
 COUNT = 40
 
@@ -33,6 +31,40 @@ def ids(page: Page[Hit]) -> list[str]:
     return [hit.record.id for hit in page.items]
 
 
+@in_every_combination
+def test_all_parts_work_together(
+    library: Library,
+    open_parts: OpenLibrary,
+    space: Space,
+    image: Image,
+    sentence: Callable[..., NewSentence],
+    vector: Callable[[int], np.ndarray],
+) -> None:
+    """A whole library, as two processes use it. Nothing that it answers tells which engines it is on."""
+    other = open_parts(space)
+    added = library.add_images([image(n, metadata={"even": n % 2 == 0}) for n in range(COUNT)])
+    (text,) = library.add_sentences([sentence(2)])
+    deadline = time.monotonic() + 30
+    while library.search(vector(3), 1, "images").items and library.lag()["images"] >= 5:
+        assert time.monotonic() < deadline, "Milvus does not get the vectors"
+        time.sleep(0.05)
+    nearest = sorted(range(COUNT), key=lambda n: -vector(3) @ vector(n) / np.linalg.norm(vector(n)))
+    for one in (library, other):
+        assert ids(one.search(vector(3), COUNT // 2, "images")) == [added[n].record.id for n in nearest[: COUNT // 2]]
+        even = one.search(vector(3), COUNT, "images", filters={"even": "true"})
+        assert ids(even) == [added[n].record.id for n in nearest if n % 2 == 0]
+        assert one.search(vector(2), 1, "sentences").items[0].record == text.record
+    library.delete_images([added[n].record.id for n in nearest[1:3]])
+    assert ids(other.search(vector(3), 3, "images")) == [added[n].record.id for n in (nearest[0], *nearest[3:5])]
+    reopened = open_parts()
+    for one in (other, reopened):
+        assert ids(one.search(vector(3), 3, "images")) == [added[n].record.id for n in (nearest[0], *nearest[3:5])]
+        with one.open_file(added[nearest[0]].record.id, "content") as file:
+            assert file.content.read() == image(nearest[0]).content
+    assert reopened.check(deep=True) == []
+
+
+@wherever_files_are
 def test_what_is_added_is_there_for_everybody_and_after_opening_again(
     library: Library, open_parts: OpenLibrary, space: Space, image: Image, sentence: Callable[..., NewSentence]
 ) -> None:
@@ -56,6 +88,7 @@ def test_another_space_is_refused(library: Library, open_parts: OpenLibrary, oth
         open_parts(other_space)
 
 
+@wherever_files_are
 def test_a_deletion_is_gone_from_the_next_search_everywhere(
     filled: Library, open_parts: OpenLibrary, space: Space, vector: Callable[[int], np.ndarray]
 ) -> None:
@@ -69,6 +102,7 @@ def test_a_deletion_is_gone_from_the_next_search_everywhere(
     assert other.thumbnail(getattr(best, "sha256", "")) is None
 
 
+@wherever_files_are
 def test_a_file_that_is_open_outlives_its_image(filled: Library) -> None:
     record = filled.list_images(limit=1).items[0]
     with filled.open_file(record.id, "content") as file:
@@ -77,6 +111,7 @@ def test_a_file_that_is_open_outlives_its_image(filled: Library) -> None:
     assert filled.check(deep=True) == []
 
 
+@wherever_files_are
 def test_opening_files_while_others_delete_gives_the_file_or_says_that_it_is_gone(
     library: Library, image: Image
 ) -> None:
@@ -95,6 +130,7 @@ def test_opening_files_while_others_delete_gives_the_file_or_says_that_it_is_gon
     assert library.check(deep=True) == []
 
 
+@wherever_files_are
 def test_lost_and_orphaned_files_are_found_and_removed(
     library: Library, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
