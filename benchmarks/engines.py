@@ -3,7 +3,8 @@
 The same sentences, made up as in benchmarks/scale.py, are in SQLite and in PostgreSQL. Three services run at the same
 time: SQLite and FAISS, PostgreSQL and FAISS, PostgreSQL and Milvus; the last one twice, for throughput. Texts that were
 never searched before are searched over HTTP, each in all three before the next one, so that whatever else the machine
-does hits them alike. PostgreSQL, and Milvus in an environment of its own (`make milvus`), have to be installed.
+does hits them alike. In the end each index is built anew by `visem reindex --vectors`, while its service is searched.
+PostgreSQL, and Milvus in an environment of its own (`make milvus`), have to be installed.
 """
 
 from __future__ import annotations
@@ -128,6 +129,24 @@ def throughput(ports: Sequence[int], texts: Iterator[str], seconds: float) -> fl
     return round(sum(done) / seconds, 1)
 
 
+def rebuilding(settings: Mapping[str, str], client: Client, texts: Iterator[str]) -> dict[str, float]:
+    """Build an index anew; vectors a second, and how long searches take meanwhile."""
+    command = [Path(sys.executable).with_name("visem"), "reindex", "--vectors", "--json"]
+    times = []
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(command, env={**os.environ, **settings}, stdout=output) as process:  # noqa: S603
+            while process.poll() is None:
+                times.append(client.search(next(texts)))
+                time.sleep(0.05)
+        output.seek(0)
+        built = json.load(output)["indexes"]["sentences"]
+    return {
+        "vectors_a_second": round(built["size"] / built["seconds"]),
+        "search_p50_ms": round(statistics.median(times), 1),
+        "search_p99_ms": round(float(np.percentile(times, 99)), 1),
+    }
+
+
 def measure(folder: Path, size: int, seconds: float, python: Path) -> dict[str, object]:
     """Fill both catalogs, start everything, and measure."""
     space = JointSpace.load()
@@ -170,12 +189,14 @@ def measure(folder: Path, size: int, seconds: float, python: Path) -> dict[str, 
         for _ in range(3):  # by turns
             one.append(throughput(pair[:1], texts, seconds))
             two.append(throughput(pair, texts, seconds))
+        rebuilt = {name: rebuilding(settings[name], client, texts) for name, client in clients.items()}
     return {
         "records": size,
         **filled,
         "search_p50_ms": {name: round(statistics.median(taken), 1) for name, taken in times.items()},
         "search_p95_ms": {name: round(float(np.percentile(taken, 95)), 1) for name, taken in times.items()},
         "searches_a_second": {"1 replica": statistics.median(one), "2 replicas": statistics.median(two)},
+        "rebuilding": rebuilt,
     }
 
 

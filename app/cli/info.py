@@ -154,7 +154,8 @@ def _print(document: dict[str, Any]) -> None:
         index = library[key]
         measured = index["kind"] != "exact" and index["recall"] is not None
         recall = f", recall {index['recall']:.3f}" if measured else ""
-        write(f"         {library[name]:,} {name} (index: {index['kind']}{recall})\n")
+        waiting = f", {index['waiting']:,} still to be written" if index["waiting"] else ""
+        write(f"         {library[name]:,} {name} (index: {index['kind']}{recall}{waiting})\n")
     write(f"         {size(library['content_bytes'])} of files, {size(library['catalog_bytes'])} of records\n")
     if library["captions_owed"]:
         write(f"         captions of {count(library['captions_owed'], 'image')} are to come\n")

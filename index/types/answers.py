@@ -37,12 +37,14 @@ class Page(Generic[T]):
 class IndexStats:
     """One vector index: how it searches (`exact`, `ivf`, …), its size, and its recall@10 (1.0 if exact).
 
-    The recall is measured with vectors of texts against the exact answer; None until there were some.
+    The recall is measured with vectors of texts against the exact answer; None until there were some. `waiting`: how
+    many additions and deletions an engine on another machine has not yet, as far as this process has followed.
     """
 
     kind: str
     size: int
     recall: float | None
+    waiting: int = 0
 
 
 @dataclass(frozen=True)

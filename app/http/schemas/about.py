@@ -32,6 +32,10 @@ class IndexInfo(Output):
         "measurement.",
         examples=[1.0],
     )
+    waiting: int = Field(
+        description="How many additions and deletions Milvus has not yet: it goes down while Milvus is filled.",
+        examples=[0],
+    )
 
 
 class LibraryInfo(Output):
@@ -48,10 +52,10 @@ class LibraryInfo(Output):
     )
     generation: int = Field(description="Goes up when all is embedded anew.", examples=[1])
     image_index: IndexInfo = Field(
-        description="The index of images.", examples=[{"kind": "exact", "size": 8000, "recall": 1.0}]
+        description="The index of images.", examples=[{"kind": "exact", "size": 8000, "recall": 1.0, "waiting": 0}]
     )
     sentence_index: IndexInfo = Field(
-        description="The index of sentences.", examples=[{"kind": "exact", "size": 40_000, "recall": 1.0}]
+        description="The index of sentences.", examples=[{"kind": "exact", "size": 40_000, "recall": 1.0, "waiting": 0}]
     )
 
 

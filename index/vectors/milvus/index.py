@@ -92,6 +92,7 @@ class MilvusVectorIndex:
         self._not_before = 0.0
         self._added = 0
         self._look_again = 0.0
+        self._unwritten = 0  # while there is no view
         self._closed = threading.Event()
 
     def refresh(self) -> None:
@@ -146,12 +147,12 @@ class MilvusVectorIndex:
 
     def stats(self) -> IndexStats:
         """Return kind and size, as of now; the recall of Milvus is not measured."""
-        return IndexStats("milvus", self._collection.count({}) + len(self._collection.hidden()), None)
+        return IndexStats("milvus", self._collection.count({}) + len(self._collection.hidden()), None, self.lag())
 
     def lag(self) -> int:
         """Return how many additions and deletions Milvus has not yet, as far as this process has followed."""
         view = self._view
-        return 0 if view is None else view.waiting
+        return self._unwritten if view is None else view.waiting
 
     def engine(self) -> EngineState:
         """Return how Milvus does."""
@@ -173,8 +174,7 @@ class MilvusVectorIndex:
             there = self._milvus.count(written.name)
         except CollectionLostError:
             there = 0
-        keys = np.concatenate([self._collection.keys({}), self._collection.hidden()])
-        missing = int((keys <= written.position.key).sum()) - there
+        missing = int((self._all_keys() <= written.position.key).sum()) - there
         if missing <= 0:
             return []
         name = self._collection.target
@@ -200,8 +200,8 @@ class MilvusVectorIndex:
         written = self._pusher.written(generation)
         position = Position(generation, 0, 0) if written is None else written.position
         if self._collection.head().key - position.key > _HELD:
-            rest, _ = self._collection.stored_after(position.key, _HELD + 1, generation)
-            if len(rest) > _HELD:
+            self._unwritten = int((self._all_keys() > position.key).sum())
+            if self._unwritten > _HELD:
                 self._look_again = time.monotonic() + 1
                 return
         self._view = _View(position, written, Head(), (), time.monotonic() + _SETTLED)
@@ -209,7 +209,11 @@ class MilvusVectorIndex:
     def _build(self) -> NoReturn:
         """Have Milvus filled before anything is searched."""
         self._help()
-        raise EngineAway("vectors", "the collection in Milvus is being built from the catalog")
+        reason = f"the collection in Milvus is being built from the catalog, {self._unwritten:,} vectors are to come"
+        raise EngineAway("vectors", reason)
+
+    def _all_keys(self) -> Keys:
+        return np.concatenate([self._collection.keys({}), self._collection.hidden()])
 
     @staticmethod
     def _after(view: _View, batch: ChangeBatch) -> _View:

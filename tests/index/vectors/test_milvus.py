@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,24 @@ def test_a_collection_that_is_lost_is_built_anew(
         assert found(index, filled, vector(8)) == ["sentence 8"]
         assert index.problems() == []
         assert len(collections(milvus, milvus_vectors)) == 1
+
+
+def test_more_than_fits_into_memory_is_written_first_and_tells_how_far_it_is(
+    filled: Library, milvus_vectors: str, vector: Callable[[int], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.vectors.milvus.index._HELD", 30)
+    with closing(open_index(filled, milvus_vectors)) as index:
+        with pytest.raises(EngineAway, match="100 vectors are to come"):
+            index.refresh()
+        assert index.stats().waiting == index.lag() == COUNT
+        deadline = time.monotonic() + 30
+        while index.lag() >= 20:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            with suppress(EngineAway):
+                index.refresh()
+        assert found(index, filled, vector(7)) == ["sentence 7"]
+        assert index.stats().waiting == 0
 
 
 def test_filters_with_many_matches_are_pushed_down(

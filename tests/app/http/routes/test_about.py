@@ -24,7 +24,7 @@ def test_info(stocked: TestClient, space: JointSpace) -> None:
     assert info["space"]["config"] == space.config.model_dump(mode="json", exclude=counts)
     assert info["library"]["images"] == 10
     assert info["library"]["sentences"] == 4
-    assert info["library"]["image_index"] == {"kind": "exact", "size": 10, "recall": 1.0}
+    assert info["library"]["image_index"] == {"kind": "exact", "size": 10, "recall": 1.0, "waiting": 0}
     assert info["limits"]["max_files"] == 256
     assert info["captions"] == {"default_mode": "generate", "modes": ["generate", "retrieve"]}
 
