@@ -56,7 +56,7 @@ def measure(name: str, tokenizer: Path | None, *, speed: bool) -> dict[str, obje
         array = pixels.numpy()
         networks = {precision: OnnxRuntime().load(space.bundle, "image_encoder") for precision, space in spaces.items()}
         ways: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-            "open_clip": (lambda: source.image.network(pixels), lambda: source.text.whole(tokens))
+            "open_clip": (lambda: source.image.whole(pixels), lambda: source.text.whole(tokens))
         }
         for precision, space in spaces.items():
             network = networks[precision]

@@ -12,7 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import BundleError
+from model.runtime.torch_blocks import open_clip_token, transformers_token
 from model.towers.imported_config import Architecture
+
+_OLD_END = 2
+"""What early configurations of CLIP in transformers name the end of a text, which it is not."""
 
 
 def build_image_encoder(architecture: Architecture) -> nn.Module:
@@ -93,11 +97,31 @@ class OpenClipImages(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.visual = network.visual
+        self._has_class_token = _has_class_token(self.visual)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, 3, H, W) to (n, D)."""
-        vectors: Tensor = self.visual(pixels)
+        visual = self.visual
+        if not self._has_class_token:
+            whole: Tensor = visual(pixels)
+            return whole
+        token = open_clip_token(visual.transformer.resblocks, visual._embeds(pixels), (slice(None), 0))
+        vectors: Tensor = visual.ln_post(token) @ visual.proj
         return vectors
+
+
+def _has_class_token(visual: nn.Module) -> bool:
+    """Whether it is a plain vision transformer whose vector is made of its first token."""
+    from open_clip.transformer import VisionTransformer
+
+    plain = isinstance(visual, VisionTransformer) and _is_plain(visual.transformer)
+    return plain and visual.attn_pool is None and visual.pool_type == "tok"
+
+
+def _is_plain(transformer: Any) -> bool:
+    from open_clip.transformer import ResidualAttentionBlock
+
+    return all(isinstance(block, ResidualAttentionBlock) for block in transformer.resblocks)
 
 
 class OpenClipTexts(nn.Module):
@@ -109,25 +133,27 @@ class OpenClipTexts(nn.Module):
 
     def __init__(self, network: Any) -> None:
         super().__init__()
-        self.text = network.text
-
-    @property
-    def padded(self) -> bool:
+        self.text = text = network.text
+        self.padded = text.attn_mask is None or text.cls_emb is not None or text.pool_type not in ("argmax", "eos")
         """Whether a text has to fill the whole context."""
-        text = self.text
-        return text.attn_mask is None or text.cls_emb is not None or text.pool_type not in ("argmax", "eos")
+        sees_all = text.attn_mask is None and not text.use_pad_mask
+        self._takes_last = sees_all and text.cls_emb is None and text.pool_type == "last"
+        self._is_plain = _is_plain(text.transformer)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, T) to (n, D)."""
         text = self.text
-        if self.padded:
+        if self.padded and not (self._takes_last and self._is_plain):
             whole: Tensor = text(tokens)
             return whole
         length = tokens.shape[1]
         states = text.token_embedding(tokens) + text.positional_embedding[:length]
-        states = text.ln_final(text.transformer(states, attn_mask=text.attn_mask[:length, :length]))
-        ends = tokens if text.pool_type == "argmax" else (tokens == text.eos_id).int()
-        pooled = states[torch.arange(tokens.shape[0], device=tokens.device), ends.argmax(dim=-1)]
+        mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
+        place = (slice(None), -1) if self.padded else _ends(tokens, None if text.pool_type == "argmax" else text.eos_id)
+        if self._is_plain:
+            pooled = text.ln_final(open_clip_token(text.transformer.resblocks, states, place, mask))
+        else:
+            pooled = text.ln_final(text.transformer(states, attn_mask=mask))[place]
         projection = text.text_projection
         if isinstance(projection, nn.Linear):
             pooled = projection(pooled)
@@ -144,10 +170,17 @@ class TransformersImages(nn.Module):
         super().__init__()
         self.vision_model = network.vision_model
         self.visual_projection = getattr(network, "visual_projection", nn.Identity())
+        self._has_class_token = network.config.model_type == "clip"
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, 3, H, W) to (n, D)."""
-        vectors: Tensor = self.visual_projection(self.vision_model(pixel_values=pixels).pooler_output)
+        model = self.vision_model
+        if self._has_class_token:
+            states = model.pre_layrnorm(model.embeddings(pixels))
+            pooled = model.post_layernorm(transformers_token(model.encoder.layers, states, (slice(None), 0)))
+        else:
+            pooled = model(pixel_values=pixels).pooler_output
+        vectors: Tensor = self.visual_projection(pooled)
         return vectors
 
 
@@ -163,5 +196,21 @@ class TransformersTexts(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, T) to (n, D)."""
-        vectors: Tensor = self.text_projection(self.text_model(input_ids=tokens).pooler_output)
+        model, length = self.text_model, tokens.shape[1]
+        states = model.embeddings(input_ids=tokens)
+        if self.padded:
+            pooled = model.final_layer_norm(transformers_token(model.encoder.layers, states, (slice(None), -1)))
+            pooled = model.head(pooled)
+        else:
+            back = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
+            end = model.eos_token_id
+            place = _ends(tokens, None if end == _OLD_END else end)
+            pooled = model.final_layer_norm(transformers_token(model.encoder.layers, states, place, back))
+        vectors: Tensor = self.text_projection(pooled)
         return vectors
+
+
+def _ends(tokens: Tensor, end: int | None) -> tuple[Tensor, Tensor]:
+    """The index of each row's first token `end`; None: of its highest one, as in CLIP's own words."""
+    found = tokens if end is None else (tokens == end).int()
+    return torch.arange(tokens.shape[0], device=tokens.device), found.argmax(dim=-1)

@@ -60,7 +60,12 @@ def _image(folder: Path, network: Any, architecture: Architecture) -> ImageSourc
     config = ImportedImageConfig(architecture=architecture, pixels=_pixels(folder))
     with settings_of("images", folder):
         reference = _image_reference(folder)
-    return ImageSource(config, TransformersImages(network), reference)
+
+    def whole(pixels: Tensor) -> Tensor:
+        vectors: Tensor = network.get_image_features(pixel_values=pixels).pooler_output
+        return vectors
+
+    return ImageSource(config, TransformersImages(network), reference, whole)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -158,6 +158,7 @@ def _image(
         ImportedImageConfig(architecture=architecture, pixels=pixels),
         OpenClipImages(network),
         lambda images: torch.stack([transform(image) for image in images]),
+        network.encode_image,
     )
 
 

@@ -25,7 +25,7 @@ def compare_images(source: ImageSource, folder: Path) -> dict[Precision, float]:
     pictures = sample_pictures()
     pixels = prepare(pictures, source.config.pixels)
     with torch.inference_mode():
-        wanted = unit_rows(source.network(source.reference(pictures)))
+        wanted = unit_rows(source.whole(source.reference(pictures)))
     cosines: dict[Precision, float] = {}
     for precision in get_args(Precision):
         (made,) = load_encoder(IMAGE_ENCODER, folder, precision)(pixels)

@@ -30,6 +30,8 @@ class ImageSource:
     config: ImportedImageConfig
     network: nn.Module
     reference: Callable[[Sequence[Image.Image]], Tensor]
+    whole: Callable[[Tensor], Tensor]
+    """How its own library embeds them: (n, D)."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ def read_timm_images(folder: Path, published: Mapping[str, Any]) -> ImageSource:
         pixels, reference = _preprocessing(preparation, file)
     _load(network, found[0], preparation, str(architecture))
     config = ImportedImageConfig(architecture=Architecture(library="timm", settings=settings), pixels=pixels)
-    return ImageSource(config, network.eval().requires_grad_(False), reference)
+    network = network.eval().requires_grad_(False)
+    return ImageSource(config, network, reference, network)
 
 
 def _load(network: nn.Module, file: Path, preparation: Mapping[str, Any], architecture: str) -> None:
