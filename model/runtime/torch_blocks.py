@@ -30,7 +30,8 @@ def open_clip_token(blocks: Iterable[Any], states: Tensor, place: Place, mask: T
     mixed = last.attention(seen[place].unsqueeze(1), seen, seen, mask)
     token = states[place].unsqueeze(1) + last.ls_1(mixed)
     token = token + last.ls_2(last.mlp(last.ln_2(token)))
-    return token.squeeze(1)
+    whole: Tensor = token.squeeze(1)
+    return whole
 
 
 def transformers_token(layers: Iterable[Any], states: Tensor, place: Place, mask: Tensor | None = None) -> Tensor:

@@ -136,8 +136,7 @@ class OpenClipTexts(nn.Module):
         self.text = text = network.text
         self.padded = text.attn_mask is None or text.cls_emb is not None or text.pool_type not in ("argmax", "eos")
         """Whether a text has to fill the whole context."""
-        sees_all = text.attn_mask is None and not text.use_pad_mask
-        self._takes_last = sees_all and text.cls_emb is None and text.pool_type == "last"
+        self._takes_last = text.attn_mask is None and text.cls_emb is None and text.pool_type == "last"
         self._is_plain = _is_plain(text.transformer)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def test_vectors_are_those_of_transformers(folder: Path) -> None:
     with torch.inference_mode():
         tokens = source.text.reference(TEXTS)
         texts = torch.nn.functional.normalize(source.text.whole(tokens)).numpy()
-        images = torch.nn.functional.normalize(source.image.network(source.image.reference(sample_pictures()))).numpy()
+        images = torch.nn.functional.normalize(source.image.whole(source.image.reference(sample_pictures()))).numpy()
     for one in (space, space_on(space.bundle, TorchRuntime("cpu"))):
         assert (one.embed_texts(TEXTS) * texts).sum(axis=1).min() > 0.9999
         assert (one.embed_images(sample_pictures()) * images).sum(axis=1).min() > 0.9999

@@ -125,7 +125,7 @@ def test_vectors_are_those_of_open_clip(clip_bundle: Path, tmp_path: Path) -> No
     source = read_open_clip(str(config), weights)
     with torch.inference_mode():
         texts = torch.nn.functional.normalize(source.text.whole(source.text.reference(TEXTS)))
-        images = torch.nn.functional.normalize(source.image.network(source.image.reference(sample_pictures())))
+        images = torch.nn.functional.normalize(source.image.whole(source.image.reference(sample_pictures())))
     space = JointSpace.load(clip_bundle, device="cpu")
     for one in (space, space_on(space.bundle, TorchRuntime("cpu"))):
         assert (one.embed_texts(TEXTS) * texts.numpy()).sum(axis=1).min() > 0.99999
