@@ -16,13 +16,22 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from model import cgroups
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 VARIABLE = "VISEM_THREADS"
 BACKGROUND = 10
 """How much lower the priority of background work is, as `nice` counts."""
+LOWEST = 19
+"""That of decoders, which have a process each: Linux has a thread of `BACKGROUND` wait for the end of their slices."""
 
 _M_ARENA_MAX = -8
 
@@ -49,9 +58,39 @@ def share_heaps(count: int) -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
 
 
-def give_way() -> None:
-    """Lower the priority of the thread that calls, for good: what people wait for goes first. Linux alone can do it."""
+def give_way(by: int = BACKGROUND) -> None:
+    """Lower the priority of the thread that calls, for good: what people wait for goes first. Linux alone can do it.
+
+    For threads that rarely hold the interpreter's lock: one that has it, and does not get a core, stops all others.
+    """
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + BACKGROUND))
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + by))
+
+
+class _Helper(threading.local):
+    thread: ThreadPoolExecutor | None = None
+
+
+_helper = _Helper()
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """While the context lasts, what the calling thread has done by `compute` has the priority of background work.
+
+    The thread itself keeps its own, as it holds the interpreter's lock most of the time (`give_way`).
+    """
+    with ThreadPoolExecutor(1, "visem-background", initializer=give_way) as _helper.thread:
+        try:
+            yield
+        finally:
+            _helper.thread = None
+
+
+def compute(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that computes without the interpreter's lock, with the priority of the work that wants it."""
+    if _helper.thread is None:
+        return function(*args, **kwargs)
+    return _helper.thread.submit(function, *args, **kwargs).result()

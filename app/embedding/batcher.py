@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TypeVar
@@ -241,8 +241,10 @@ class _Worker:
             self._thread.join()
 
     def _run(self) -> None:
-        if self._in_background:
-            threads.give_way()
+        with threads.in_background() if self._in_background else nullcontext():
+            self._work()
+
+    def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
             kind, waiting = batch
             live = [one for one in waiting if _is_wanted(one)]

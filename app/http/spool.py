@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 IN_MEMORY = 256 * 1024
 """Bytes of a form's files that are kept in memory; what is longer goes to the disk."""
+
+_disk = ThreadPoolExecutor(1, "visem-spool")
+"""Writes and removes: the disk is no faster with more threads, which would take the cores from searches."""
 
 
 class Spool:
@@ -34,9 +38,9 @@ class Spool:
             self._file.seek(start)
             return self._file.read(size)
 
-    def close(self) -> None:
-        """Throw everything away. Idempotent."""
-        self._file.close()
+    def close(self) -> Future[None]:
+        """Throw everything away, after what is being written, and return before that. Idempotent."""
+        return _disk.submit(self._file.close)
 
 
 class SpooledPart:
@@ -85,7 +89,7 @@ class SpooledUpload(UploadFile):
         if self._spool.size + len(data) <= IN_MEMORY:
             self.file.write(data)
         else:
-            await run_in_threadpool(self.file.write, data)
+            await asyncio.get_running_loop().run_in_executor(_disk, self.file.write, data)
 
     async def seek(self, offset: int) -> None:
         """Go to a place from the start."""
@@ -93,4 +97,4 @@ class SpooledUpload(UploadFile):
 
     async def close(self) -> None:
         """Close the spool of the whole form. Idempotent."""
-        self._spool.close()
+        await asyncio.wrap_future(self._spool.close())

@@ -35,7 +35,7 @@ def main() -> None:
     """Serve until standard input ends."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a codec prints is no answer
-    threads.give_way()  # a search goes before the photographs of a folder
+    threads.give_way(threads.LOWEST)  # a search goes before the photographs of a folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which then closes our input
     with contextlib.suppress(OSError):  # where memory runs out, it is this process that goes
         Path("/proc/self/oom_score_adj").write_text("1000")

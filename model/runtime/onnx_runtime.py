@@ -43,7 +43,8 @@ class OnnxRuntime:
         # The others are small: waking a second thread costs more than it brings, above all when others are busy. Those
         # who call at the same time are served at the same time.
         count = threads.available() if name in _LARGE else 1
-        network = OnnxNetwork(graph, None if bundle.config.is_int8(name) else bundle.path / file, prefixes, count)
+        weights = None if bundle.config.is_int8(name) else bundle.path / file
+        network = OnnxNetwork(graph, weights, prefixes, count, in_steps=name == "captioner")
         if name in _LARGE:
             _give_back()
         return network
@@ -52,11 +53,21 @@ class OnnxRuntime:
 class OnnxNetwork:
     """A graph in a session of its own."""
 
-    def __init__(self, graph: Path, weights: Path | None, prefixes: tuple[str, ...] = ("",), count: int = 1) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        weights: Path | None,
+        prefixes: tuple[str, ...] = ("",),
+        count: int = 1,
+        *,
+        in_steps: bool = False,
+    ) -> None:
         """`weights`: a safetensors file; the graph names its tensors that begin with one of `prefixes`. None: the graph
         holds its weights itself.
-        `count`: how many threads compute. Errors: `BundleError`.
+        `count`: how many threads compute. `in_steps`: it is called many times for one result, so each call is short,
+        and made by the thread that asks. Errors: `BundleError`.
         """
+        self._in_steps = in_steps
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count
         options.log_severity_level = 3
@@ -70,7 +81,7 @@ class OnnxNetwork:
         }
         options.add_external_initializers(list(values), list(values.values()))
         try:
-            # Its threads have the priority of the one that makes them. Whoever calls computes, too, with their own.
+            # Its threads have the priority of the one that makes them. `threads.compute` computes, too.
             with ThreadPoolExecutor(1, initializer=threads.give_way) as maker:
                 self._session = maker.submit(
                     onnxruntime.InferenceSession, str(graph), options, providers=["CPUExecutionProvider"]
@@ -83,7 +94,9 @@ class OnnxNetwork:
 
     def __call__(self, *arrays: Array) -> list[Vectors]:
         """Its inputs, by position, to its outputs."""
-        outputs: list[Vectors] = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
+        inputs = dict(zip(self._inputs, arrays, strict=True))
+        run = self._session.run
+        outputs: list[Vectors] = run(None, inputs) if self._in_steps else threads.compute(run, None, inputs)
         return outputs
 
 

@@ -7,14 +7,20 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
+from PIL import Image
 
 from app.embedding.batcher import Batcher
 from model import threads
+from model.captioner import Captioner
 from model.images.limits import ImageLimits
 from model.images.processes import Decoders
 from model.images.reduction import Reduction
+from model.space import JointSpace
 
 PHOTO = Path(__file__).parents[1] / "fixtures" / "photos" / "cat.jpg"
 
@@ -97,17 +103,50 @@ def test_libraries_are_told_before_they_are_loaded() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
-def test_bulk_work_and_decoders_give_way_to_searches() -> None:
-    def priority(_: object = None) -> int:
+def test_what_bulk_work_computes_and_decoders_give_way_to_searches_but_no_thread_of_the_interpreter() -> None:
+    def priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
+    def of_caller_and_computing(items: list[int]) -> list[tuple[int, int]]:
+        return [(priority(), threads.compute(priority)) for _ in items]
+
     own = priority()
-    with Batcher({"any": lambda items: [priority() for _ in items]}, places={"search": 1, "bulk": 1}) as batcher:
+    with Batcher({"any": of_caller_and_computing}, places={"search": 1, "bulk": 1}) as batcher:
         (search,) = batcher.submit("search", "any", [1])
         (bulk,) = batcher.submit("bulk", "any", [1])
-        assert (search.result(), bulk.result()) == (own, min(19, own + threads.BACKGROUND))
+        assert search.result() == (own, own)
+        assert bulk.result() == (own, min(19, own + threads.BACKGROUND))
     decoders = Decoders()
     decoders.decode(PHOTO.read_bytes(), ImageLimits(), Reduction(shorter=64))
     (process,) = decoders._idle
-    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, own + threads.BACKGROUND)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
     decoders.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_networks_of_bulk_work_run_with_a_lower_priority_unless_they_are_asked_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+
+    class Session:
+        def __init__(self, session: onnxruntime.InferenceSession) -> None:
+            self._session = session
+
+        def run(self, *arguments: Any) -> Any:
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return self._session.run(*arguments)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._session, name)
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **known: Session(real(*args, **known)))
+    space, captioner = JointSpace.load(device="cpu"), Captioner.load(device="cpu")
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with threads.in_background():
+        space.embed_images([Image.open(PHOTO)])
+        assert set(seen) == {min(19, own + threads.BACKGROUND)}
+        seen.clear()
+        captioner.caption(np.eye(1, space.dimension, dtype=np.float32), n=1)
+        assert seen.count(own) > len(seen) / 2  # the others compare whole captions with the image

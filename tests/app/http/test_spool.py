@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
 
 import anyio
 import pytest
 from fastapi.testclient import TestClient
 
+from app.http import spool as spool_module
 from app.http.spool import IN_MEMORY, Spool, SpooledUpload
 from tests.app.helpers import assert_problem, picture, post_images
 from tests.app.listening import Listening, answer
@@ -43,6 +48,44 @@ def test_parts_follow_each_other_in_one_file() -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(anyio.run, uploads[0].close).result()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_large_form_is_written_and_removed_by_one_thread_which_is_not_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+
+    class Watched(SpooledTemporaryFile):  # type: ignore[type-arg]
+        def write(self, data: Any) -> int:
+            if len(data) > IN_MEMORY // 2:
+                seen.append(threading.get_native_id())
+            return super().write(data)
+
+        def close(self) -> None:
+            seen.append(threading.get_native_id())
+            super().close()
+
+    monkeypatch.setattr(spool_module, "SpooledTemporaryFile", Watched)
+
+    async def forms() -> int:
+        async def form() -> None:
+            upload = SpooledUpload(Spool(), filename="a")
+            for _ in range(3):
+                await upload.write(bytes(IN_MEMORY))
+            await upload.write(b"more")
+            await upload.close()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(form)
+        return threading.get_native_id()
+
+    with ThreadPoolExecutor(1) as pool:
+        loop = pool.submit(anyio.run, forms).result()
+    by_others = Counter(thread for thread in seen if thread != loop)
+    assert len(by_others) == 1
+    assert seen.count(loop) <= 8  # what fits into memory
+    assert by_others.total() >= 8 * 3
 
 
 def test_a_temporary_folder_that_is_full_is_said_so_and_everything_goes_on(
