@@ -71,8 +71,9 @@ class SqlCollection(Generic[R]):
             for name in ("generation", "space_dimension")
         ]
         following = vectors.where(key > bindparam("after", type_=Integer)).limit(bindparam("most", type_=Integer))
-        self._stored = database.gather(vectors.where(database.among(key, "keys")), "vector", meta)
-        self._stored_after = database.gather(following, "vector", meta)
+        wanted = vectors.where(database.among(key, "keys"))
+        self._stored = database.prepare(database.joined(wanted, "vector", *meta))
+        self._stored_after = database.prepare(database.joined(following, "vector", *meta))
         self._columns = [column for column in self._table.c if column.name != "vector"]
         self._with_keys = database.prepare(select(*self._columns).where(database.among(key, "keys")))
 

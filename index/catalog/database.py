@@ -68,14 +68,17 @@ class Database(Protocol):
         Each call is a transaction of its own, and values come as the driver gives them.
         """
 
-    def gather(
-        self, query: Select[Any], blobs: str | None = None, scalars: Sequence[ScalarSelect[Any]] = ()
-    ) -> PreparedQuery:
+    def gather(self, query: Select[Any]) -> PreparedQuery:
         """As `prepare`, but all rows are read at once: for many that are small, in many threads.
 
-        Their values are numbers and texts. With the name of a column of `blobs`, there is one row: the values of the
-        first column, numbers, as text with commas between, and all blobs joined, None both if there are none; and these
-        `scalars`, read at the same moment.
+        Their values are numbers and texts.
+        """
+
+    def joined(self, query: Select[Any], blobs: str, *scalars: ScalarSelect[Any]) -> Select[Any]:
+        """Return a query for one row instead of those of `query`, for the same reason.
+
+        Its values are those of the first column, numbers, as text with commas between, and those of the column `blobs`,
+        one after another, None both if there are none; and these `scalars`, read at the same moment.
         """
 
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:

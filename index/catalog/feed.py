@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, bindparam, func, select
 
 from index.catalog import schema
 from index.catalog.database import Database
 from index.errors import CatalogCorrupted, InvalidVector
 from index.interfaces import ChangeBatch, Position
 from index.types import Keys, Target
-from index.vector_encoding import halves_of
+from index.vector_encoding import stored_rows
 
 _BATCH = 4096  # vectors held in memory at once while an index is rebuilt
 
@@ -22,7 +22,9 @@ class SqlChangeFeed:
     def __init__(self, database: Database, target: Target) -> None:
         self._database = database
         self._target = target
-        self._table: Table = schema.records[target]
+        table: Table = schema.records[target]
+        following = select(table.c.key, table.c.vector).where(table.c.key > bindparam("after")).order_by(table.c.key)
+        self._following = database.joined(following.limit(_BATCH), "vector")
         self._connection = database.connect()
         self._seen: int | None = None
 
@@ -44,6 +46,11 @@ class SqlChangeFeed:
             yield from self._changes(since)
             self._seen = version
 
+    def removed_since(self, deletion: int) -> Keys:
+        """Return the keys deleted after an entry of the deletion log; see `ChangeFeed.removed_since`."""
+        with self._database.named_errors(), self._connection.begin():
+            return self._deletions(deletion)[1]
+
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
@@ -57,22 +64,20 @@ class SqlChangeFeed:
         deletion, removed = self._deletions(last.deletion)
         if reset:
             removed = _no_keys()
-        table, dimension = self._table, state.space.dimension
+        dimension = state.space.dimension
         while True:
-            rows = self._connection.execute(
-                select(table.c.key, table.c.vector).where(table.c.key > last.key).order_by(table.c.key).limit(_BATCH)
-            ).all()
-            if not rows and not reset and not len(removed) and deletion == last.deletion:
+            names, packed = self._connection.execute(self._following, {"after": last.key}).one()
+            added = np.array(names.split(",") if names else (), dtype=np.int64)
+            if not len(added) and not reset and not len(removed) and deletion == last.deletion:
                 return
-            added = np.array([row.key for row in rows], dtype=np.int64)
             try:
-                halves = halves_of([row.vector for row in rows], dimension)
+                halves = stored_rows(packed or b"", len(added), dimension)
             except InvalidVector as error:
                 reason = f"{self._target} with keys from {last.key + 1} on have invalid vectors ({error})"
                 raise CatalogCorrupted(self._database.location, reason) from error
             last = Position(state.generation, int(added[-1]) if len(added) else last.key, deletion)
             yield ChangeBatch(reset, dimension, removed, added, halves, last)
-            if len(rows) < _BATCH:
+            if len(added) < _BATCH:
                 return
             reset, removed = False, _no_keys()
 

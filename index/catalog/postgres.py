@@ -218,17 +218,17 @@ class PostgresDatabase:
 
         return run
 
-    def gather(
-        self, query: Select[Any], blobs: str | None = None, scalars: Sequence[ScalarSelect[Any]] = ()
-    ) -> PreparedQuery:
-        """Return a function that runs `query` and gives its rows; or its first column and `blobs`, joined."""
-        if blobs is None:
-            return self.prepare(query)
+    def gather(self, query: Select[Any]) -> PreparedQuery:
+        """Return a function that runs `query` and gives its rows."""
+        return self.prepare(query)
+
+    def joined(self, query: Select[Any], blobs: str, *scalars: ScalarSelect[Any]) -> Select[Any]:
+        """Return a query for the first column of `query` and for its `blobs`, as one value each."""
         rows = query.subquery()
         key, *_ = rows.c
         keys = func.string_agg(key.cast(Text), aggregate_order_by(text("','"), key))
         joined = func.string_agg(rows.c[blobs], aggregate_order_by(text("''::bytea"), key))
-        return self.prepare(select(keys, joined.label(blobs), *scalars))
+        return select(keys, joined.label(blobs), *scalars)
 
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the condition that `column` has one of the values bound to `name`."""

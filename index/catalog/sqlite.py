@@ -193,21 +193,21 @@ class SqliteDatabase:
 
         return run
 
-    def gather(
-        self, query: Select[Any], blobs: str | None = None, scalars: Sequence[ScalarSelect[Any]] = ()
-    ) -> PreparedQuery:
-        """Return a function that runs `query` and gives its rows, or its first column and `blobs`, as one value each.
+    def gather(self, query: Select[Any]) -> PreparedQuery:
+        """Return a function that runs `query` and gives its rows, which are read as one value.
 
         The driver lets other threads run at every row that it steps to: for hundreds of small rows, in many threads at
         a time, waiting to go on would take far longer than the reading.
         """
+        found = self.prepare(select(func.json_group_array(func.json_array(*query.subquery().c))))
+        return lambda **values: json.loads(found(**values)[0][0])
+
+    def joined(self, query: Select[Any], blobs: str, *scalars: ScalarSelect[Any]) -> Select[Any]:
+        """Return a query for the first column of `query` and for its `blobs`, as one value each."""
         rows = query.subquery()
-        if blobs is None:
-            found = self.prepare(select(func.json_group_array(func.json_array(*rows.c))))
-            return lambda **values: json.loads(found(**values)[0][0])
         key, *_ = rows.c
         joined = func.group_concat(rows.c[blobs], "").cast(LargeBinary)
-        return self.prepare(select(func.group_concat(key), joined, *scalars))
+        return select(func.group_concat(key), joined, *scalars)
 
     def among(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the condition that `column` has one of the values bound to `name`."""

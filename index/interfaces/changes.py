@@ -58,6 +58,9 @@ class ChangeFeed(Protocol):
         describe one moment; only a caller that takes them all is told nothing next time.
         """
 
+    def removed_since(self, deletion: int) -> Keys:
+        """Return the keys of all records that were deleted after an entry of the deletion log (`Position.deletion`)."""
+
     def close(self) -> None:
         """Give up the connection."""
 

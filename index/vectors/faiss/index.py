@@ -29,7 +29,6 @@ from index.vectors.head import Head
 
 if TYPE_CHECKING:
     from index.vectors.faiss.building import Builder
-    from index.vectors.faiss.manifest import Manifest
     from index.vectors.faiss.segments import Segments
 
 _SCORED = 4096  # vectors read from the catalog at a time
@@ -292,20 +291,10 @@ class FaissVectorIndex:
                 return
             rest, removed = (
                 head.after(manifest.key).making(ByteBlock.of),
-                segments.present(self._removed_since(manifest, position)),
+                segments.present(self._feed.removed_since(manifest.deletion)),
             )
             with self._lock.write():
                 self._segments, self._head, self._removed, self._seen = segments, rest, removed, version
-
-    def _removed_since(self, manifest: Manifest, position: Position) -> Keys:
-        """Return the keys deleted after a manifest was made, up to a position at least."""
-        feed = self._collection.feed()
-        try:
-            since = Position(position.generation, position.key, manifest.deletion)
-            removed = [batch.removed for batch in feed.poll(since)]
-        finally:
-            feed.close()
-        return np.concatenate([np.empty(0, dtype=np.int64), *removed])
 
     def _give_up(self, version: tuple[int, int] | None) -> None:
         """Have everything built anew because files are damaged, unless they were only replaced while they were read."""

@@ -124,6 +124,8 @@ def test_a_follower_is_told_everything_once_whoever_did_it(
     assert other.images.anchor(Position(1, int(batch.added[0]), after.position.deletion)) == f"{one.id}:{one.id}"
     assert other.images.anchor(Position(1, int(batch.added[0]), after.position.deletion + 1)) is None
     assert poll(after.position) == []
+    assert feed.removed_since(0).tolist() == after.removed.tolist()
+    assert feed.removed_since(after.position.deletion).tolist() == []
     feed.close()
     assert catalog.images.get(two.id)
 
