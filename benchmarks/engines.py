@@ -189,7 +189,9 @@ def measure(folder: Path, size: int, seconds: float, python: Path) -> dict[str, 
         for _ in range(3):  # by turns
             one.append(throughput(pair[:1], texts, seconds))
             two.append(throughput(pair, texts, seconds))
-        rebuilt = {name: rebuilding(settings[name], client, texts) for name, client in clients.items()}
+        rebuilt = {
+            name: rebuilding(settings[name], Client(ports[name]), texts) for name in clients
+        }  # idle ones are closed
     return {
         "records": size,
         **filled,

@@ -209,11 +209,11 @@ class StorageFailed(LibraryError):
 
 
 class LibraryReplaced(LibraryError):
-    """The folder of the library, or a part of it, was moved, replaced or removed while it was open."""
+    """The folder of the library, or a part of it, or its tables, were moved, replaced or removed while it was open."""
 
     code = "library_replaced"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(
             f"{path} was moved, replaced or removed after the library was opened. What was not "
             "acknowledged was not stored. Put it back, or open the library again."

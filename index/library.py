@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -171,8 +171,8 @@ class Library:
 
     def ping(self) -> None:
         """Raise what is wrong if the store of the files does not answer: StorageFailed, EngineAway."""
-        with self._gate.enter():
-            self._content.stat(hashlib.sha256().hexdigest(), "thumbnail")
+        with self._gate.enter(), suppress(FileNotFoundError):  # of S3, only reading tells that the bucket is gone
+            self._content.open(hashlib.sha256().hexdigest(), "thumbnail").close()
 
     def find_images(self, sha256s: Sequence[str]) -> dict[str, ImageRecord]:
         """Return the images with these contents by SHA-256; those not there are left out."""

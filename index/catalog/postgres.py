@@ -70,6 +70,7 @@ from index.errors import (
     LibraryClosed,
     LibraryError,
     LibraryNotFound,
+    LibraryReplaced,
     StorageFailed,
 )
 from index.types import EngineState
@@ -431,6 +432,8 @@ def _named(error: DBAPIError | psycopg.Error, location: str) -> LibraryError | N
         return CatalogCorrupted(location, reason)
     if code in ("3F000", "42501"):  # no such schema, no permission
         return CatalogUnsupported(f"{location} cannot hold a library: {reason}. Create the schema, or grant its use.")
+    if code == "42P01":  # a table that was there when the catalog was opened
+        return LibraryReplaced(location)
     if _is_lost(error):
         return EngineAway("catalog", f"{location}: {reason}")
     return None

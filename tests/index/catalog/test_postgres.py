@@ -175,6 +175,17 @@ def test_it_recovers_by_itself_after_a_restart(
         feed.close()
 
 
+def test_tables_that_are_gone_are_told(
+    postgres_server: PostgresServer, postgres_url: str, image: Image, space: Space
+) -> None:
+    with closing(open_catalog(postgres_url, space, lambda: True)) as catalog:
+        name = postgres_url.rpartition("%3D")[2]
+        postgres_server.sql(f"DROP SCHEMA {name} CASCADE; CREATE SCHEMA {name}")
+        for act in (catalog.state, lambda: catalog.images.count({}), lambda: add(catalog, space, image(1))):
+            with pytest.raises(index.LibraryReplaced):
+                act()
+
+
 def test_a_read_that_has_all_it_asked_for_when_the_server_ends_says_so(
     own_postgres_server: PostgresServer, space: Space
 ) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 import pytest
 
+from index import LibraryConfig, Space, open_library
 from index.errors import EngineAway, EngineUnsupported, StorageFailed
 from index.interfaces import ContentStat
 from tests.servers.s3 import s3_server
@@ -126,6 +127,14 @@ def test_a_bucket_that_is_not_there_is_no_missing_file(s3_content: str) -> None:
         store.put_many({digest(b"one"): (b"one", b"small")})
     with pytest.raises(StorageFailed, match="NoSuchBucket"):
         store.open(digest(b"one"), "content")
+
+
+def test_a_library_whose_bucket_goes_says_so(s3_content: str, bucket: Any, tmp_path: Path) -> None:
+    with open_library(LibraryConfig(tmp_path, content=s3_content), Space("a" * 64, "bundle", 32)) as library:
+        library.ping()
+        bucket.delete()
+        with pytest.raises(StorageFailed, match="NoSuchBucket"):
+            library.ping()
 
 
 @pytest.mark.usefixtures("away")
