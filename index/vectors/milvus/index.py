@@ -37,6 +37,7 @@ _HELD = (
 )
 _DEPTH = 4  # candidates for each record wanted, at least
 _SETTLED = 15.0  # seconds after which what was written is in an answer of consistency "Bounded" (5 by default), too
+_PATIENCE = 300.0  # seconds for which a rebuild waits for an engine that is away
 _PAUSE = 5.0  # seconds between two attempts to write, after one that failed
 _LEASE = 60.0  # seconds for which a process writes alone, and longer if it goes on; others write if it is gone
 _ANOTHER = 2.0  # seconds between two looks at what another process has written
@@ -317,8 +318,7 @@ class MilvusVectorIndex:
                 count = LITTLE + 1
                 while count > LITTLE:
                     self._claim()
-                    written, count = self._pusher.push(written)
-                    self._keep_up(written)
+                    written, count = self._push_patiently(written)
                     self._rest(pace.done(count))
                 if self._catalog.state().generation == state.generation:
                     break  # or else all vectors were replaced meanwhile
@@ -326,6 +326,20 @@ class MilvusVectorIndex:
             self._adopt(written)
         finally:
             self._catalog.leases.release(self._lease, self._holder)
+
+    def _push_patiently(self, new: Written) -> tuple[Written, int]:
+        """Write one batch; while an engine is away, wait for it: what was written before is worth it. LibraryClosed."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._keep_up(new)
+                return self._pusher.push(new)
+            except EngineAway as error:
+                if time.monotonic() > until:
+                    raise
+                _log.warning("The vectors of %s wait: %s", self._collection.target, error)
+            if self._closed.wait(_PAUSE):
+                raise LibraryClosed
 
     def _rest(self, seconds: float) -> None:
         """Wait, and stay the one who writes to Milvus; LibraryClosed."""

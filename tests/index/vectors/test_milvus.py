@@ -187,6 +187,29 @@ def test_a_rebuild_replaces_whatever_milvus_has_at_the_rate_that_is_wanted(
     assert filled._catalog.leases.claim("vectors:sentences", "somebody else", 1)
 
 
+def test_a_rebuild_waits_for_an_engine_that_is_away(
+    filled: Library, milvus_vectors: str, vector: Callable[[int], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.vectors.milvus.index._PAUSE", 0.01)
+    with closing(open_index(filled, milvus_vectors)) as index:
+        push, failures = index._pusher.push, [EngineAway("vectors", "too slow"), EngineAway("catalog", "restarted")]
+
+        def push_later(since: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return push(since)
+
+        index._pusher.push = push_later
+        index.rebuild(Pace(None, lambda done, total: None))
+        assert failures == []
+        assert found(index, filled, vector(7)) == ["sentence 7"]
+        assert index.problems() == []
+        monkeypatch.setattr("index.vectors.milvus.index._PATIENCE", 0.0)
+        failures += [EngineAway("vectors", "gone"), EngineAway("vectors", "gone")]
+        with pytest.raises(EngineAway):
+            index.rebuild(Pace(None, lambda done, total: None))
+
+
 def test_a_rebuild_keeps_up_what_is_searched_meanwhile_and_follows_new_vectors(
     filled: Library, milvus_vectors: str, milvus: Any, vector: Callable[[int], np.ndarray], sentence: Sentence
 ) -> None:
