@@ -136,6 +136,8 @@ class OpenClipTexts(nn.Module):
         self.text = text = network.text
         self.padded = text.attn_mask is None or text.cls_emb is not None or text.pool_type not in ("argmax", "eos")
         """Whether a text has to fill the whole context."""
+        self.end: int | None = None if text.pool_type == "argmax" else text.eos_id
+        """The token whose vector is taken where it has not; None: the highest one, as in CLIP's own words."""
         self._takes_last = text.attn_mask is None and text.cls_emb is None and text.pool_type == "last"
         self._is_plain = _is_plain(text.transformer)
 
@@ -148,7 +150,7 @@ class OpenClipTexts(nn.Module):
         length = tokens.shape[1]
         states = text.token_embedding(tokens) + text.positional_embedding[:length]
         mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
-        place = (slice(None), -1) if self.padded else _ends(tokens, None if text.pool_type == "argmax" else text.eos_id)
+        place = (slice(None), -1) if self.padded else _ends(tokens, self.end)
         if self._is_plain:
             pooled = text.ln_final(open_clip_token(text.transformer.resblocks, states, place, mask))
         else:
@@ -192,6 +194,9 @@ class TransformersTexts(nn.Module):
         self.text_projection = getattr(network, "text_projection", nn.Identity())
         self.padded = network.config.model_type != "clip"
         """Whether a text has to fill the whole context: CLIP's tokens only look back."""
+        end = network.config.text_config.eos_token_id
+        self.end: int | None = None if end == _OLD_END else end
+        """The token whose vector is taken where it has not; None: the highest one."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, T) to (n, D)."""
@@ -202,14 +207,13 @@ class TransformersTexts(nn.Module):
             pooled = model.head(pooled)
         else:
             back = torch.ones(length, length, dtype=torch.bool, device=tokens.device).tril()
-            end = model.eos_token_id
-            place = _ends(tokens, None if end == _OLD_END else end)
+            place = _ends(tokens, self.end)
             pooled = model.final_layer_norm(transformers_token(model.encoder.layers, states, place, back))
         vectors: Tensor = self.text_projection(pooled)
         return vectors
 
 
 def _ends(tokens: Tensor, end: int | None) -> tuple[Tensor, Tensor]:
-    """The index of each row's first token `end`; None: of its highest one, as in CLIP's own words."""
+    """The index of each row's first token `end`; None: of its highest one."""
     found = tokens if end is None else (tokens == end).int()
     return torch.arange(tokens.shape[0], device=tokens.device), found.argmax(dim=-1)

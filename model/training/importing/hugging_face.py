@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,15 @@ from torch import Tensor
 
 from model.runtime.torch_imported import TransformersImages, TransformersTexts
 from model.towers.imported_config import Architecture, Cleaning, ImportedImageConfig, ImportedTextConfig, Pixels
-from model.training.importing.source import ImageSource, ImportingError, Source, TextSource, check_finite, settings_of
+from model.training.importing.source import (
+    ImageSource,
+    ImportingError,
+    Source,
+    TextSource,
+    check_file,
+    check_finite,
+    settings_of,
+)
 from model.training.importing.tokenizer_folder import TokenizerFolder
 
 _KINDS = ("clip", "siglip")
@@ -58,6 +67,14 @@ def _read_network(folder: Path) -> tuple[Any, Architecture]:
 
 def _image(folder: Path, network: Any, architecture: Architecture) -> ImageSource:
     config = ImportedImageConfig(architecture=architecture, pixels=_pixels(folder))
+    prepared = config.pixels.height, config.pixels.width
+    with settings_of("images", folder / "config.json"):
+        taken = int(network.config.vision_config.image_size)
+    if prepared != (taken, taken):
+        raise ImportingError(
+            f"preprocessor_config.json in {folder} prepares images of {prepared[0]} x {prepared[1]} pixels, and its "
+            f"config.json takes {taken} x {taken}. Download both from one place."
+        )
     with settings_of("images", folder):
         reference = _image_reference(folder)
 
@@ -70,6 +87,8 @@ def _image(folder: Path, network: Any, architecture: Architecture) -> ImageSourc
 
 def read_json(file: Path) -> dict[str, Any]:
     """A configuration beside a model's weights. Errors: `ImportingError`."""
+    if file.is_file():
+        check_file(file)
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -88,13 +107,16 @@ def _load(folder: Path, kind: str) -> Any:
     from transformers import CLIPModel, SiglipModel
     from transformers.utils.logging import disable_progress_bar
 
-    if not any((folder / name).is_file() for name in _WEIGHTS):
+    found = [folder / name for name in _WEIGHTS if (folder / name).is_file()]
+    if not found:
         raise ImportingError(f"There are no weights in {folder}. Download the model's model.safetensors into it.")
+    for file in (*found, *folder.glob("model-*.safetensors")):
+        check_file(file)
     logging.getLogger("transformers").setLevel(logging.CRITICAL)
     disable_progress_bar()
     model: Any = CLIPModel if kind == "clip" else SiglipModel
     try:
-        network, found = model.from_pretrained(
+        network, loading = model.from_pretrained(
             str(folder),
             local_files_only=True,
             weights_only=True,
@@ -102,10 +124,14 @@ def _load(folder: Path, kind: str) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
+    except pickle.UnpicklingError as error:
+        raise ImportingError(
+            f"{found[0]} cannot be read without running code from it. Download the model's model.safetensors."
+        ) from error
     except Exception as error:  # whatever a file may do to the reader
         reason = str(error).strip().split("\n")[0][:300].rstrip(".")
         raise ImportingError(f"The weights in {folder} cannot be read: {reason}. Download them again.") from error
-    missing = sorted(str(one) for one in found["missing_keys"] | {key for key, *_ in found["mismatched_keys"]})
+    missing = sorted(str(one) for one in loading["missing_keys"] | {key for key, *_ in loading["mismatched_keys"]})
     if missing:
         raise ImportingError(
             f"The weights in {folder} are not those of its config.json: {missing[0]} and {len(missing) - 1} more are "
@@ -169,6 +195,8 @@ def _text(folder: Path, network: Any, architecture: Architecture) -> TextSource:
     length = int(network.config.text_config.max_position_embeddings)
     cleaning: Cleaning = "none" if tokenizer.is_of_transformers or network.config.model_type == "clip" else "plain"
     encoder = TransformersTexts(network)
+    if not encoder.padded:
+        tokenizer.check_end(length, encoder.end, folder)
 
     def whole(tokens: Tensor) -> Tensor:
         vectors: Tensor = network.get_text_features(input_ids=tokens).pooler_output

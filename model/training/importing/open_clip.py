@@ -20,6 +20,7 @@ from model.training.importing.source import (
     ImportingError,
     Source,
     TextSource,
+    check_file,
     load_weights,
     read_weights,
     settings_of,
@@ -62,6 +63,7 @@ def _read_config(config: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     if file.suffix == ".json" or file.is_file():
         if not file.is_file():
             raise ImportingError(f"There is no configuration {file}. Download the model's, open_clip_config.json.")
+        check_file(file)
         try:
             read = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -184,6 +186,8 @@ def _text(
         read = TokenizerFolder.read(folder)
         if special.get("strip_sep_token"):
             raise ImportingError(f"{name} takes a mark out of its texts, which Visem cannot do. Choose another model.")
+        if not encoder.padded:
+            read.check_end(length, encoder.end, folder)
         tokenizer, padding = read.tokenizer, read.padding
         reference = read.reference(cleaning, length)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from model.errors import ModelError
 from model.towers.imported_config import ImportedImageConfig, ImportedTextConfig
+
+_POINTER = b"version https://git-lfs"
 
 
 class ImportingError(ModelError):
@@ -80,6 +83,22 @@ def _nonsense(what: str, file: Path | str, reason: str) -> ImportingError:
     return ImportingError(f"What {file} says of {what} cannot be used: {reason}. Download it again.")
 
 
+def check_file(file: Path) -> None:
+    """Refuse what may not be read, and what only tells where the file is. Errors: `ImportingError`."""
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(len(_POINTER))
+    except PermissionError as error:
+        raise ImportingError(f"{file} may not be read. Change its permissions.") from error
+    except OSError as error:
+        raise ImportingError(f"{file} cannot be read: {error.strerror}. Download it again.") from error
+    if begin == _POINTER:
+        raise ImportingError(
+            f"{file} is a pointer of Git LFS in the file's place. Run `git lfs pull` where it came from, or download "
+            "the file itself."
+        )
+
+
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or of a torch checkpoint. Errors: `ImportingError`."""
     import torch
@@ -92,13 +111,16 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         )
     if file.stat().st_size == 0:
         raise ImportingError(f"The file of weights {file} is empty. Download it again.")
+    check_file(file)
     if file.suffix == ".safetensors":
         try:
             return load_file(file)
         except (SafetensorError, OSError) as error:
             raise ImportingError(f"{file} cannot be read as safetensors: {error}. Download it again.") from error
     try:
-        read: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles, which are refused if they matter
+            read: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # whatever a file may do to the reader
         raise ImportingError(
             f"{file} is no checkpoint that can be read without running code from it. Convert it to safetensors, or "

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from model.towers.imported_config import TOKENIZER, Cleaning
 from model.towers.tokens import CLEANINGS
-from model.training.importing.source import ImportingError
+from model.training.importing.source import ImportingError, check_file
+
+_SAMPLES = ("a dog", "two cats on a chair", "zebras")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class TokenizerFolder:
                 f"There is no {TOKENIZER} in {folder}. Download the tokenizer's files, {TOKENIZER} and "
                 "tokenizer_config.json, from where the model came from, into that folder."
             )
+        check_file(folder / TOKENIZER)
         own = _as_transformers(folder)
         try:
             if own is None:
@@ -65,6 +68,20 @@ class TokenizerFolder:
             return tokens
 
         return read
+
+    def check_end(self, length: int, end: int | None, folder: Path) -> None:
+        """Refuse a tokenizer that does not end texts with the token whose vector an encoder takes.
+
+        `end`: that token; None: the highest one, which then has to be the same in all texts. Errors: `ImportingError`.
+        """
+        tokens = self.reference("none", length)(_SAMPLES)
+        highest = tokens.max(dim=1).values
+        ends = bool((tokens == end).any(dim=1).all()) if end is not None else bool((highest == highest[0]).all())
+        if not ends:
+            raise ImportingError(
+                f"The tokenizer in {folder} does not end texts as the text encoder wants it: it is of another model. "
+                "Download both from one place."
+            )
 
 
 def _as_transformers(folder: Path) -> Any:

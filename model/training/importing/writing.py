@@ -64,6 +64,7 @@ def write_imported(
 
     `report(stage)` tells what is being done. Errors: `ImportingError`.
     """
+    _check_tokenizer(source)
     staging = out.with_name(f"{out.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -86,6 +87,19 @@ def write_imported(
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return config, parity
+
+
+def _check_tokenizer(source: Source) -> None:
+    """Refuse a tokenizer with more tokens than the encoder has. Errors: `ImportingError`."""
+    text = source.text
+    try:
+        with torch.inference_mode():
+            text.whole(text.reference(TEXTS))
+    except IndexError as error:
+        raise ImportingError(
+            f"The tokenizer has tokens that the text encoder of {source.name} has not: it is of another model. "
+            "Download both from one place."
+        ) from error
 
 
 def _write(

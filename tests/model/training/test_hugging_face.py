@@ -120,3 +120,57 @@ def test_weights_of_another_configuration(folder: Path, tmp_path: Path) -> None:
     (other / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ImportingError, match="'bert'"):
         read_hugging_face(other)
+
+
+def test_a_tokenizer_of_another_model(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    foreign = WRITERS["siglip" if folder.name == "clip" else "clip"](tmp_path / "foreign")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(foreign / name, other)
+    with pytest.raises(ImportingError, match=r"of another model\. Download both from one place"):
+        write_imported(read_hugging_face(other), tmp_path / "bundle")
+    assert not list(tmp_path.glob("bundle*"))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs(folder: Path, tmp_path: Path, file: str) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    (other / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 605157884\n")
+    with pytest.raises(ImportingError, match=rf"{file} is a pointer of Git LFS.*git lfs pull"):
+        read_hugging_face(other)
+
+
+def test_images_of_another_size_than_the_network_takes(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    file = other / "preprocessor_config.json"
+    file.write_text(file.read_text().replace("32", "48"))
+    with pytest.raises(ImportingError, match=r"prepares images of 48 x 48 pixels, and its config\.json takes 32 x 32"):
+        read_hugging_face(other)
+
+
+def test_a_checkpoint_that_would_run_code(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "model")
+    (other / "model.safetensors").unlink()
+    torch.save({"logit_scale": torch.zeros(1), "more": _Touches(tmp_path / "ran")}, other / "pytorch_model.bin")
+    with pytest.raises(ImportingError, match=r"without running code from it\. Download the model's model\.safetensors"):
+        read_hugging_face(other)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_may_not_be_read(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, *arguments: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever runs the tests as root may read everything
+    with pytest.raises(ImportingError, match=r"config\.json may not be read\. Change its permissions"):
+        read_hugging_face(folder)
+
+
+class _Touches:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self._file,)

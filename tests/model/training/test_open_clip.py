@@ -19,7 +19,7 @@ from model.towers.imported_config import TOKENIZER, ImportedImageConfig, Importe
 from model.towers.imported_image import fit, prepare
 from model.towers.tokens import TextTokenizer
 from model.towers.vectors import normalise
-from tests.clip import VIT, write_model
+from tests.clip import VIT, write_model, write_unigram
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -246,3 +246,9 @@ def test_hostile_weights(tmp_path: Path) -> None:
         with pytest.raises(ImportingError, match=said) as error:
             read_open_clip(str(config), file)
         assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_that_ends_texts_in_another_way(tmp_path: Path) -> None:
+    config, weights = write_model(tmp_path)
+    with pytest.raises(ImportingError, match="does not end texts as the text encoder wants it"):
+        read_open_clip(str(config), weights, write_unigram(tmp_path))
