@@ -58,6 +58,12 @@ def share_heaps(count: int) -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
 
 
+def trim_heap() -> None:
+    """Have the system take back what is free: glibc keeps it. Other C libraries cannot do it."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def give_way(by: int = BACKGROUND) -> None:
     """Lower the priority of the thread that calls, for good: what people wait for goes first. Linux alone can do it.
 

@@ -13,6 +13,7 @@ from app.embedding.batcher import Overloaded
 from app.embedding.fairness import ShuttingDown
 from app.maps.projection import Map, Sample, draw_map, take_sample
 from index import Library
+from model import threads
 from model.space import JointSpace
 
 KEPT = 8
@@ -67,7 +68,9 @@ class Maps:
             with self._drawing:
                 if self._stopped:
                     raise ShuttingDown
-                future.set_result(draw_map(self._space, self._sampled(key[0], key[1]), key[2]))
+                sample = self._sampled(key[0], key[1])
+                with threads.in_background():
+                    future.set_result(draw_map(self._space, sample, key[2]))
         except BaseException as error:
             future.set_exception(error)
             with self._lock:
@@ -81,4 +84,5 @@ class Maps:
         if self._sample is None or self._sample[0] != (state, limit):
             self._sample = None  # two would not be in memory together
             self._sample = ((state, limit), take_sample(self._library, limit))
+            threads.trim_heap()  # of the rows that it was made from
         return self._sample[1]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.embedding.cache import Vector
 from index import ImageRecord, Library, RecordNotFound
+from model import threads
 from model.space import JointSpace
 
 _CHUNK = 512  # vectors in double precision at a time
@@ -133,8 +134,8 @@ def _principal_axes(
         rows = np.concatenate(list(chunks))
         product = rows @ rows.T
     else:
-        product = sum((chunk.T @ chunk for chunk in chunks), start=np.zeros(()))
-    lengths, vectors = np.linalg.eigh(product)
+        product = sum((threads.compute(np.matmul, chunk.T, chunk) for chunk in chunks), start=np.zeros(()))
+    lengths, vectors = threads.compute(np.linalg.eigh, product)
     lengths, vectors = lengths[::-1].clip(min=0.0), vectors.T[::-1][:2]
     if few:
         vectors = vectors @ rows

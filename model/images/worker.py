@@ -26,6 +26,8 @@ from model.images.types import PhotoFacts
 FACTS_SECONDS = 2.0
 """Of the processor, to read what a file says. It is a hundredth of that for the files of cameras."""
 
+_LARGE = 8 * 1024 * 1024  # bytes of a file and its picture, from which on what they took is given back at once
+
 
 class _TakesTooLong(BaseException):
     """No `Exception`, so that nothing on its way takes it for damage and goes on."""
@@ -46,6 +48,10 @@ def main() -> None:
             document, pixels = _answer(request, data) if "reduction" in request else ({"facts": _facts(data)}, b"")
             signal.setitimer(signal.ITIMER_PROF, 0)
             write_message(answers, document, pixels)
+            size = len(data) + len(pixels)
+            del data, pixels  # not while it waits for the next ones
+            if size > _LARGE:
+                threads.trim_heap()
 
 
 def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:

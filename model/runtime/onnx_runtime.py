@@ -7,8 +7,6 @@ they are for CPUs alone.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,7 +44,7 @@ class OnnxRuntime:
         weights = None if bundle.config.is_int8(name) else bundle.path / file
         network = OnnxNetwork(graph, weights, prefixes, count, in_steps=name == "captioner")
         if name in _LARGE:
-            _give_back()
+            threads.trim_heap()  # of what loading took for a moment: three times the size of the weights
         return network
 
 
@@ -98,9 +96,3 @@ class OnnxNetwork:
         run = self._session.run
         outputs: list[Vectors] = run(None, inputs) if self._in_steps else threads.compute(run, None, inputs)
         return outputs
-
-
-def _give_back() -> None:
-    """Have the system take back what loading took for a moment: glibc keeps it, three times the size of the weights."""
-    with contextlib.suppress(AttributeError, OSError):  # other C libraries
-        ctypes.CDLL(None).malloc_trim(0)

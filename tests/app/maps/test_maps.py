@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from app.embedding.batcher import Overloaded
 from app.http import responses
 from app.http.schemas.maps import MapAnswer
-from app.maps import maps
+from app.maps import maps, projection
 from app.maps.maps import MAX_WAITING
 from app.maps.projection import Map
 from app.service import Service
+from model import threads
 from model.errors import TextError
 from model.space import JointSpace
 from tests.app.helpers import add_picture, assert_problem
@@ -47,6 +51,22 @@ def stocked_service(open_service: Callable[..., Service], silent_space: JointSpa
     for seed in range(6):
         add_picture(service, seed)
     return service
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_what_a_map_computes_gives_way_to_searches(stocked_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    eigh = np.linalg.eigh
+
+    def watched(product: Any) -> Any:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return eigh(product)
+
+    monkeypatch.setattr(np.linalg, "eigh", watched)
+    monkeypatch.setattr(projection, "_CHUNK", 2)
+    stocked_service.map(["dog"], 5000)
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert seen == [min(19, own + threads.BACKGROUND)]
 
 
 def test_equal_maps_are_drawn_once_until_the_library_changes(

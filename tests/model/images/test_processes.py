@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -116,3 +117,24 @@ def test_closing_stops_what_is_being_decoded_and_leaves_nothing_behind() -> None
     decoders.close()
     assert children() == before
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a process takes")
+def test_a_process_that_waits_keeps_nothing_of_a_large_file() -> None:
+    small, decoders = encode(photograph(64, 64), "JPEG"), Decoders()
+
+    def megabytes() -> float:
+        (process,) = decoders._idle
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii")
+        return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon")) / 1024
+
+    try:
+        decoders.decode(small, DEFAULT_LIMITS, ALL)
+        before = megabytes()
+        decoders.decode(small + bytes(40_000_000), DEFAULT_LIMITS, ALL)
+        end = time.monotonic() + 5
+        while megabytes() > before + 8 and time.monotonic() < end:
+            time.sleep(0.05)  # it answers first
+        assert megabytes() <= before + 8
+    finally:
+        decoders.close()
