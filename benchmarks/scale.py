@@ -2,24 +2,27 @@
 
 Each library is filled with sentences whose vectors are mixes of two vectors of texts, and noise, so that neighbours are
 about as near as those of photographs. Then its index is built, and searched with other texts: time, recall@10 against
-the exact answer, memory; beside it an exhaustive search by FAISS over the same vectors on one thread.
+the exact answer, memory. The same vectors are searched exhaustively by FAISS, and in a graph of USearch.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import faiss
 import numpy as np
 import numpy.typing as npt
+from usearch.index import Index
 
 from app.embedding.sample_queries import sample_texts
 from app.service import library_space
@@ -36,6 +39,7 @@ _QUERIES = 100
 _NOISE = 0.35
 
 Rows = npt.NDArray[np.float32]
+Keys = npt.NDArray[np.int64]
 
 
 def mixes(vectors: Rows, start: int, count: int) -> Rows:
@@ -49,8 +53,8 @@ def mixes(vectors: Rows, start: int, count: int) -> Rows:
     return unit
 
 
-def measure(root: Path, size: int, space: Space, vectors: Rows, queries: Rows) -> dict[str, float | int | None]:
-    """Fill a library in a folder with so many vectors, build its index, and search it."""
+def fill(root: Path, size: int, space: Space, vectors: Rows) -> dict[str, float]:
+    """Fill a library in a folder with so many vectors, and build its index."""
     begun, longest = time.perf_counter(), 0.0
     with open_library(LibraryConfig(root, exact_up_to=size), space) as library:  # what is built is built below
         for start in range(0, size, _BATCH):
@@ -69,56 +73,101 @@ def measure(root: Path, size: int, space: Space, vectors: Rows, queries: Rows) -
         closing(Builder(catalog, catalog.sentences, folder, BuildOptions())) as builder,
     ):
         builder.run()
-    built = time.perf_counter() - begun
+    stored = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
+    return {
+        "added_a_second": round(size / filled),
+        "longest_batch_s": round(longest, 2),
+        "building_s": round(time.perf_counter() - begun, 1),
+        "bytes_a_record": round(stored / size),
+    }
 
-    every = np.concatenate([mixes(vectors, start, min(_BATCH, size - start)) for start in range(0, size, _BATCH)])
+
+def exact(every: Rows, queries: Rows) -> tuple[list[Keys], dict[str, float]]:
+    """The true ten nearest of each query, by an exhaustive search of FAISS on one thread."""
     faiss.omp_set_num_threads(1)
     flat = faiss.IndexFlatIP(every.shape[1])
     flat.add(every)
-    exact: list[float] = []
-    truth = []
-    for query in queries:
-        begun = time.perf_counter()
-        truth.append(flat.search(query[None], 10)[1][0])
-        exact.append(time.perf_counter() - begun)
-    del flat, every
+    truth, times = timed(lambda query: flat.search(query[None], 10)[1][0], queries)
+    return truth, {"exhaustive_p50_ms": times}
 
+
+def usearch(every: Rows, queries: Rows, truth: Sequence[Keys]) -> dict[str, float]:
+    """The same vectors in a graph of USearch (HNSW, half precision), with its own defaults."""
+    begun, before = time.perf_counter(), anonymous()
+    graph = Index(ndim=every.shape[1], metric="ip", dtype="f16")
+    graph.add(np.arange(len(every)), every)
+    built, held = time.perf_counter() - begun, anonymous() - before
+    found, times = timed(lambda query: np.asarray(graph.search(query, 10).keys), queries)
+    return {
+        "usearch_building_s": round(built, 1),
+        "usearch_mb": round(held),
+        "usearch_p50_ms": times,
+        "usearch_recall_at_10": shared(found, truth),
+    }
+
+
+def search(root: Path, space: Space, queries: Rows, truth: Sequence[Keys]) -> dict[str, float | None]:
+    """Open the library, and search it. For a process of its own, whose memory is told."""
     begun = time.perf_counter()
     with open_library(LibraryConfig(root), space) as library:
-        library.search(queries[0], 10, "sentences")
+
+        def names(query: Rows, **filters: str) -> Keys:
+            hits = library.search(query, 10, "sentences", filters=filters).items
+            return np.array([int(hit.record.text.split()[1]) for hit in hits])  # type: ignore[union-attr]
+
+        names(queries[0])
         ready = time.perf_counter() - begun
-        times: dict[str, list[float]] = {"search": [], "filtered": []}
-        found = 0
-        for query, true in zip(queries, truth, strict=True):
-            begun = time.perf_counter()
-            hits = library.search(query, 10, "sentences").items
-            times["search"].append(time.perf_counter() - begun)
-            found += len({hit.record.text for hit in hits} & {f"sentence {key}" for key in true})  # type: ignore[union-attr]
-            begun = time.perf_counter()
-            library.search(query, 10, "sentences", filters={"tenth": "3"})
-            times["filtered"].append(time.perf_counter() - begun)
-        stats = library.stats().sentence_index
-    stored = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
-    return {
-        "vectors": size,
-        "added_a_second": round(size / filled),
-        "longest_batch_s": round(longest, 2),
-        "building_s": round(built, 1),
-        "ready_s": round(ready, 2),
-        "search_p50_ms": round(1000 * statistics.median(times["search"]), 2),
-        "filtered_p50_ms": round(1000 * statistics.median(times["filtered"]), 2),
-        "exhaustive_p50_ms": round(1000 * statistics.median(exact), 2),
-        "recall_at_10": round(found / (10 * len(queries)), 4),
-        "recall_told": stats.recall,
-        "bytes_a_record": round(stored / size),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
-    }
+        found, whole = timed(names, queries)
+        _, filtered = timed(lambda query: names(query, tenth="3"), queries)
+        return {
+            "ready_s": round(ready, 2),
+            "search_p50_ms": whole,
+            "filtered_p50_ms": filtered,
+            "recall_at_10": shared(found, truth),
+            "recall_told": library.stats().sentence_index.recall,
+            "anonymous_mb": round(anonymous()),
+        }
+
+
+def timed(ask: Callable[[Rows], Keys], queries: Rows) -> tuple[list[Keys], float]:
+    """What is found for each query, and the median of the milliseconds that it took."""
+    found, times = [], []
+    for query in queries:
+        begun = time.perf_counter()
+        found.append(ask(query))
+        times.append(time.perf_counter() - begun)
+    return found, round(1000 * statistics.median(times), 2)
+
+
+def shared(found: Sequence[Keys], truth: Sequence[Keys]) -> float:
+    """Recall@10: the share of the true ten that were found."""
+    return round(sum(len(np.intersect1d(*pair)) for pair in zip(found, truth, strict=True)) / (10 * len(truth)), 4)
+
+
+def anonymous() -> float:
+    """Memory of this process that it does not share with files, in MB."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("RssAnon")) / 1000
+
+
+def measure(root: Path, size: int, space: Space, vectors: Rows, queries: Rows, peers: int) -> dict[str, float | None]:
+    """All figures of one size."""
+    figures: dict[str, float | None] = {"vectors": size, **fill(root, size, space, vectors)}
+    every = np.concatenate([mixes(vectors, start, min(_BATCH, size - start)) for start in range(0, size, _BATCH)])
+    truth, times = exact(every, queries)
+    figures |= times
+    if size <= peers:
+        figures |= usearch(every, queries, truth)
+    del every
+    plain = Space(space.id, space.name, space.dimension)  # without what only the process of the model can do
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        return figures | other.submit(search, root, plain, queries, truth).result()
 
 
 def main() -> None:
     """Measure the sizes on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", type=int, nargs="+")
+    parser.add_argument("--peers", type=int, default=100_000, help="up to this size in USearch, too: it takes minutes")
     arguments = parser.parse_args()
     model = JointSpace.load()
     texts = sample_texts(model)
@@ -127,7 +176,7 @@ def main() -> None:
     queries = model.embed_texts(texts[half : half + _QUERIES])
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            figures = measure(Path(folder), size, library_space(model), vectors, queries)
+            figures = measure(Path(folder), size, library_space(model), vectors, queries, arguments.peers)
         sys.stdout.write(json.dumps(figures) + "\n")
         sys.stdout.flush()
 
