@@ -31,12 +31,13 @@ def keeps_thumbnail(width: int, height: int, size: int) -> bool:
 def render_thumbnail(image: Image.Image, size: int = SIDE) -> bytes:
     """Return `image` as JPEG, its longer side scaled down to `size` pixels, or as it is if smaller.
 
-    WebP would be an eighth smaller, but takes five times as long to write: a tenth of the time of an ingestion.
+    WebP would be an eighth smaller, but takes five times as long to write: a tenth of the time of an ingestion. A
+    Lanczos filter would take twice as long as this one, and nobody sees a difference at this size.
     """
     from PIL import Image
 
     thumbnail = image.convert("RGB")  # a copy: the caller's image stays as it is
-    thumbnail.thumbnail((size, size), Image.Resampling.LANCZOS)
+    thumbnail.thumbnail((size, size), Image.Resampling.HAMMING)
     buffer = io.BytesIO()
     thumbnail.save(buffer, format="JPEG", quality=82)
     return buffer.getvalue()
