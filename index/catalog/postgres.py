@@ -62,6 +62,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from index.breaker import CircuitBreaker
 from index.catalog import schema
 from index.catalog.database import PreparedQuery
+from index.catalog.dialects import COMPILED
+from index.catalog.postgres_dialect import POSTGRESQL
 from index.errors import (
     CatalogCorrupted,
     CatalogUnsupported,
@@ -287,7 +289,8 @@ class PostgresDatabase:
 
 def _engine(url: URL, location: str, busy_timeout: float, breaker: CircuitBreaker) -> Engine:
     engine = create_engine(
-        url,
+        url.set(drivername=POSTGRESQL),
+        execution_options={"compiled_cache": COMPILED},
         pool_size=_POOL,
         max_overflow=_MORE,
         pool_timeout=busy_timeout,

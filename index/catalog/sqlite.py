@@ -50,6 +50,7 @@ from sqlalchemy.exc import DBAPIError
 
 from index.catalog import schema
 from index.catalog.database import PreparedQuery
+from index.catalog.dialects import COMPILED, SQLITE
 from index.errors import CatalogCorrupted, LibraryBusy, LibraryClosed, LibraryError, StorageFailed
 from index.layout import CATALOG_FILE
 
@@ -306,9 +307,9 @@ class SqliteDatabase:
         )
 
     def _engine(self, pool: type[Pool], begin: str, pragmas: tuple[str, ...], **options: Any) -> Engine:
-        engine = create_engine(
-            URL.create("sqlite", database=str(self.path)), poolclass=pool, creator=self._connect, **options
-        )
+        url = URL.create(SQLITE, database=str(self.path))
+        kept = {"compiled_cache": COMPILED}
+        engine = create_engine(url, poolclass=pool, creator=self._connect, execution_options=kept, **options)
 
         @event.listens_for(engine, "connect")
         def configure(connection: sqlite3.Connection, _record: object) -> None:
