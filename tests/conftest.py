@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -87,8 +88,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: many tests wait for a process, a browser or a moment."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are processors: many tests wait for a process, a browser or a moment."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -168,7 +169,11 @@ def s3_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that speaks the protocol of S3, for this worker."""
     if importlib.util.find_spec("moto") is None or importlib.util.find_spec("boto3") is None:
         pytest.skip("S3: moto and boto3 are not installed, as in an environment without the extras cluster and dev")
-    with s3_server(tmp_path_factory.mktemp("s3")) as address:
+    from botocore import loaders
+
+    with pytest.MonkeyPatch.context() as patch, s3_server(tmp_path_factory.mktemp("s3")) as address:
+        # Each session of boto3 would read and decompress what S3 is anew, in a tenth of a second.
+        patch.setattr(loaders, "create_loader", functools.cache(loaders.create_loader))
         yield address
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from app import cli
 from app.cli import application
 from tests.app.helpers import picture
 from tests.conftest import KeptBundle
 from tests.tiny import write_bundle
 
 CAPTIONS = Path(__file__).parents[2] / "fixtures" / "captions"
+COMMANDS = Path(str(cli.__file__)).parent
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+KeptRun = Callable[..., tuple[Path, Outcome]]
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +76,30 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run_one
+
+
+@pytest.fixture
+def kept_run(run: Run, kept_bundle: KeptBundle) -> KeptRun:
+    """Returns a folder and what a command printed that trained into it: `kept_run(name, arguments of the folder)`.
+
+    Both are kept as `kept_bundle` keeps them, and only until commands or their tests change, too.
+    """
+    state = hashlib.sha256()
+    for path in sorted([*COMMANDS.glob("*.py"), *Path(__file__).parent.glob("*.py")]):
+        state.update(path.read_bytes())
+
+    def write(folder: Path, arguments: Callable[[Path], Sequence[str | Path]]) -> Path:
+        folder.mkdir()
+        outcome = run(*arguments(folder))
+        assert outcome.status == 0, outcome.stderr
+        (folder / "outcome.json").write_text(json.dumps(asdict(outcome)))
+        return folder
+
+    def keep(name: str, arguments: Callable[[Path], Sequence[str | Path]]) -> tuple[Path, Outcome]:
+        folder = kept_bundle(f"{name}-{state.hexdigest()[:16]}", write, arguments)
+        return folder, Outcome(**json.loads((folder / "outcome.json").read_text()))
+
+    return keep
 
 
 def start(environment: dict[str, str], *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from model.bundle import Bundle
 from model.training.presets import PRESETS
-from tests.app.cli.conftest import CAPTIONS, Run, write_pictures
+from tests.app.cli.conftest import CAPTIONS, KeptRun, Run, write_pictures
 from tests.captioning import SMALL
 from tests.tiny import write_bundle
 
@@ -72,12 +72,15 @@ def test_captions_of_new_images(run: Run, folder: Path, captioner_bundle: Path) 
     assert run("sentences", "list", "--json").document["total"] == 0, "captions go with their images"
 
 
-def test_training_and_measuring(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_and_measuring(run: Run, kept_run: KeptRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = SMALL.model_copy(update={"epochs": 2, "reward_steps": 0})
     monkeypatch.setitem(PRESETS, "default", PRESETS["default"].model_copy(update={"captioner": small}))
-    bundle = write_bundle(tmp_path / "bundle", (CAPTIONS / "Flickr8k.token.txt").read_text())
-    outcome = run("train", "captioner", "--data", CAPTIONS, "--model", bundle, "--seed", "3", "--json")
-    assert outcome.status == 0, outcome.stderr
+
+    def arguments(folder: Path) -> tuple[str | Path, ...]:
+        model = write_bundle(folder / "bundle", (CAPTIONS / "Flickr8k.token.txt").read_text())
+        return ("train", "captioner", "--data", CAPTIONS, "--model", model, "--seed", "3", "--json")
+
+    bundle = kept_run("train-captioner", arguments)[0] / "bundle"
     section = Bundle.load(bundle).config.captioner
     assert section is not None
     assert section.training["seed"] == 3

@@ -5,19 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.bundle import Bundle
-from tests.app.cli.conftest import Run
+from tests.app.cli.conftest import KeptRun, Run
 from tests.clip import write_model
 
 PHOTOS = Path(__file__).parents[2] / "fixtures" / "photos"
 
 
-def test_a_model_of_open_clip_is_imported_and_searched(run: Run, tmp_path: Path) -> None:
-    config, weights = write_model(tmp_path / "model")
-    out, words = tmp_path / "bundle", tmp_path / "words.txt"
-    words.write_text("cat\ndog\n\nrocket ship\n")
-    arguments = ("import", "open-clip", "--config", config, "--weights", weights, "--out", out, "--words", words)
-    outcome = run(*arguments, "--precision", "int8", "--prompt", "a photo of a {}", "--json")
-    assert outcome.status == 0, outcome.stderr
+def test_a_model_of_open_clip_is_imported_and_searched(run: Run, kept_run: KeptRun, tmp_path: Path) -> None:
+    def arguments(folder: Path) -> tuple[str | Path, ...]:
+        config, weights = write_model(folder / "model")
+        out, words = folder / "bundle", folder / "words.txt"
+        words.write_text("cat\ndog\n\nrocket ship\n")
+        what = ("--config", config, "--weights", weights, "--words", words, "--prompt", "a photo of a {}")
+        return ("import", "open-clip", *what, "--out", out, "--precision", "int8", "--json")
+
+    folder, outcome = kept_run("import-open-clip", arguments)
+    out = folder / "bundle"
     assert outcome.document["cosines"]["image"]["fp32"] > 0.9999
     made = Bundle.load(out).config
     assert made.space_id == outcome.document["space_id"]
@@ -25,7 +28,8 @@ def test_a_model_of_open_clip_is_imported_and_searched(run: Run, tmp_path: Path)
     assert made.is_int8("text_encoder")
     assert "int8" in (out / "MODEL_CARD.md").read_text()
 
-    repeated = run(*arguments)
+    model = ("--config", folder / "model" / "tiny.json", "--weights", folder / "model" / "weights.safetensors")
+    repeated = run("import", "open-clip", *model, "--out", out)
     assert repeated.status == 2
     assert "--overwrite" in repeated.stderr
     place = ("--library", tmp_path / "library", "--bundle", out)

@@ -11,7 +11,7 @@ import pytest
 from model.bundle import MODEL_CARD, Bundle, file_digest
 from model.training.presets import PRESETS, Preset
 from model.training.space.config import SpaceTraining, Stage
-from tests.app.cli.conftest import CAPTIONS, Run
+from tests.app.cli.conftest import CAPTIONS, KeptRun, Run
 from tests.captioning import SMALL as SMALL_CAPTIONER
 from tests.model.training.networks import write_weights
 
@@ -28,39 +28,59 @@ SMALL = SpaceTraining(
 )
 
 
-def test_a_bundle_of_ones_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_of_ones_own(run: Run, kept_run: KeptRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=SMALL_CAPTIONER))
-    out = tmp_path / "bundle"
-    weights = write_weights(SMALL.backbone, tmp_path)
-    arguments = ("train", "space", "--data", CAPTIONS, "--out", out, "--seed", "3", "--work", tmp_path / "work")
-    arguments += ("--backbone-weights", weights)
-    outcome = run(*arguments, "--json")
-    assert outcome.status == 0, outcome.stderr
+    train = ("train", "space", "--data", CAPTIONS, "--seed", "3")
+
+    def arguments(folder: Path) -> tuple[str | Path, ...]:
+        weights = write_weights(SMALL.backbone, folder)
+        return (*train, "--out", folder / "bundle", "--work", folder / "work", "--backbone-weights", weights, "--json")
+
+    folder, outcome = kept_run("train-space", arguments)
     assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image"}
     assert "Stage: bag" in outcome.stderr
-    assert Bundle.load(out).config.recipe["seed"] == 3
-    outcome = run("evaluate", "retrieval", "--data", CAPTIONS, "--split", "test", "--model", out, "--json")
+    trained = folder / "bundle"
+    assert Bundle.load(trained).config.recipe["seed"] == 3
+    outcome = run("evaluate", "retrieval", "--data", CAPTIONS, "--split", "test", "--model", trained, "--json")
     assert outcome.status == 0
-    outcome = run("evaluate", "retrieval", "--data", CAPTIONS, "--split", "test", "--model", out, "--encoder", "lstm")
+    outcome = run(
+        "evaluate", "retrieval", "--data", CAPTIONS, "--split", "test", "--model", trained, "--encoder", "lstm"
+    )
     assert outcome.status == 2
     assert "--encoder bag" in outcome.stderr
-    outcome = run(*arguments)
+    out = shutil.copytree(trained, tmp_path / "bundle")
+    outcome = run(*train, "--out", out)
     assert outcome.status == 2, "it would replace the bundle"
     assert "--overwrite" in outcome.stderr
-    outcome = run(*arguments, "--overwrite")
-    assert outcome.status == 0
+
+
+def test_a_bundle_is_replaced_where_that_is_wanted(
+    bundles: list[Path], kept_run: KeptRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=SMALL_CAPTIONER))
+
+    def arguments(folder: Path) -> tuple[str | Path, ...]:
+        out = shutil.copytree(bundles[0], folder / "bundle")
+        weights = write_weights(SMALL.backbone, folder)
+        return ("train", "space", "--data", CAPTIONS, "--out", out, "--backbone-weights", weights, "--overwrite")
+
+    folder, outcome = kept_run("train-space-overwrite", arguments)
+    assert Bundle.load(folder / "bundle").config.dimension == SMALL.dimension
     assert "recall sum" in outcome.stdout
 
 
-def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_bundle_by_one_command(run: Run, kept_run: KeptRun, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = SMALL_CAPTIONER.model_copy(update={"epochs": 2, "reward_steps": 0})
     monkeypatch.setitem(PRESETS, "default", Preset(space=SMALL, captioner=quick))
-    work = tmp_path / "runs"
-    out = work / "bundle"  # nothing that is trained may be lost for lying among the working files
-    weights = write_weights(SMALL.backbone, tmp_path)
-    arguments = ("train", "bundle", "--data", CAPTIONS, "--out", out, "--work", work, "--backbone-weights", weights)
-    outcome = run(*arguments, "--json")
-    assert outcome.status == 0, outcome.stderr
+
+    def arguments(work: Path) -> tuple[str | Path, ...]:
+        out = work / "bundle"  # nothing that is trained may be lost for lying among the working files
+        weights = write_weights(SMALL.backbone, work)
+        train = ("train", "bundle", "--data", CAPTIONS, "--out", out, "--work", work)
+        return (*train, "--backbone-weights", weights, "--json")
+
+    work, outcome = kept_run("train-bundle", arguments)
+    out = work / "bundle"
     assert outcome.document.keys() == {"bundle", "image_to_sentence", "sentence_to_image", "captions"}
     assert not (work / "bundle.unfinished").exists()
     config = Bundle.load(out).config
@@ -74,13 +94,17 @@ def test_the_whole_bundle_by_one_command(run: Run, tmp_path: Path, monkeypatch: 
     assert "--overwrite" in again.stderr
 
 
-def test_the_papers_whole_system(run: Run, tmp_path: Path) -> None:
+def test_the_papers_whole_system(run: Run, kept_run: KeptRun) -> None:
     """With a tiny network in place of VGG19: its weights come from a file as VGG19's do."""
-    weights = write_weights("test_resnet", tmp_path)
-    out = tmp_path / "bundle"
-    chosen = ("--backbone", "test_resnet", "--backbone-weights", weights)
-    outcome = run("train", "bundle", "--preset", "paper", *chosen, "--data", CAPTIONS, "--out", out, "--json")
-    assert outcome.status == 0, outcome.stderr
+
+    def arguments(folder: Path) -> tuple[str | Path, ...]:
+        chosen = ("--backbone", "test_resnet", "--backbone-weights", write_weights("test_resnet", folder))
+        out = folder / "bundle"
+        return ("train", "bundle", "--preset", "paper", *chosen, "--data", CAPTIONS, "--out", out, "--json")
+
+    folder, _ = kept_run("train-paper", arguments)
+    out = folder / "bundle"
+    weights = folder / "test_resnet.safetensors"
     config = Bundle.load(out).config
     assert config.recipe["loss"] == "ranking"
     assert config.text.encoders == ("lstm",)

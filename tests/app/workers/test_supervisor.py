@@ -33,7 +33,7 @@ _IMPATIENT = """
 from app.settings import Settings
 from app.workers import supervisor
 
-supervisor.SILENCE = 5
+supervisor.SILENCE = 4
 supervisor.supervise(Settings(), 2, lambda host, port: None)
 print("closed")
 """
@@ -155,7 +155,7 @@ def test_a_worker_that_hangs_is_replaced(space: JointSpace, tmp_path: Path) -> N
         until(lambda: hung.pid not in running.pids(), running)
         assert other.get("/healthz") == {"status": "ok"}
         assert len(running.workers(but=hung.pid)) == 2
-        assert f"Process {hung.pid} gave no sign of life for 5 s, and was killed. It is started again" in running.log()
+        assert f"Process {hung.pid} gave no sign of life for 4 s, and was killed. It is started again" in running.log()
         assert other.pid in running.pids()
         assert running.stop() < 15
 
@@ -164,7 +164,7 @@ def test_workers_that_are_busy_or_were_suspended_are_left_alone(space: JointSpac
     files = {f"{number}.jpg": picture(number) for number in range(8)}
     with group(space, tmp_path, _IMPATIENT) as running, ThreadPoolExecutor(12) as clients:
         before = running.pids()
-        until_then = time.monotonic() + 8  # longer than a worker may be silent
+        until_then = time.monotonic() + 6  # longer than a worker may be silent
 
         def keep_busy(number: int) -> int:
             worker, answered = running.connect(), 0
@@ -182,10 +182,10 @@ def test_workers_that_are_busy_or_were_suspended_are_left_alone(space: JointSpac
         everybody = [running.process.pid, *before]  # as a machine that is suspended, or a container that is paused
         for pid in everybody:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(7)
+        time.sleep(5.5)
         for pid in everybody:
             os.kill(pid, signal.SIGCONT)
-        time.sleep(2)
+        time.sleep(1.5)  # and looks once more
         assert running.pids() == before
         assert "no sign of life" not in running.log()
         assert running.connect().get("/healthz") == {"status": "ok"}

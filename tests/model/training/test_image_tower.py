@@ -99,21 +99,28 @@ def trained(kept_bundle: KeptBundle) -> Path:
     return kept_bundle("tower", train) / "bundle"
 
 
-@pytest.mark.parametrize(
-    ("write", "dimension"),
-    [
-        (lambda folder: write_timm(folder, "test_convnext", crop_mode="squash", crop_pct=1.0), 64),
-        (write_open_clip, 48),
-        (write_clip_folder, 48),
-    ],
-    ids=["timm", "open_clip", "transformers"],
-)
-def test_towers_of_every_library_are_read(write: Callable[[Path], Path], dimension: int, tmp_path: Path) -> None:
-    tower = read_image_tower(write(tmp_path / "tiny"), tmp_path / "work")
-    assert tower.config.feature_dimension == dimension
-    assert "tiny" in tower.origin
-    tower.copy_to(tmp_path)
-    assert (tmp_path / f"{IMAGE_ENCODER}.int8.onnx").is_file()
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "timm": lambda folder: write_timm(folder, "test_convnext", crop_mode="squash", crop_pct=1.0),
+    "open_clip": write_open_clip,
+    "transformers": write_clip_folder,
+}
+
+
+def read(folder: Path, library: str) -> Path:
+    """A tower of a library, read and copied into `folder`, with what is known about it."""
+    tower = read_image_tower(WRITERS[library](folder / "tiny"), folder / "work")
+    tower.copy_to(folder)
+    (folder / "known.json").write_text(json.dumps([tower.config.feature_dimension, tower.origin]))
+    return folder
+
+
+@pytest.mark.parametrize(("library", "dimension"), [("timm", 64), ("open_clip", 48), ("transformers", 48)])
+def test_towers_of_every_library_are_read(kept_bundle: KeptBundle, library: str, dimension: int) -> None:
+    folder = kept_bundle(f"tower-{library}", read, library)
+    known, origin = json.loads((folder / "known.json").read_text())
+    assert known == dimension
+    assert "tiny" in origin
+    assert (folder / f"{IMAGE_ENCODER}.int8.onnx").is_file()
 
 
 def test_the_image_half_of_a_bundle_is_a_tower(clip_bundle: Path, tmp_path: Path) -> None:
@@ -141,9 +148,15 @@ def test_the_space_is_served_without_torch_and_the_tower_is_untouched(trained: P
     assert space.config.calibration is not None
 
 
-def test_a_captioner_learns_on_it(trained: Path, tmp_path: Path) -> None:
-    bundle = shutil.copytree(trained, tmp_path / "bundle")
-    train_captioner(CAPTIONS, bundle, SMALL, work=tmp_path / "work", report=lambda progress: None)
+def add_captioner(folder: Path, trained: Path) -> Path:
+    """The same bundle with a captioner."""
+    bundle = shutil.copytree(trained, folder / "bundle")
+    train_captioner(CAPTIONS, bundle, SMALL, work=folder / "work", report=lambda progress: None)
+    return folder
+
+
+def test_a_captioner_learns_on_it(trained: Path, kept_bundle: KeptBundle) -> None:
+    bundle = kept_bundle("tower-captioner", add_captioner, trained) / "bundle"
     assert Bundle.load(bundle).config.space_id == Bundle.load(trained).config.space_id
     space = JointSpace.load(bundle, device="cpu")
     assert Captioner.load(bundle, device="cpu").caption(space.embed_images(sample_pictures()[:1]), n=2)[0]
