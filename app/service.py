@@ -35,6 +35,7 @@ from app.results import (
 )
 from app.search.engine import SearchEngine
 from app.search.expression import Expression
+from app.search.follower import IndexFollower
 from app.search.results import SearchOptions, SearchResult
 from app.search.threads import SearchThreads
 from app.settings import Settings
@@ -102,6 +103,7 @@ class Service:
         self._fetcher: Fetcher | None = None
         self._stopped = False
         self._searching = SearchThreads(SearchEngine(space, library, self._embedder), settings)
+        self._follower = IndexFollower(library)
         self._thumbnails = Thumbnails(library, self._embedder)
         self.captions_kept = CaptionKeeper(library, self._embedder)
         board = None if group is None else SourceBoard(group.sources, group.leads)
@@ -126,6 +128,8 @@ class Service:
         """
         leads = self.group is None or self.group.leads()
         self.sources.start()
+        if self.settings.catalog is None and self.settings.vectors is None:  # elsewhere each look would ask a server
+            self._follower.start()
         self.captions_kept.wake()  # for what a service before this one still owes
         # On S3 it takes a listing of everything: `visem info --repair` does it.
         if leads and self.settings.content is None:
@@ -134,6 +138,7 @@ class Service:
     def stop(self) -> None:
         """End what is at work, refuse what waits with ShuttingDown, and return before that has ended. Idempotent."""
         self.sources.stop()
+        self._follower.stop()
         self.captions_kept.stop()
         with self._fetching:
             self._stopped = True
@@ -149,6 +154,7 @@ class Service:
         self.sources.close(timeout=1.0)  # in order if that is quick, or else by what is stopped under it
         self.stop()
         self._searching.close()
+        self._follower.close()
         self._embedder.close()
         self.sources.close()
         self.captions_kept.close()

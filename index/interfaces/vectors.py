@@ -50,6 +50,9 @@ class VectorIndex(Protocol):
     def refresh(self) -> None:
         """Take over everything that was committed before this call, by whatever process."""
 
+    def follow(self) -> None:
+        """Refresh if it was refreshed before: somebody searches, and the next search then has less to do."""
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,), as of the last `refresh` or later.
 

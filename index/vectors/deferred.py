@@ -28,6 +28,11 @@ class DeferredVectorIndex:
         """As the index."""
         self._index().refresh()
 
+    def follow(self) -> None:
+        """As the index, if it is open."""
+        if self._opened is not None:
+            self._opened.follow()
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """As the index."""
         return self._index().search(vector, k, where, generation=generation)

@@ -106,6 +106,11 @@ class FaissVectorIndex:
             if version != self._seen or (overdue and time.monotonic() > self._looked + _LOOK_EVERY):
                 self._help()
 
+    def follow(self) -> None:
+        """Refresh if it was refreshed before."""
+        if self._position is not None:
+            self.refresh()
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged."""
         excluded = self._selections.hidden(self._feed.version)

@@ -113,6 +113,11 @@ class MilvusVectorIndex:
             if view.waiting >= self._push_at:
                 self._help()
 
+    def follow(self) -> None:
+        """Refresh if it was refreshed before."""
+        if self._view is not None:
+            self.refresh()
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged, EngineAway."""
         try:
