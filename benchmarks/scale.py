@@ -53,8 +53,8 @@ def mixes(vectors: Rows, start: int, count: int) -> Rows:
     return unit
 
 
-def fill(root: Path, size: int, space: Space, vectors: Rows) -> dict[str, float]:
-    """Fill a library in a folder with so many vectors, and build its index."""
+def fill(root: Path, size: int, space: Space, vectors: Rows, tuning: Rows) -> dict[str, float]:
+    """Fill a library with so many mixes of `vectors`, and build its index, tuned by vectors of other texts."""
     begun, longest = time.perf_counter(), 0.0
     with open_library(LibraryConfig(root, exact_up_to=size), space) as library:  # what is built is built below
         for start in range(0, size, _BATCH):
@@ -66,7 +66,7 @@ def fill(root: Path, size: int, space: Space, vectors: Rows) -> dict[str, float]
     filled = time.perf_counter() - begun
 
     folder = root / "index" / "sentences"
-    IndexFolder(folder).write_queries(space, vectors)  # other texts than those that are searched with
+    IndexFolder(folder).write_queries(space, tuning)
     begun = time.perf_counter()
     with (
         closing(open_catalog(default_url(root), None, lambda: False)) as catalog,
@@ -149,9 +149,11 @@ def anonymous() -> float:
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("RssAnon")) / 1000
 
 
-def measure(root: Path, size: int, space: Space, vectors: Rows, queries: Rows, peers: int) -> dict[str, float | None]:
+def measure(
+    root: Path, size: int, space: Space, vectors: Rows, tuning: Rows, queries: Rows, peers: int
+) -> dict[str, float | None]:
     """All figures of one size."""
-    figures: dict[str, float | None] = {"vectors": size, **fill(root, size, space, vectors)}
+    figures: dict[str, float | None] = {"vectors": size, **fill(root, size, space, vectors, tuning)}
     every = np.concatenate([mixes(vectors, start, min(_BATCH, size - start)) for start in range(0, size, _BATCH)])
     truth, times = exact(every, queries)
     figures |= times
@@ -174,9 +176,10 @@ def main() -> None:
     half = len(texts) // 2
     vectors = model.embed_texts(texts[:half])
     queries = model.embed_texts(texts[half : half + _QUERIES])
+    tuning = model.embed_texts(texts[half + _QUERIES :])
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            figures = measure(Path(folder), size, library_space(model), vectors, queries, arguments.peers)
+            figures = measure(Path(folder), size, library_space(model), vectors, tuning, queries, arguments.peers)
         sys.stdout.write(json.dumps(figures) + "\n")
         sys.stdout.flush()
 
