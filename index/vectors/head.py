@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +17,9 @@ Flags = npt.NDArray[np.bool_]
 Choice = Callable[[Keys], Flags]
 """Tells of each key whether it is chosen."""
 
-_ROWS = 1024  # vectors of a block, at most: a deletion copies those of its block
-_ROUNDING = 2e-3  # a stored vector is within 5e-4 of unit length, so scores without its exact length differ by as much
+_ROWS = 4096  # vectors of a block, at most: a deletion copies those of its block
+LENGTH_MARGIN = 2e-3
+"""A stored vector is within 5e-4 of unit length, so scores without its exact length differ by as much, at most."""
 
 
 class Block(Protocol):
@@ -42,6 +43,10 @@ class Block(Protocol):
 
         And about how near each is.
         """
+        ...
+
+    def margin(self, vector: Vectors) -> float:
+        """Return how much nearer to a unit vector (D,) one may be than another that has the higher score."""
         ...
 
     def agrees(self, places: Keys, halves: Halves) -> bool:
@@ -83,6 +88,10 @@ class SingleBlock:
             return self._keys, scores
         chosen = choose(self._keys)
         return self._keys[chosen], scores[chosen]
+
+    def margin(self, vector: Vectors) -> float:
+        """Return how much nearer to a unit vector (D,) one may be than another that has the higher score."""
+        return LENGTH_MARGIN
 
     def agrees(self, places: Keys, halves: Halves) -> bool:
         """Tell whether it has these stored vectors (n, D) in these places."""
@@ -149,25 +158,23 @@ class Head:
 
         `choose`: which may be among them; None for all.
         """
-        keys, scores = self._scores(vector, count, choose)
+        keys, scores = _joined([block.scores(vector, count, choose) for block in self._blocks])
         return keys if len(keys) <= count else keys[np.argpartition(-scores, count - 1)[:count]]
 
     def all_nearest(self, vector: Vectors, count: int, choose: Choice | None = None) -> Keys:
-        """As `nearest`, and the keys of those that are about as near: what exact scores choose from."""
-        keys, scores = self._scores(vector, count, choose)
-        if len(keys) <= count:
-            return keys
-        least = np.partition(scores, len(keys) - count)[len(keys) - count]
-        near: Keys = keys[scores >= least - _ROUNDING]
-        return near
-
-    def _scores(self, vector: Vectors, count: int, choose: Choice | None) -> tuple[Keys, Vectors]:
-        found = [block.scores(vector, count, choose) for block in self._blocks]
-        keys, scores = zip(*found, strict=True) if found else ((), ())
-        return (
-            np.concatenate([np.empty(0, dtype=np.int64), *keys]),
-            np.concatenate([np.empty(0, dtype=np.float32), *scores]),
-        )
+        """As `nearest`, and the keys of those that may be as near: what exact scores choose from."""
+        margin = max((block.margin(vector) for block in self._blocks), default=0.0)
+        depth = 2 * count
+        while True:
+            found = [block.scores(vector, depth, choose) for block in self._blocks]
+            keys, scores = _joined(found)
+            if len(keys) <= count:
+                return keys
+            least = np.partition(scores, len(keys) - count)[len(keys) - count] - margin
+            if all(len(some) < depth or some.min() < least for _, some in found):
+                near: Keys = keys[scores >= least]
+                return near
+            depth *= 2  # a block may have more of them than it told
 
     def _kept(self, choose: Choice) -> Head:
         kept = []
@@ -178,3 +185,11 @@ class Head:
             elif chosen.any():
                 kept.append(block.some(chosen))
         return Head(self._make, tuple(kept))
+
+
+def _joined(found: Sequence[tuple[Keys, Vectors]]) -> tuple[Keys, Vectors]:
+    keys, scores = zip(*found, strict=True) if found else ((), ())
+    return (
+        np.concatenate([np.empty(0, dtype=np.int64), *keys]),
+        np.concatenate([np.empty(0, dtype=np.float32), *scores]),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy.typing as npt
 
 from index.types import Halves, Keys, Vectors
 from index.vectors.faiss.codec import one_thread
-from index.vectors.head import Block, Choice, Flags
+from index.vectors.head import LENGTH_MARGIN, Block, Choice, Flags
 
 _MAGNITUDE = 0x7FFF
 _HIGHEST = 127
 _ZERO = 128  # the byte of a component that is zero
+_DEVIATIONS = 6  # standard deviations of the difference of two scores that are allowed for
 
 Codes = npt.NDArray[np.uint8]
 """Components as bytes, (n, D)."""
@@ -68,6 +70,14 @@ class ByteBlock:
             scores, places = self._index.search(query, min(count, len(self._keys)), params=parameters)
         there = places[0] >= 0
         return self._keys[places[0][there]], scores[0][there] * (np.float32(self._limit / _HIGHEST) / scale)
+
+    def margin(self, vector: Vectors) -> float:
+        """Return how much nearer to a unit vector (D,) one may be than another that has the higher score.
+
+        Rounding moves each component by a uniform error of half a step at most, so scores have a normal one.
+        """
+        steps = np.array([self._limit, np.abs(vector).max()]) / _HIGHEST
+        return LENGTH_MARGIN + _DEVIATIONS * float(np.linalg.norm(steps)) * math.sqrt(2 / 12)
 
     def agrees(self, places: Keys, halves: Halves) -> bool:
         """Tell whether these stored vectors (n, D) have the bytes in these places."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,7 +25,7 @@ from index.types import IndexStats, Keys, Space, Vectors
 from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.selection import Selection, Selections, Selector
-from index.vectors.head import Head
+from index.vectors.head import Head, MakeBlock
 
 if TYPE_CHECKING:
     from index.vectors.faiss.building import Builder
@@ -36,6 +36,7 @@ _SCANNED = 2000  # records that match a filter, up to which all are scored
 _FEW = 64  # deleted records that segments may still have before searches pass over them
 _DEPTH = 4  # candidates for each record wanted, at least
 _SCORED_DEPTH = 2  # of them scored exactly, at least
+_WORTH_BYTES = 1024  # vectors of a head from which on FAISS is worth loading for it
 _LOOK_EVERY = 1.0  # seconds between two looks at whether there is something to build
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class FaissVectorIndex:
         self._head: Head | None = None
         self._position: Position | None = None
         self._removed = np.empty(0, dtype=np.int64)  # keys of segments that were deleted since
+        self._make: MakeBlock | None = None  # the blocks of a head that is loaded, once they are bytes
         self._seen: tuple[int, int] | None = None  # the version of the manifest that was read
         self._helper: threading.Thread | None = None
         self._tidied: tuple[int, int] | None = None  # the version of the manifest of which somebody was to make order
@@ -107,9 +109,13 @@ class FaissVectorIndex:
                 self._help()
 
     def follow(self) -> None:
-        """Refresh if it was refreshed before."""
-        if self._position is not None:
-            self.refresh()
+        """Refresh if it was refreshed before. A head of some size becomes bytes: who follows is here to stay."""
+        if self._position is None:
+            return
+        self.refresh()
+        head = self._head
+        if self._make is None and head is not None and len(head) >= _WORTH_BYTES:
+            self._make_bytes()
 
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged."""
@@ -222,7 +228,7 @@ class FaissVectorIndex:
             # If this fails half-way, everything is loaded again.
             position, self._position = self._position, None
             if batch.reset:
-                self._head, self._segments = Head(), None
+                self._head, self._segments = Head() if self._make is None else Head(self._make), None
                 self._removed = np.empty(0, dtype=np.int64)
             elif position is None:
                 raise RuntimeError("The feed must start with a reset.")
@@ -234,6 +240,20 @@ class FaissVectorIndex:
                 self._removed = np.union1d(self._removed, gone)
             self._head = head.with_more(batch.added, batch.halves)
             self._position = batch.position
+
+    def _make_bytes(self) -> None:
+        """Make the head anew, in bytes: that takes FAISS some time to load, and then a fourth of the memory."""
+        from index.vectors.faiss.byte_block import ByteBlock
+
+        with self._refreshing, suppress(GenerationChanged):
+            before, position = self._head, self._position
+            if before is None or position is None:
+                return
+            head, keys = Head(ByteBlock.of), before.keys()
+            for start in range(0, len(keys), _SCORED):
+                head = head.with_more(*self._collection.stored(keys[start : start + _SCORED], position.generation))
+            with self._lock.write():
+                self._head, self._make = head, ByteBlock.of
 
     def _help(self) -> None:
         """Adopt a new manifest, and have built what is due, in a thread: nobody waits for it."""

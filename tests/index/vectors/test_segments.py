@@ -17,16 +17,15 @@ from index import Library, LibraryConfig, NewSentence, Space, open_library
 from index.building import BuildRequest, work
 from index.catalog import default_url, open_catalog
 from index.vectors.faiss.building import Builder, untidy
-from index.vectors.faiss.byte_block import ByteBlock
 from index.vectors.faiss.codec import Encoded, joined, train, training_size
 from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.index import FaissVectorIndex
 from index.vectors.faiss.manifest import Manifest, Probing, SegmentEntry
 from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.segments import Segment, Segments
-from index.vectors.faiss.selection import Selection, Selector
+from index.vectors.faiss.selection import Selection
 from index.vectors.faiss.tuning import ExactAnswers, choose_probing
-from index.vectors.head import Head
+from tests.index.vectors.made_up import clouds
 
 Sentence = Callable[..., NewSentence]
 
@@ -387,18 +386,6 @@ def test_an_index_in_many_segments_is_seen_to_while_it_is_searched(
         index.close()
 
 
-def unit(count: int, dimension: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def clouds(count: int, seed: int, noise: float = 0.2) -> np.ndarray:
-    """Vectors around fifty centres, as those of real pictures are, in 64 dimensions."""
-    random = np.random.default_rng(seed)
-    rows = unit(50, 64, 1)[random.integers(50, size=count)] + noise * random.normal(size=(count, 64)) / 8
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
 def a_manifest(probing: Probing) -> Manifest:
     about = {"library_id": "", "target": "images", "generation": 1, "dimension": 64, "key": 0, "deletion": 0}
     files = {"anchor": "", "codec": "", "codec_sha256": "", "trained_on": 0, "segments": ()}
@@ -428,90 +415,6 @@ def test_the_recall_that_is_told_is_that_of_other_queries(space: Space) -> None:
     assert {len(keys) for keys in found} == {probing.scored}
     others = np.argsort(-(queries[60:] @ vectors.T), axis=1)[:, :10] + 5
     assert np.mean([np.isin(true, row).mean() for true, row in zip(others, found, strict=True)]) > 0.95
-
-
-def test_the_head_gives_all_that_may_be_among_the_nearest() -> None:
-    vectors = clouds(500, 3)
-    halves = vectors.astype(np.float16)
-    head = Head().with_more(np.arange(500), halves)
-    whole = head.with_more(np.arange(600, 660), np.repeat(halves[:1], 60, axis=0))  # ties
-    assert {0, *range(600, 660)} <= set(whole.all_nearest(vectors[0], 3).tolist())
-    head = whole.without(np.array([600, 601, 9999]))
-    assert (len(head), len(whole)) == (558, 560)
-    some = np.array([7, 499, 602])
-    assert head.agrees(some, np.stack([halves[7], halves[499], halves[0]]))
-    assert not head.agrees(some, np.stack([halves[7], halves[0], halves[0]]))
-    odd = Selection(np.arange(1, 660, 2))
-    found = head.all_nearest(vectors[0], 5, Selector(660, odd, np.array([603])).choice)
-    assert set(found.tolist()) >= set(range(605, 660, 2))
-    assert all(key % 2 for key in found.tolist())
-    assert 603 not in found
-    rest = head.after(499)
-    assert rest.keys().tolist() == list(range(602, 660))
-    assert (
-        head.all_nearest(
-            vectors[0], 5, Selector(660, Selection(np.empty(0, dtype=np.int64)), np.empty(0, int)).choice
-        ).tolist()
-        == []
-    )
-
-
-def test_the_head_keeps_its_vectors_however_they_come_and_go() -> None:
-    random = np.random.default_rng(4)
-    vectors = clouds(6000, 4)
-    halves = vectors.astype(np.float16)
-    head, there, start = Head(), np.empty(0, dtype=np.int64), 0
-    while start < 6000:
-        keys = np.arange(start, min(6000, start + int(random.choice([1, 3, 40, 2500]))))
-        start = int(keys[-1]) + 1
-        gone = random.choice(there, size=min(len(there), 5), replace=False)
-        head = head.without(gone).with_more(keys, halves[keys])
-        there = np.concatenate([np.setdiff1d(there, gone), keys])
-        assert np.array_equal(head.keys(), there)
-    assert head.agrees(there, halves[there])
-    near = there[np.argsort(-(vectors[there] @ vectors[7]))[:10]]
-    assert set(near.tolist()) <= set(head.all_nearest(vectors[7], 10).tolist())
-
-
-def test_a_head_of_bytes_finds_what_one_of_single_precision_finds() -> None:
-    vectors = clouds(6000, 4)
-    halves = vectors.astype(np.float16)
-    keys = np.arange(100, 6100)
-    plain, head = Head(), Head(ByteBlock.of)
-    for start in range(0, 6000, 300):
-        part = slice(start, start + 300)
-        plain, head = (one.with_more(keys[part], halves[part]) for one in (plain, head))
-    gone = keys[::7]
-    plain, head = plain.without(gone), head.without(gone)
-    assert np.array_equal(head.keys(), plain.keys())
-    there = head.keys()
-    assert head.agrees(there, halves[there - 100])
-    assert not head.agrees(there, -halves[there - 100])
-    odd = Selector(6100, Selection(keys[keys % 2 == 1]), np.array([105])).choice
-    assert odd is not None
-    shares = []
-    for query in unit(40, 64, 9):
-        for choose in (None, odd):
-            found = head.nearest(query, 15, choose)
-            assert len(found) == len(np.unique(found)) == 15
-            assert choose is None or choose(found).all()
-            shares.append(np.isin(plain.nearest(query, 10, choose), found).mean())
-    assert np.mean(shares) > 0.99
-    few = head.nearest(unit(1, 64, 2)[0], 15, lambda keys: keys < 103)
-    assert sorted(few.tolist()) == [101, 102]
-
-
-def test_a_head_may_hold_blocks_of_both_kinds() -> None:
-    vectors = clouds(900, 5)
-    vectors[500:, 3] = 1  # the bytes of these mean something else
-    halves = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-    before = Head().with_more(np.arange(300), halves[:300])
-    head = before.making(ByteBlock.of).with_more(np.arange(300, 500), halves[300:500])
-    head = head.with_more(np.arange(500, 900), halves[500:])
-    assert head.agrees(np.arange(900), halves)
-    for place in (7, 350, 600):
-        assert place in head.nearest(halves[place].astype(np.float32), 20)
-    assert len(Head(ByteBlock.of).nearest(halves[0].astype(np.float32), 5)) == 0
 
 
 def test_a_selection_counts_what_matches_among_other_keys() -> None:
