@@ -55,10 +55,9 @@ def draw(
     if json or output is None:
         from app.http import responses
 
-        print_json(responses.map_answer(drawn).model_dump(mode="json"))
+        print_json(responses.map_document(drawn))
         return
-    images = sum(point.kind == "image" for point in drawn.points)
-    write(f"{shown(output)}: {images:,} of {drawn.total:,} images and {len(texts):,} words.\n")
+    write(f"{shown(output)}: {len(drawn.images.ids):,} of {drawn.total:,} images and {len(texts):,} words.\n")
 
 
 def _save(service: Service, drawn: Map, output: Path) -> None:
@@ -72,4 +71,4 @@ def _save(service: Service, drawn: Map, output: Path) -> None:
         except (ContentMissing, RecordNotFound):  # deleted at this moment
             return None
 
-    paint(drawn.points, thumbnail).save(output)
+    paint(drawn, thumbnail).save(output)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.embedding.batcher import batched
 from app.embedding.cache import Vector
-from index import ImageRecord, Library, RecordNotFound
+from index import Library, RecordNotFound
 from model import threads
 from model.space import JointSpace
 
@@ -18,35 +18,35 @@ _CHUNK = 512  # vectors in double precision at a time
 
 
 @dataclass(frozen=True)
-class Point:
-    """A place on the map: a word, or an image with its record."""
+class Images:
+    """Images of a library: their ids and names. Tuples of nothing but strings cost the garbage collector nothing."""
 
-    kind: Literal["word", "image"]
-    x: float
-    y: float
-    word: str | None = None
-    record: ImageRecord | None = None
+    ids: tuple[str, ...]
+    filenames: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """Words first, in the requested order, then images.
+    """Words, in the requested order, images, and where they are: rows of `places` (n, 2), those of the words first.
 
     `explained` is the share of the variance along each axis. `total` counts the images of the library, of which a map
-    shows a sample.
+    shows a sample. Maps are kept, so they have no object for each point: every full garbage collection would go through
+    all of them while nobody else can go on.
     """
 
-    points: list[Point]
+    words: tuple[str, ...]
+    images: Images
+    places: NDArray[np.float64]
     explained: tuple[float, float]
     total: int
     unknown_words: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """Images of a library with their vectors (n, D), float32, and how many images the library has in all."""
 
-    records: list[ImageRecord]
+    images: Images
     vectors: Vector
     total: int
 
@@ -58,36 +58,30 @@ def draw_map(space: JointSpace, sample: Sample, words: Sequence[str]) -> Map:
     figure is about what they share. EmptyTextError, NoKnownWordsError. Source: Kiros et al. 2014, figure of
     multimodal regularities.
     """
-    records, total = sample.records, sample.total
     named = space.embed_operands(list(words)) if words else np.empty((0, space.dimension), dtype=np.float32)
     places, explained = _principal_plane([_Centred(named), _Centred(sample.vectors)])
-    points = [Point("word", x, y, word=word) for word, (x, y) in zip(words, places[: len(words)].tolist(), strict=True)]
-    points += [
-        Point("image", x, y, record=record)
-        for record, (x, y) in zip(records, places[len(words) :].tolist(), strict=True)
-    ]
     unknown = dict.fromkeys(word for text in words for word in space.unknown_words(text))
-    return Map(points, explained, total, tuple(unknown))
+    return Map(tuple(words), sample.images, places, explained, sample.total, tuple(unknown))
 
 
 def take_sample(library: Library, limit: int) -> Sample:
     """Up to `limit` images, newest first, spread evenly over the library."""
     total = library.count("images")
-    records = library.sample_images(limit)
-    parts = [_with_vectors(library, records[start : start + _CHUNK]) for start in range(0, len(records), _CHUNK)]
-    kept = [record for part, _ in parts for record in part]
+    names = {record.id: record.filename for record in library.sample_images(limit)}
+    parts = [_with_vectors(library, ids) for ids in batched(names, _CHUNK)]
+    ids = tuple(id for part, _ in parts for id in part)
     dimension = library.space.dimension
     vectors = np.concatenate([vectors for _, vectors in parts] or [np.empty((0, dimension), dtype=np.float32)])
-    return Sample(kept, vectors, total)
+    return Sample(Images(ids, tuple(names[id] for id in ids)), vectors, total)
 
 
-def _with_vectors(library: Library, records: list[ImageRecord]) -> tuple[list[ImageRecord], Vector]:
-    """Records and their vectors (n, D), without those that have just been deleted."""
+def _with_vectors(library: Library, ids: list[str]) -> tuple[list[str], Vector]:
+    """Ids of images and their vectors (n, D), without those that have just been deleted."""
     while True:
         try:
-            return records, library.image_vectors([record.id for record in records])
+            return ids, library.image_vectors(ids)
         except RecordNotFound as error:
-            records = [record for record in records if record.id != error.id]
+            ids = [id for id in ids if id != error.id]
 
 
 class _Centred:

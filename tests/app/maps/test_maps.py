@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import sys
 import threading
@@ -87,9 +89,8 @@ def test_a_map_in_chunks_is_that_of_all_at_once(stocked_service: Service, monkey
     whole = stocked_service.map(["dog", "cat"], 6)
     monkeypatch.setattr("app.maps.projection._CHUNK", 2)
     parts = stocked_service.map(["dog", "cat"], 7)  # another limit, the same images
-    assert [point.record for point in parts.points] == [point.record for point in whole.points]
-    for one, other in zip(parts.points, whole.points, strict=True):
-        assert (one.x, one.y) == pytest.approx((other.x, other.y), abs=1e-6)
+    assert parts.images == whole.images
+    np.testing.assert_allclose(parts.places, whole.places, atol=1e-6)
 
 
 def test_different_maps_wait_a_few_at_a_time(
@@ -106,7 +107,7 @@ def test_different_maps_wait_a_few_at_a_time(
 
     def ask(limit: int) -> str:
         try:
-            return f"{len(stocked_service.map([], limit).points)} points"
+            return f"{len(stocked_service.map([], limit).places)} points"
         except Overloaded:
             go_on.set()  # the others may go on as soon as one was refused
             return "overloaded"
@@ -123,19 +124,40 @@ def test_different_maps_wait_a_few_at_a_time(
 
 def test_the_document_of_a_map_is_made_once(stocked_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Map] = []
-    build = responses.map_answer
+    build = responses.map_document
 
-    def counted(drawn: Map) -> MapAnswer:
+    def counted(drawn: Map) -> dict[str, Any]:
         made.append(drawn)
         return build(drawn)
 
-    monkeypatch.setattr(responses, "map_answer", counted)
+    monkeypatch.setattr(responses, "map_document", counted)
     first = stocked_service.map(["dog"], 5)
     document = responses.map_response(first).body
     assert responses.map_response(stocked_service.map(["dog"], 5)).body == document
     other = stocked_service.map(["dog"], 4)
     assert responses.map_response(other).body != document
     assert made == [first, other]
+
+
+def test_the_document_is_what_is_documented(stocked_service: Service) -> None:
+    document = responses.map_response(stocked_service.map(["dog", "zyzzyva dog"], 5)).body
+    assert MapAnswer.model_validate_json(document).model_dump_json().encode() == document
+    kinds = [point["kind"] for point in json.loads(document)["points"]]
+    assert kinds == ["word"] * 2 + ["image"] * 5
+
+
+def test_maps_that_are_kept_have_no_object_for_each_point(stocked_service: Service) -> None:
+    def ours() -> int:
+        gc.collect()
+        return sum(str(type(one)).startswith(("<class 'app.", "<class 'index.")) for one in gc.get_objects())
+
+    def kept(limit: int) -> int:
+        before = ours()
+        responses.map_response(stocked_service.map(["dog"], limit))
+        return ours() - before
+
+    kept(1)  # and what is made once
+    assert kept(6) <= kept(2)
 
 
 @pytest.mark.parametrize("path", ["/v1/map", "/v1/search?q=dog", "/", "/results?q=dog"])
