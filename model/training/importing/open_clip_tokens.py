@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from functools import cache
 
 import regex
 from open_clip.tokenizer import SimpleTokenizer
@@ -20,12 +20,12 @@ def _characters(kind: str) -> str:
     They are written out: what is a letter depends on a library's version of Unicode, and on what it takes for the other
     case of a character.
     """
-    member = regex.compile(kind, regex.IGNORECASE)
-    points = (point for point in range(_LAST + 1) if member.match(chr(point)))
-    runs = [[point for _, point in run] for _, run in groupby(enumerate(points), lambda pair: pair[1] - pair[0])]
-    return "".join(f"\\x{{{run[0]:x}}}-\\x{{{run[-1]:x}}}" for run in runs)
+    everything = "".join(map(chr, range(_LAST + 1)))
+    runs = regex.finditer(f"{kind}+", everything, regex.IGNORECASE)
+    return "".join(f"\\x{{{run.start():x}}}-\\x{{{run.end() - 1:x}}}" for run in runs)
 
 
+@cache
 def _words() -> str:
     """The expression of `SimpleTokenizer`, without its marks."""
     letters, numbers, others = (_characters(kind) for kind in (r"[\p{L}]", r"[\p{N}]", r"[^\s\p{L}\p{N}]"))
