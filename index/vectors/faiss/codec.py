@@ -40,6 +40,9 @@ Codes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int8]
 """Projected vectors, rounded, (n, d); (n, 0) in the files of a version of Visem that had none."""
 
+Probed = tuple[npt.NDArray[np.int64], Vectors]
+"""Inverted lists to look into, (1, lists), and how near each is."""
+
 _PROJECTED = 256
 _COMPONENTS_A_CODE = 2
 _MOST_LISTS = 4096
@@ -128,6 +131,11 @@ class Codec:
         with one_thread():
             codes: Codes = self._product.compute_codes(projected)
         return codes, np.clip(rounded, -127, 127).astype(np.int8)
+
+    def nearest_lists(self, query: Vectors, count: int) -> Probed:
+        """Return the `count` lists that are nearest to a projected query (1, d): what every segment is searched in."""
+        scores, lists = self._quantizer.search(query, count)
+        return lists, scores
 
     def serialize(self) -> bytes:
         """Return the codec as bytes: a NumPy archive."""

@@ -36,6 +36,7 @@ _SCANNED = 2000  # records that match a filter, up to which all are scored
 _FEW = 64  # deleted records that segments may still have before searches pass over them
 _DEPTH = 4  # candidates for each record wanted, at least
 _SCORED_DEPTH = 2  # of them scored exactly, at least
+_STEP = 8  # they are a multiple of this, so that pages that follow each other see the same
 _WORTH_BYTES = 1024  # vectors of a head from which on FAISS is worth loading for it
 _LOOK_EVERY = 1.0  # seconds between two looks at whether there is something to build
 
@@ -359,8 +360,8 @@ class FaissVectorIndex:
                 if wanted <= 0:
                     return Nearest(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), max(total, 0))
                 if not candidates:
-                    candidates = 1 << (_DEPTH * wanted - 1).bit_length()  # the same for pages that follow each other
-                    scored = candidates * _SCORED_DEPTH // _DEPTH
+                    steps = -(-wanted * _SCORED_DEPTH // _STEP)
+                    scored, candidates = steps * _STEP, steps * _STEP * _DEPTH // _SCORED_DEPTH
                     if segments is not None:
                         probing = segments.manifest.probing
                         candidates = max(probing.candidates, candidates)

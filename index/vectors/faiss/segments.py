@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.types import Keys, Vectors
-from index.vectors.faiss.codec import Codec, Encoded, one_thread
+from index.vectors.faiss.codec import Codec, Encoded, Probed, one_thread
 from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.manifest import Manifest
 
@@ -25,6 +25,18 @@ class Segment:
 
     def __len__(self) -> int:
         return len(self.encoded)
+
+    def scan(self, query: Vectors, count: int, probed: Probed, selector: Any | None) -> tuple[Vectors, Keys]:
+        """Return the `count` best codes for a projected query (1, d) in these lists, and their keys; -1 for none.
+
+        FAISS's own function for Python takes either the lists or a selector.
+        """
+        lists, nearness = probed
+        parameters = faiss.SearchParametersIVF(nprobe=lists.size, sel=selector)  # type: ignore[call-arg]
+        scores, keys = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.int64)
+        arrays = [faiss.swig_ptr(array) for array in (lists, nearness, scores, keys)]
+        self.index.search_preassigned_c(1, faiss.swig_ptr(query), count, *arrays, False, parameters)
+        return scores, keys
 
     def places(self, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Return the place of each of some keys, and whether it is there."""
@@ -108,14 +120,14 @@ class Segments:
         query = self.codec.project(vector[np.newaxis, :])
         found_scores, found_keys = [], []
         everything = lists >= self.codec.lists
-        parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)  # type: ignore[call-arg]
-        for segment in self.by_file.values():
-            with one_thread():
-                scores, keys = segment.index.search(query, min(count, len(segment)), params=parameters)
-            there = keys[0] >= 0
-            everything = everything and (len(segment) <= count or not there.all())
-            found_scores.append(scores[0][there])
-            found_keys.append(keys[0][there])
+        with one_thread():
+            probed = self.codec.nearest_lists(query, lists)
+            for segment in self.by_file.values():
+                scores, keys = segment.scan(query, min(count, len(segment)), probed, selector)
+                there = keys >= 0
+                everything = everything and (len(segment) <= count or bool(not there.all()))
+                found_scores.append(scores[there])
+                found_keys.append(keys[there])
         scores, keys = np.concatenate(found_scores), np.concatenate(found_keys)
         if len(keys) > count:
             keys = keys[np.argpartition(-scores, count - 1)[:count]]
