@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -33,6 +34,10 @@ BACKGROUND = 10
 LOWEST = 19
 """That of decoders, which have a process each: Linux has a thread of `BACKGROUND` wait for the end of their slices."""
 
+LARGE = 1024 * 1024
+"""Bytes from which on it pays to have them copied or hashed by another thread (`aside`)."""
+
+_ASIDE = 8  # at a time; some of them wait for a decoder
 _M_ARENA_MAX = -8
 
 
@@ -100,3 +105,18 @@ def compute(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if _helper.thread is None:
         return function(*args, **kwargs)
     return _helper.thread.submit(function, *args, **kwargs).result()
+
+
+def aside(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that copies or hashes `size` bytes without the interpreter's lock, where searches go first.
+
+    What is large is done by a thread with the priority of background work: it takes a core for tens of milliseconds.
+    """
+    if size < LARGE:
+        return function(*args, **kwargs)
+    return _aside().submit(function, *args, **kwargs).result()
+
+
+@cache
+def _aside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_ASIDE, "visem-aside", initializer=give_way)

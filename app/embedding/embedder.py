@@ -138,7 +138,7 @@ class Embedder:
             vector: Vector = future.result()
             return vector
 
-        return self._recent.get(f"image {hashlib.sha256(data).hexdigest()}", compute)
+        return self._recent.get(f"image {threads.aside(len(data), hashlib.sha256, data).hexdigest()}", compute)
 
     def jpeg(self, data: bytes, side: int, place: Place) -> bytes:
         """An image file as a JPEG to show, of at most `side` pixels a side, without its metadata; ImageError."""

@@ -33,7 +33,7 @@ MAX_HEAD_BYTES = 64 * 1024
 PROGRESS_BYTES = 16 * 1024
 """How much of a body, or of an answer, has to pass in the time that is given to it."""
 
-_SLICE = 16 * 1024  # bytes that are parsed at a time: a head is found to be too large within one more
+_SLICE = 16 * 1024  # bytes that are parsed at a time, unless a body takes more: a head is too large by one at most
 _SWEEP_SECONDS = 0.5
 _LINGER_SECONDS = 3.0  # without a byte
 _MAX_LINGER_SECONDS = 20.0
@@ -148,6 +148,7 @@ class Connection(HttpToolsProtocol):
         self._overhead = 0  # bytes since there was any body
         self._began_at = self.active_at  # the head, or the connection
         self._body = 0  # bytes of all bodies
+        self._body_end = 0  # how many there will be with the rest of this one, if it said how long it is
         self._progress = 0  # how many there were at `_progress_at`
         self._progress_at = self.active_at
         self._unwanted = 0  # bytes of this request that are read and thrown away
@@ -198,7 +199,10 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse in small pieces, so that a head is never much larger than it may be."""
+        """Parse in small pieces, so that a head is never much larger than it may be; what is all body in one.
+
+        Each piece of a body is copied together with those before it that nobody has read yet.
+        """
         self.active_at = self.loop.time()
         self._all.note_activity(self)
         if self._lingering_since is not None:
@@ -207,10 +211,9 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
             return
         view = memoryview(data)
-        for start in range(0, len(view), _SLICE):
-            if self.transport.is_closing() or self.parser is None:
-                break
-            part = bytes(view[start : start + _SLICE])
+        while view and not self.transport.is_closing() and self.parser is not None:
+            size = max(_SLICE, self._body_end - self._body)
+            part, view = bytes(view[:size]), view[size:]
             before = self._body
             super().data_received(part)
             if self._in_message and self._body == before:
@@ -232,6 +235,8 @@ class Connection(HttpToolsProtocol):
         self._in_body = True
         self._overhead = 0
         self._progress_at = self.loop.time()
+        announced = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        self._body_end = self._body + int(announced)  # the parser lets nothing else through than digits
 
     def on_body(self, body: bytes) -> None:
         """A piece of its body."""

@@ -20,6 +20,7 @@ from app.http.multipart import parse_form
 from app.http.problem_responses import invalid_field, invalid_fields
 from app.ingest.names import display_name
 from app.problems import Problem
+from model import threads
 from model.errors import ImageError
 from model.images.limits import ImageLimits
 
@@ -46,7 +47,7 @@ class Upload:
                 "Send a smaller one, or raise the limit.",
             )
         self.file.seek(0)
-        return self.file.read()
+        return threads.aside(self.size, self.file.read)
 
     def try_read(self, limits: ImageLimits) -> bytes | ImageError:
         """As `read`, but returns the error: one file among many must not stop the others."""

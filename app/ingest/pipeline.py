@@ -27,6 +27,7 @@ from app.ingest.destination import Destination
 from app.ingest.facts import photo_facts
 from app.ingest.names import display_name
 from index import FileInPlace, ImageRecord, NewImage, keeps_thumbnail, render_thumbnail
+from model import threads
 from model.errors import ImageError
 from model.images.types import DecodedImage
 
@@ -250,9 +251,8 @@ class Ingestion:
 
 def _item(file: IncomingFile) -> _Item:
     data, error = (b"", file.data) if isinstance(file.data, ImageError) else (file.data, None)
-    return _Item(
-        data, display_name(file.name), hashlib.sha256(data).hexdigest(), size_of(file.data), file.file, error=error
-    )
+    sha256 = threads.aside(len(data), hashlib.sha256, data).hexdigest()
+    return _Item(data, display_name(file.name), sha256, size_of(file.data), file.file, error=error)
 
 
 def _prepare(data: bytes, embedder: Embedder) -> _Prepared:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from model import threads
 from model.errors import ImageError
 from model.images.limits import ImageLimits
 from model.images.messages import read_message, write_message
@@ -74,7 +75,7 @@ class Decoders:
         try:
             assert process.stdin is not None  # noqa: S101  # for the type checker: both are pipes
             assert process.stdout is not None  # noqa: S101
-            write_message(process.stdin, {**request, "seconds": self._max_seconds}, data)
+            threads.aside(len(data), write_message, process.stdin, {**request, "seconds": self._max_seconds}, data)
             answered = read_message(process.stdout)
         except (EOFError, OSError):
             raise self._failure(process) from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import onnxruntime
@@ -15,8 +16,10 @@ import pytest
 from PIL import Image
 
 from app.embedding.batcher import Batcher
+from app.http.uploads import Upload
 from model import threads
 from model.captioner import Captioner
+from model.images import processes
 from model.images.limits import ImageLimits
 from model.images.processes import Decoders
 from model.images.reduction import Reduction
@@ -121,6 +124,35 @@ def test_what_bulk_work_computes_and_decoders_give_way_to_searches_but_no_thread
     (process,) = decoders._idle
     assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
     decoders.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_large_files_are_read_and_sent_to_decoders_with_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def note(size: int) -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    class Spooled(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            note(0)
+            return super().read(size)
+
+    send = processes.write_message
+
+    def sent(file: IO[bytes], document: dict[str, Any], data: bytes) -> None:
+        note(len(data))
+        send(file, document, data)
+
+    monkeypatch.setattr(processes, "write_message", sent)
+    decoders = Decoders()
+    for data in (PHOTO.read_bytes(), PHOTO.read_bytes() + bytes(threads.LARGE)):
+        read = Upload("a.jpg", len(data), Spooled(data)).read(ImageLimits())
+        decoders.decode(read, ImageLimits(), Reduction(shorter=64))
+    decoders.close()
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    lower = min(19, own + threads.BACKGROUND)
+    assert seen == [own, own, lower, lower]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.clients import client_name
 from app.http.connections import MAX_HEAD_BYTES
@@ -76,6 +77,32 @@ def test_a_large_head_that_is_allowed_and_a_body_in_one_piece_are_read(listen: C
     with server.connect() as connection:
         connection.sendall(head + body)
         assert answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+def test_what_is_received_of_a_body_is_parsed_at_once_where_its_length_is_known(
+    listen: Callable[..., Listening], monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    pieces: list[int] = []
+    receive = HttpToolsProtocol.data_received
+
+    def counted(connection: HttpToolsProtocol, data: bytes) -> None:
+        pieces.append(len(data))
+        receive(connection, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", counted)
+    server = listen()
+    body = json.dumps({"texts": ["a dog"]}).encode() + b" " * 2_000_000
+    framing = b"Content-Length: %d" % len(body) if announced else b"Transfer-Encoding: chunked"
+    head = (
+        b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        + framing
+        + b"\r\n\r\n"
+    )
+    with server.connect() as connection:
+        connection.sendall(head + (body if announced else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)))
+        assert answer(connection).startswith(b"HTTP/1.1 200 ")
+    assert (max(pieces) > 16 * 1024) == announced, "or a head behind it would be too large before that is seen"
 
 
 def test_idle_connections_shut_nobody_out(listen: Callable[..., Listening]) -> None:
