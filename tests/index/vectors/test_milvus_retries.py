@@ -12,8 +12,13 @@ import pytest
 
 from index.errors import EngineAway
 
-grpc = pytest.importorskip("grpc")
-pytest.importorskip("pymilvus")
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and pymilvus takes a second."""
+    global grpc
+    grpc = pytest.importorskip("grpc")
+    pytest.importorskip("pymilvus")
 
 
 class Refusing:

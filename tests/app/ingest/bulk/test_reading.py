@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import tarfile
@@ -12,20 +11,25 @@ from typing import Any
 
 import pytest
 
-if importlib.util.find_spec("pyarrow") is None:  # `make test-light`
-    pytest.skip("pyarrow is not installed: it comes with the extra ray", allow_module_level=True)
-
-import boto3
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from app.ingest.bulk import s3
 from app.ingest.bulk.errors import BulkError
-from app.ingest.bulk.listing import Listing
-from app.ingest.bulk.reading import PieceReader
 from app.ingest.bulk.work_units import FILES_A_PIECE, Files, Parquet, Piece, Tar
 from model.errors import ImageError
 from tests.app.helpers import picture
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports() -> None:
+    """Not at the top: every worker of pytest-xdist imports this file, and pyarrow and boto3 take a second."""
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: it comes with the extra ray")
+    global Listing, PieceReader, boto3, pa, pq, s3
+    import boto3
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from app.ingest.bulk import s3
+    from app.ingest.bulk.listing import Listing
+    from app.ingest.bulk.reading import PieceReader
+
 
 MAX_BYTES = 50_000
 
