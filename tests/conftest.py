@@ -22,7 +22,7 @@ from model.space import JointSpace
 from tests.captioning import write_captioner
 from tests.clip import write_clip
 from tests.servers.milvus import milvus_python, milvus_server
-from tests.servers.postgres import PostgresServer, absent
+from tests.servers.postgres import PostgresServer, absent, version, write_data
 from tests.servers.ray_nodes import RayCluster, ray_cluster
 from tests.servers.s3 import CREDENTIALS, s3_server
 from tests.tiny import write_bundle
@@ -207,12 +207,18 @@ def clip_bundle(kept_bundle: KeptBundle) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server for all tests of this process."""
+def postgres_data(kept_bundle: KeptBundle) -> Path:
+    """What a PostgreSQL server starts with."""
     if reason := absent():
         assert not os.environ.get("REQUIRE_POSTGRES"), reason
         pytest.skip(reason)
-    with PostgresServer() as server:
+    return kept_bundle(f"postgresql-{version()}", write_data)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_data: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of this process."""
+    with PostgresServer(data=postgres_data) as server:
         yield server
 
 
@@ -223,9 +229,9 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture
-def own_postgres_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+def own_postgres_server(postgres_data: Path) -> Iterator[PostgresServer]:
     """A server that a test may stop."""
-    with PostgresServer() as server:
+    with PostgresServer(data=postgres_data) as server:
         yield server
 
 
