@@ -1,8 +1,7 @@
 """Building vector indexes in a process of its own, at a low priority: `python -m index.building`.
 
 It reads a request, a line of JSON, and works until nothing has been due for a while, or until its standard input ends
-with whoever started it. At last it sees to it that searches take less time (`Builder.tidy`). It may be killed at any
-time.
+with whoever started it. At last it merges small segments. It may be killed at any time.
 """
 
 from __future__ import annotations
@@ -129,16 +128,13 @@ def work(request: BuildRequest, idle: float = _IDLE) -> None:
             folder = request.folder / collection.target
             if opened.enter_context(IndexFolder(folder).lock()):
                 builders.append(opened.enter_context(closing(Builder(catalog, collection, folder, request.options))))
-        going_on = bool(builders)
-        while going_on:
-            worked = time.monotonic()
-            while True:
-                if sum(builder.step() or builder.is_training for builder in builders):  # each of them has its turn
-                    worked = time.monotonic()
-                elif time.monotonic() >= worked + idle:
-                    break
-                time.sleep(_PAUSE)
-            going_on = sum(builder.tidy() for builder in builders) > 0
+        worked = time.monotonic()
+        while builders and time.monotonic() < worked + idle:
+            if sum(builder.step() or builder.is_training for builder in builders):  # each of them has its turn
+                worked = time.monotonic()
+            time.sleep(_PAUSE)
+        for builder in builders:
+            builder.tidy()
 
 
 def _end_with_parent() -> None:

@@ -36,8 +36,7 @@ _PAUSE = 0.5  # seconds between two looks at whether somebody else is still buil
 _MOST_SEGMENTS = 8
 _TIDY = 4  # times as large as all smaller ones together, a segment is left alone when nothing else is due
 _PURGED_AT = 0.1  # a share of deleted records at which the segments are written without them
-_RETRAINED_AT = 4  # times the size at which the codec was trained
-_STALE_AT = 1.5  # times that size, it is trained anew when nothing else is due
+_RETRAINED_AT = 8  # times the size at which the codec was trained
 _MEASURED_AT = 2  # times the size at which the recall was measured
 _QUERIES = 256
 _FEWEST_SENTENCES = 200
@@ -117,7 +116,6 @@ class Builder:
             or head.deletion - manifest.deletion > _PURGED_AT * manifest.count
             or len(manifest.segments) > _MOST_SEGMENTS
             or len(untidy(manifest.segments)) > 1
-            or _is_stale(manifest)
             or self._is_outgrown(manifest)
             or self._is_improvable(manifest, state)
         )
@@ -133,21 +131,17 @@ class Builder:
             self._training = None
             return True
 
-    def tidy(self) -> bool:
-        """Once nothing else is due: see to it that searches take less time. True if that goes on in the background.
+    def tidy(self) -> None:
+        """Merge small segments once nothing else is due: a search takes longer the more there are.
 
-        A codec that many records have come after is trained anew; else small segments are merged. For whoever holds the
-        lock.
+        For whoever holds the lock.
         """
         state, manifest = self._catalog.state(), self._folder.manifest()
         if manifest is None or self.is_training or not manifest.is_of(state, self._collection):
-            return False
-        if _is_stale(manifest):
-            return not self._train(state, wait=False)
+            return
         codec, chosen = self._folder.read_codec(manifest), untidy(manifest.segments)
         if codec is not None and len(chosen) > 1:
             self._merge(manifest, codec, chosen, purge=False)
-        return False
 
     def _step(self, wait: bool) -> bool:
         state, manifest, head = self._catalog.state(), self._folder.manifest(), self._collection.head()
@@ -170,8 +164,7 @@ class Builder:
             return self._merge(manifest, codec, manifest.segments, purge=True)
         if len(manifest.segments) > _MOST_SEGMENTS:
             return self._merge(manifest, codec, _smallest(manifest.segments), purge=False)
-        outgrown = manifest.count > _RETRAINED_AT * manifest.trained_on
-        if outgrown or self.is_training or self._is_improvable(manifest, state):
+        if manifest.count > _RETRAINED_AT * manifest.trained_on or self._is_improvable(manifest, state):
             return self._train(state, wait)
         if self._is_outgrown(manifest):
             return self._measure(manifest, codec)
@@ -335,11 +328,6 @@ class Builder:
         self._folder.commit(changed)
         self._folder.sweep(changed)
         return True
-
-
-def _is_stale(manifest: Manifest) -> bool:
-    """Tell whether an index trained on what there is now would be searched in a good deal less time."""
-    return manifest.count > _STALE_AT * manifest.trained_on
 
 
 def _smallest(segments: tuple[SegmentEntry, ...]) -> tuple[SegmentEntry, ...]:
