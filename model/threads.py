@@ -35,10 +35,11 @@ LOWEST = 19
 """That of decoders, which have a process each: Linux has a thread of `BACKGROUND` wait for the end of their slices."""
 
 LARGE = 1024 * 1024
-"""Bytes from which on it pays to have them copied or hashed by another thread (`aside`)."""
+"""Bytes from which on it pays to have them copied or hashed by another thread (`aside`), and kept outside of heaps."""
 
 _ASIDE = 8  # at a time; some of them wait for a decoder
-_M_ARENA_MAX = -8
+_M_ARENA_MAX, _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -8, -3, -1
+_KEPT = 16 * 1024 * 1024  # bytes at the end of a heap that are free
 
 
 def available(root: Path = cgroups.ROOT) -> int:
@@ -58,9 +59,16 @@ def limit_libraries() -> None:
 
 
 def share_heaps(count: int) -> None:
-    """Let all threads share so many heaps of glibc; other C libraries have none."""
+    """Let all threads share so many heaps of glibc, without what is large; other C libraries have none.
+
+    The system takes that back when it is freed. By itself glibc soon has files and pictures of up to 32 MB in its
+    heaps, and whatever small is allocated behind them keeps the room they had.
+    """
     with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(_M_ARENA_MAX, count)
+        allocator.mallopt(_M_MMAP_THRESHOLD, LARGE)
+        allocator.mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def trim_heap() -> None:

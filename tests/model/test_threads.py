@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -182,3 +183,23 @@ def test_networks_of_bulk_work_run_with_a_lower_priority_unless_they_are_asked_s
         seen.clear()
         captioner.caption(np.eye(1, space.dimension, dtype=np.float32), n=1)
         assert seen.count(own) > len(seen) / 2  # the others compare whole captions with the image
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have no such heaps")
+def test_what_is_large_is_given_back_though_something_small_came_after_it() -> None:
+    code = (
+        "import re, sys; from pathlib import Path; from model import threads\n"
+        "def resident(): return int(re.search(r'VmRSS:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
+        "if sys.argv[1] == 'shared': threads.share_heaps(2)\n"
+        "bytes(8 << 20)\n"  # by which glibc learns to keep what is large
+        "before = resident()\n"
+        "large, small = zip(*[(b'x' * (2 << 20), b'y' * 10_000) for _ in range(40)])\n"
+        "del large\n"
+        "print((resident() - before) // 1024)\n"
+    )
+
+    def kept(how: str) -> int:
+        return int(subprocess.check_output([sys.executable, "-c", code, how], text=True))  # noqa: S603
+
+    assert kept("shared") < 10
+    assert kept("alone") > 60, "or it need not be set"
