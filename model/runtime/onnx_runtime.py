@@ -7,6 +7,7 @@ they are for CPUs alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from model.runtime.networks import WEIGHTS, NetworkName
 from model.runtime.tensors import MappedTensors, singles
 
 _LARGE = ("backbone", "captioner", "image_encoder", "text_encoder")
+_ENCODERS = ("backbone", "image_encoder", "text_encoder")
+_AT_A_TIME = 4
+"""Images, or texts, that an encoder computes at a time. With 16, where decoders want the cores, too, each takes twice
+as long. More than 4 bring nothing where nobody else does."""
 
 
 class OnnxRuntime:
@@ -42,7 +47,8 @@ class OnnxRuntime:
         # who call at the same time are served at the same time.
         count = threads.available() if name in _LARGE else 1
         weights = None if bundle.config.is_int8(name) else bundle.path / file
-        network = OnnxNetwork(graph, weights, prefixes, count, in_steps=name == "captioner")
+        at_a_time = _AT_A_TIME if name in _ENCODERS else None
+        network = OnnxNetwork(graph, weights, prefixes, count, at_a_time, in_steps=name == "captioner")
         if name in _LARGE:
             threads.trim_heap()  # of what loading took for a moment: three times the size of the weights
         return network
@@ -57,14 +63,17 @@ class OnnxNetwork:
         weights: Path | None,
         prefixes: tuple[str, ...] = ("",),
         count: int = 1,
+        at_a_time: int | None = None,
         *,
         in_steps: bool = False,
     ) -> None:
         """`weights`: a safetensors file; the graph names its tensors that begin with one of `prefixes`. None: the graph
         holds its weights itself.
-        `count`: how many threads compute. `in_steps`: it is called many times for one result, so each call is short,
+        `count`: how many threads compute. `at_a_time`: how many rows of its inputs, each of which gives a row of the
+        outputs; None for all. `in_steps`: it is called many times for one result, so each call is short,
         and made by the thread that asks. Errors: `BundleError`.
         """
+        self._at_a_time = at_a_time
         self._in_steps = in_steps
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count
@@ -92,6 +101,14 @@ class OnnxNetwork:
 
     def __call__(self, *arrays: Array) -> list[Vectors]:
         """Its inputs, by position, to its outputs."""
+        rows = len(arrays[0])
+        if self._at_a_time is None or rows <= self._at_a_time:
+            return self._run(arrays)
+        starts = range(0, rows, self._at_a_time)
+        parts = [self._run([array[start : start + self._at_a_time] for array in arrays]) for start in starts]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _run(self, arrays: Sequence[Array]) -> list[Vectors]:
         inputs = dict(zip(self._inputs, arrays, strict=True))
         run = self._session.run
         outputs: list[Vectors] = run(None, inputs) if self._in_steps else threads.compute(run, None, inputs)
