@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -41,13 +42,20 @@ def set_writable(folder: Path, writable: bool) -> None:
         path.chmod((0o700 if path.is_dir() else 0o600) if writable else (0o500 if path.is_dir() else 0o400))
 
 
-@pytest.fixture
-def library(space: JointSpace, tmp_path: Path) -> Iterator[Path]:
-    """The folder of a library with three pictures, two of them in no need of a stored thumbnail, read-only."""
-    pictures = write_pictures(tmp_path / "pictures", 2)
+@pytest.fixture(scope="module")
+def filled(space: JointSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a library with three pictures, two of them in no need of a stored thumbnail."""
+    folder = tmp_path_factory.mktemp("filled")
+    pictures = write_pictures(folder / "pictures", 2)
     write_pictures(pictures, 1, first=2, size=(400, 300))
-    folder = tmp_path / "library"
-    assert visem(space, folder, "add", pictures, program=COMMAND).returncode == 0
+    assert visem(space, folder / "library", "add", pictures, program=COMMAND).returncode == 0
+    return folder / "library"
+
+
+@pytest.fixture
+def library(filled: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it, read-only."""
+    folder = shutil.copytree(filled, tmp_path / "library")
     set_writable(folder, False)
     yield folder
     set_writable(folder, True)
