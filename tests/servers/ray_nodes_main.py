@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 from ray.cluster_utils import Cluster
@@ -13,7 +14,8 @@ STORE = 120_000_000
 
 def main(folder: str) -> None:
     """Run it."""
-    Path("/tmp/ray").mkdir(exist_ok=True)  # noqa: S108  # Ray writes the last address there, wherever its files are
+    # Ray writes the last address there, wherever its files are.
+    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)
     node = {"num_cpus": 1, "object_store_memory": STORE}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder, "include_dashboard": False})
     try:
