@@ -4,10 +4,11 @@
     detector.name(vectors, 8)                                # for each vector, pairs (word, probability)
     detector.things(vectors)                                 # for each, the thing that a caption should name, or None
 
-Two detectors read one image vector. The first tells the words that captions of photographs say: a ridge regression
-from centred vectors, and a logistic curve that turns its scores into probabilities. The second tells the kinds of
-things that the image tower was pre-trained to classify: cosines with what photographs of each kind look like, as
-deviations from those of ordinary photographs, so that what many photographs have a little of is no thing.
+Two detectors read one image vector. The first tells the words that captions of photographs say: a kernel ridge
+regression from centred vectors (bundles before format version 8: a linear one), and a logistic curve that turns its
+scores into probabilities. The second tells the kinds of things that the image tower was pre-trained to classify:
+cosines with what photographs of each kind look like, as deviations from those of ordinary photographs, so that what
+many photographs have a little of is no thing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,24 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """Features exp(-|P^T z - l|^2) of centred unit vectors z: `projection` P (D, d), and `landmarks` l (L, d)."""
+
+    projection: Vectors
+    landmarks: Vectors
+
+    def features(self, contents: Vectors) -> Vectors:
+        """How near each of the contents (n, D) is to each landmark (n, L), from 0 to 1."""
+        return self.nearness(contents @ self.projection)
+
+    def nearness(self, places: Vectors) -> Vectors:
+        """The same of contents that were projected (n, d)."""
+        squares = (places**2).sum(axis=1)[:, None] + (self.landmarks**2).sum(axis=1)
+        near: Vectors = np.exp(-np.maximum(squares - 2 * places @ self.landmarks.T, 0))
+        return near
+
+
+@dataclass(frozen=True)
 class Reading:
     """What both detectors find in n images: probabilities of words (n, W), and deviations of kinds (n, K)."""
 
@@ -59,8 +78,15 @@ class ConceptDetector:
         looks: Vectors,
         usual: Vectors,
         spread: Vectors,
+        projection: Vectors | None = None,
+        landmarks: Vectors | None = None,
+        habits: Vectors | None = None,
     ) -> None:
-        """`centre` (D,), `weights` (W, D), `shares` (W,) of the words; `looks` (K, D), `usual` and `spread` (K,)."""
+        """`centre` (D,), `weights` (W, D), `shares` (W,) of the words; `looks` (K, D), `usual` and `spread` (K,).
+
+        With a kernel's `projection` (D, d) and `landmarks` (L, d), `weights` are (W, L). `habits` (names,): how often
+        captions say each of `names_of`, where it fits; none: always.
+        """
         self.config = config
         self._centre = centre
         self._weights = weights
@@ -68,9 +94,11 @@ class ConceptDetector:
         self._looks = looks
         self._usual = usual
         self._spread = spread
+        self._kernel = None if projection is None or landmarks is None else Kernel(projection, landmarks)
         places = {word: place for place, word in enumerate(config.words)}
         self._people = [places[word] for word in config.people]
-        self._words = list(dict.fromkeys([*config.names, *(name for names in config.broader for name in names)]))
+        self._words = names_of(config)
+        self._habits = np.ones(len(self._words)) if habits is None else habits.astype(np.float64)
         numbers = {word: number for number, word in enumerate(self._words)}
         self._called = np.zeros((len(config.names), len(self._words)))
         for kind, (name, broader) in enumerate(zip(config.names, config.broader, strict=True)):
@@ -81,10 +109,7 @@ class ConceptDetector:
     def load(cls, config: ConceptsConfig, path: Path) -> Self:
         """Read the detectors' tensors from a verified file."""
         tensors = {name: singles(tensor) for name, tensor in MappedTensors(path).items()}
-        return cls(
-            config,
-            *(tensors[name] for name in ("centre", "weights", "shares", "looks", "usual", "spread")),
-        )
+        return cls(config, **tensors)
 
     def read(self, vectors: Vectors) -> Reading:
         """What both detectors find in images (n, D)."""
@@ -98,8 +123,10 @@ class ConceptDetector:
         return probabilities
 
     def word_scores(self, vectors: Vectors) -> Floats:
-        """The regression: by how much each word's share is above the usual (n, W)."""
-        scores: Floats = (_unit(vectors - self._centre) @ self._weights.T).astype(np.float64)
+        """The regression: by how much each word is more likely than usual (n, W)."""
+        contents = _unit(vectors - self._centre)
+        inputs = contents if self._kernel is None else self._kernel.features(contents)
+        scores: Floats = (inputs @ self._weights.T).astype(np.float64)
         return scores
 
     def deviations(self, vectors: Vectors) -> Floats:
@@ -114,17 +141,16 @@ class ConceptDetector:
     def named(self, read: Reading, k: int) -> list[list[tuple[str, float]]]:
         """As `name`, of images that were read."""
         probabilities, deviations = read.probabilities, read.deviations
-        kinds = self._kind_chances(deviations)
+        kinds = self.name_chances(deviations) * self._habits
         alone = self._alone(deviations, probabilities)
-        sure = self._sure(deviations)
         named: list[list[tuple[str, float]]] = []
         for row in range(len(probabilities)):
             found = dict(zip(self.config.words, probabilities[row].tolist(), strict=True))
             least = self.config.shown_thing if alone[row] else self.config.shown
             shown = {word: probability for word, probability in found.items() if probability >= self.config.shown}
-            for number in np.flatnonzero(kinds[row] * sure[row] >= least).tolist():
+            for number in np.flatnonzero(kinds[row] >= least).tolist():
                 word = self._words[number]
-                shown[word] = max(shown.get(word, 0.0), float(kinds[row, number] * sure[row]))
+                shown[word] = max(shown.get(word, 0.0), float(kinds[row, number]))
             best = sorted(shown.items(), key=lambda pair: (-pair[1], pair[0]))
             named.append(best[:k] or [max(found.items(), key=lambda pair: pair[1])])
         return named
@@ -163,6 +189,11 @@ class ConceptDetector:
         likeliest: Floats = probabilities[:, self._people].max(axis=1, initial=0.0)
         return likeliest
 
+    def name_chances(self, deviations: Floats) -> Floats:
+        """How likely each of `names_of` fits (n, names)."""
+        chances: Floats = self._kind_chances(deviations) * self._sure(deviations)[:, None]
+        return chances
+
     def _kind_chances(self, deviations: Floats) -> Floats:
         """How likely each name fits, if one of the kinds is there: the sum over the kinds that it names (n, names)."""
         probabilities = np.exp(self.config.sharpness * (deviations - deviations.max(axis=1, keepdims=True)))
@@ -182,6 +213,11 @@ class ConceptDetector:
             if likely > max(1.5 * chosen, chosen + 0.15):
                 best = word
         return Thing(best, (name, *broader), sure * float(probabilities[self._numbers[best]]))
+
+
+def names_of(config: ConceptsConfig) -> list[str]:
+    """What kinds are called, exactly and more generally, each name once."""
+    return list(dict.fromkeys([*config.names, *(name for names in config.broader for name in names)]))
 
 
 def calibration_inputs(scores: Floats, shares: Floats) -> Floats:

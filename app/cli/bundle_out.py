@@ -1,4 +1,4 @@
-"""Where a command writes a bundle."""
+"""Where a command writes a bundle, and which it changes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from app.cli.output import shown
 
 OutOption = Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Directory of the bundle to write.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")]
+BundleToChange = Annotated[
+    Path,
+    typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="Directory of the bundle to change."),
+]
 
 
 def check_bundle_out(out: Path, overwrite: bool) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.bundle_out import OutOption, OverwriteOption, check_bundle_out
+from app.cli import fitting
+from app.cli.bundle_out import BundleToChange, OutOption, OverwriteOption, check_bundle_out
 from app.cli.evaluate import DataOption
 from app.cli.extras import needs_extra
 from app.cli.failures import USAGE, CommandError
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from app.cli.progress import Reporter
     from model.evaluation.retrieval import RetrievalReport
     from model.training.progress import Progress
-
-BundleToChange = Annotated[
-    Path,
-    typer.Option("--model", metavar="BUNDLE", exists=True, file_okay=False, help="Directory of the bundle to change."),
-]
 
 WorkOption = Annotated[
     Path | None,
@@ -86,6 +82,7 @@ train = typer.Typer(no_args_is_help=True)
 
 def register(application: typer.Typer) -> None:
     """Add the commands to the application."""
+    fitting.register(train)
     application.add_typer(train, name="train", help="Train a bundle on a captioned image set.")
 
 
@@ -148,7 +145,7 @@ def bundle(
     chosen = _space_settings(seed, backbone, backbone_weights, image_tower)
     work = work or out.with_name(f"{out.name}.work")
     unfinished = out.with_name(f"{out.name}.unfinished")  # beside it: on the same disk, and never in its way
-    _check_tagger()  # now, not after hours
+    fitting.check_tagger()  # now, not after hours
     result = _train_space(data, unfinished, preset, chosen, texts, work, resume)
     figures = _train_captioner(data, unfinished, preset, {"seed": seed}, texts, work, resume)
     shutil.rmtree(out, ignore_errors=True)
@@ -274,7 +271,7 @@ def _train_captioner(
     resume: bool,
 ) -> dict[str, Any]:
     """With the settings of a preset, but for those chosen that are not None."""
-    _check_tagger()
+    fitting.check_tagger()
     with needs_extra("train"):
         from model.training.captioner.train import train_captioner
         from model.training.presets import PRESETS
@@ -285,16 +282,6 @@ def _train_captioner(
 
 def _given(chosen: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _check_tagger() -> None:
-    """Refuse at once to train a captioner without what tells parts of speech."""
-    from model.captioner.tagging import TaggerUnavailable, tag_captions
-
-    try:
-        tag_captions([])
-    except TaggerUnavailable as error:
-        raise CommandError("training_unavailable", str(error)) from error
 
 
 def _reported(reporter: Reporter) -> Callable[[Progress], None]:
@@ -335,57 +322,3 @@ def convert(
         print_json({"bundle": shown(bundle), "format_version": config.format_version, "space_id": config.space_id})
         return
     say(f"{shown(bundle)} has format version {config.format_version} now ({before.format_version} before).")
-
-
-@train.command()
-def composition(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
-    """Fit the arithmetic rule of a bundle, and its calibration, which depends on it.
-
-    It is trained on the photographs and captions of `train`; those of `dev` choose its parameters. No vector changes,
-    so libraries stay as they are.
-    """
-    _fit(data, model, json, with_composition=True)
-
-
-@train.command()
-def calibration(data: DataOption, model: BundleToChange, json: JsonOption = False) -> None:
-    """Calibrate the cosines of a bundle into probabilities of relevance, on the `dev` split.
-
-    No vector changes, so libraries stay as they are.
-    """
-    _fit(data, model, json, with_composition=False)
-
-
-def _fit(data: Path, model: Path, json: bool, *, with_composition: bool) -> None:
-    from model.data.datasets import load_dataset
-    from model.evaluation.protocol import embed_photographs
-    from model.space import JointSpace
-    from model.training.fitting.calibration import fit_calibration
-    from model.training.fitting.fit import fit_to_space, store
-
-    train = load_dataset(data, "train") if with_composition else None
-    dev = load_dataset(data, "dev")
-    space = JointSpace.load(model, device="cpu")
-    with progress("Embedding", "images") as reporter:
-        vectors = embed_photographs(space, dev, reporter.update)
-    document: dict[str, object] = {"bundle": shown(model)}
-    if train is not None:
-        with progress("Embedding", "images") as reporter:
-            train_vectors = embed_photographs(space, train, reporter.update)
-        with progress("Fitting", "settings") as reporter:
-            fitted = fit_to_space(space, train, dev, train_vectors, vectors, reporter.update)
-        store(model, fitted.within(space.config, f"{dev.name}-{dev.split}"), fitted.learned)
-        errors = fitted.calibration.errors
-        document["composition"] = fitted.composition.model_dump(mode="json", exclude={"heads", "pairs"})
-        document["regularities"] = fitted.regularities
-    else:
-        fitted_calibration = fit_calibration(space, dev, vectors)
-        store(model, space.config.model_copy(update={"calibration": fitted_calibration}))
-        errors = fitted_calibration.errors
-    document["calibration_error"] = errors
-    if json:
-        print_json(document)
-        return
-    write(f"Wrote {shown(model)}/bundle.json. Expected calibration error on photographs kept out of the fit:\n")
-    for name, error in errors.items():
-        write(f"{name.replace('_', ' ')}\t{error:.3f}\n")

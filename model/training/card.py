@@ -232,7 +232,8 @@ def _concepts(section: ConceptsConfig | None) -> str:
 ## Concepts
 
 Detectors of {len(section.words):,} words that captions of the training photographs say, and of {len(section.names):,}
-kinds of things. Their probabilities are fitted on the development split.
+kinds of things. Words are told by how near a photograph is to means of training photographs, some of them of one
+photograph alone. The probabilities are fitted on the development split.
 """
 
 

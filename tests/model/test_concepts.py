@@ -61,6 +61,27 @@ def test_words_and_kinds_are_named_with_probabilities(detector: ConceptDetector)
     assert [chance for _, chance in named] == sorted(words.values(), reverse=True)
 
 
+def test_words_of_a_kernel_are_near_to_its_landmarks_and_names_that_nobody_says_are_not_shown() -> None:
+    axes = np.eye(4, dtype=np.float32)
+    detector = ConceptDetector(
+        CONFIG,
+        centre=np.zeros(4, dtype=np.float32),
+        weights=np.array([[0.5, 0, 0], [0, 0.5, 0]], dtype=np.float32),
+        shares=np.full(2, 0.2, dtype=np.float32),
+        looks=axes[2:],
+        usual=np.zeros(2, dtype=np.float32),
+        spread=np.full(2, 0.1, dtype=np.float32),
+        projection=2 * axes[:, :2],
+        landmarks=np.array([[2, 0], [0, 2], [0, 0]], dtype=np.float32),
+        habits=np.array([1.0, 0.01, 1, 1, 1], dtype=np.float32),
+    )
+    scores = detector.word_scores(_vector(grass=1.0))
+    np.testing.assert_allclose(scores, [[0.5, 0.5 * np.exp(-8)]], atol=1e-6)
+    (terrier,) = detector.name(_vector(terrier=1.0), 8)
+    assert {"dog", "animal"} <= dict(terrier).keys()
+    assert "terrier" not in dict(terrier)
+
+
 def test_an_image_always_has_a_concept(detector: ConceptDetector) -> None:
     (named,) = detector.name(_vector(man=-1.0, grass=-0.5), 8)
     assert [word for word, _ in named] == ["grass"], "the likeliest word, however unlikely"

@@ -37,7 +37,6 @@ from model.evaluation.captions import Cider
 from model.evaluation.protocol import embed_captions, embed_photographs
 from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
-from model.towers.config import TextConfig
 from model.training.captioner.blank_images import blank_pictures
 from model.training.captioner.config import CaptionerTraining
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
@@ -57,7 +56,13 @@ from model.training.captioner.texts import draw_texts, prepare_texts
 from model.training.captioner.vocabulary_expansion import find_sources, widen
 from model.training.captioner.wide import train_wide
 from model.training.card import model_card
-from model.training.fitting.concepts import fit_concepts, looks_of_kinds, tellable_words
+from model.training.fitting.concepts import (
+    can_tell_concepts,
+    fit_concepts,
+    looks_of_kinds,
+    save_concepts,
+    tellable_words,
+)
 from model.training.graphs import write_graphs
 from model.training.progress import Progress, Report, counting
 from model.training.run import save_tensors
@@ -124,8 +129,7 @@ def train_captioner(
     tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies)
     detectors = None
-    named = isinstance(space.config.text, TextConfig) and space.config.text.names is not None
-    if named and tellable_words(train_set):  # few photographs tell no words
+    if can_tell_concepts(space.config) and tellable_words(train_set):  # few photographs tell no words
         detectors = fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
     section = CaptionerConfig(
         network=model.config,
@@ -196,8 +200,7 @@ class _TrialBundle:
         concepts = None
         if detectors is not None:
             concepts, arrays = detectors
-            halves = {name: torch.from_numpy(np.ascontiguousarray(array)).half() for name, array in arrays.items()}
-            save_file(halves, folder / CONCEPTS)
+            save_concepts(arrays, folder / CONCEPTS)
             self._files.append(folder / CONCEPTS)
         self._base = Bundle.load_config(folder).model_copy(update={"concepts": concepts})
         self._graphs: list[Path] = []

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import save_file
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 
-from model.concepts import SMALLEST_SHARE, ConceptDetector, calibration_inputs
+from model.bundle import BundleConfig
+from model.concepts import SMALLEST_SHARE, ConceptDetector, Kernel, calibration_inputs, names_of
 from model.concepts_config import ConceptsConfig
 from model.content_words import FUNCTION_WORDS
 from model.runtime.tensors import MappedTensors
-from model.towers.config import ENCODERS
+from model.towers.config import ENCODERS, TextConfig
 from model.training.captioner.data import CaptionSet
 from model.training.fitting.discriminants import LOOKS
 from model.training.fitting.kind_names import PLAIN, names_of_kinds
@@ -30,9 +34,18 @@ Said = npt.NDArray[np.bool_]
 
 FEWEST = 15
 """Photographs whose captions say a word, at least, for it to be a concept."""
-RIDGE = 2.0
+RIDGE = 1.5
+SAID_ONCE = 0.6
+"""What a word counts that one caption of an image says; if two say it, it counts 1."""
+DIRECTIONS, LANDMARKS = 256, 2000
+"""Of the kernel: principal directions of photographs that it reads, and means of photographs that it compares with."""
+WHITENING, WIDTH = 0.2, 0.8
+"""Variances of the directions are divided by themselves to twice this power; the kernel is exp(-WIDTH d^2) then, in
+units of the vectors' root mean square."""
+HABIT = 0.1
+"""How much evidence it takes, in sure photographs, that captions do not say a name that fits."""
 SHARPNESS = 0.8
-SHOWN, SHOWN_THING, THING = 0.515, 0.15, 6.0
+SHOWN, SHOWN_THING, THING = 0.526, 0.15, 6.0
 PEOPLE = ("man", "woman", "boy", "girl", "people", "child", "person", "guy", "lady", "player", "kid", "baby", "couple")
 _IRREGULAR = {
     "men": "man",
@@ -66,21 +79,23 @@ def fit_concepts(train: CaptionSet, dev: CaptionSet, looks: Vectors) -> tuple[Co
     """
     words = tellable_words(train)
     centre = train.images.mean(axis=0)
-    contents, said = _unit(train.images - centre), said_of_images(train, words)
-    shares = said.mean(axis=0)
-    gram = contents.T @ contents + RIDGE * np.eye(contents.shape[1], dtype=np.float32)
-    weights = np.linalg.solve(gram, contents.T @ (said - shares).astype(np.float32)).T
+    contents, counts = _unit(train.images - centre), said_counts(train, words)
+    targets = SAID_ONCE * (counts >= 1) + (1 - SAID_ONCE) * (counts >= 2)
+    shares = targets.mean(axis=0)
+    kernel = _kernel(contents)
     cosines = train.images @ looks.T
     tensors = {
         "centre": centre,
-        "weights": weights,
+        "projection": kernel.projection,
+        "landmarks": kernel.landmarks,
+        "weights": _regression(kernel, contents, targets - shares).T,
         "shares": shares,
         "looks": looks,
         "usual": cosines.mean(axis=0),
         "spread": np.maximum(cosines.std(axis=0), 1e-4),
     }
     # As a bundle will hold them, so that the curves fit what is shipped.
-    tensors = {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in tensors.items()}
+    tensors = {name: _as_stored(tensor) for name, tensor in tensors.items()}
     names, broader = names_of_kinds()
     config = ConceptsConfig(
         words=words,
@@ -108,23 +123,81 @@ def fit_concepts(train: CaptionSet, dev: CaptionSet, looks: Vectors) -> tuple[Co
     if mentioned.any() and not mentioned.all():
         sure = LogisticRegression(C=10).fit(deviations.max(axis=1, keepdims=True), mentioned)
         said_kinds = float(sure.coef_[0, 0]), float(sure.intercept_[0])
-    return config.model_copy(
+    config = config.model_copy(
         update={
             "calibration": (*curve.coef_[0].tolist(), float(curve.intercept_[0])),
             "said": said_kinds,
         }
-    ), tensors
+    )
+    tensors["habits"] = _habits(ConceptDetector(config, **tensors), train)
+    return config, tensors
+
+
+def save_concepts(tensors: Mapping[str, Vectors], path: Path) -> None:
+    """Write the detectors' tensors, in half precision."""
+    halves = {name: np.ascontiguousarray(tensor, dtype=np.float16) for name, tensor in tensors.items()}
+    save_file(halves, path)
+
+
+def _kernel(contents: Vectors) -> Kernel:
+    """A kernel that compares contents (n, D) with means of some of them, by their principal directions."""
+    variances, directions = np.linalg.eigh(contents.T @ contents / len(contents))
+    kept = np.argsort(-variances)[:DIRECTIONS]
+    projection = directions[:, kept] * (np.maximum(variances[kept], 1e-6) ** -WHITENING)
+    places = contents @ projection
+    scale = math.sqrt(WIDTH / float((places**2).sum(axis=1).mean()))
+    means = MiniBatchKMeans(
+        min(LANDMARKS, len(contents)), batch_size=3000, max_iter=20, n_init=1, init="random", random_state=0
+    ).fit(scale * places)
+    return Kernel(_as_stored(scale * projection), _as_stored(means.cluster_centers_))
+
+
+def _regression(kernel: Kernel, contents: Vectors, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Weights (L, W) of the kernel's features that tell the targets (n, W) of contents (n, D)."""
+    near = kernel.features(contents).astype(np.float64)
+    penalty = RIDGE * kernel.nearness(kernel.landmarks) + 1e-3 * np.eye(near.shape[1])
+    return np.asarray(np.linalg.solve(near.T @ near + penalty, near.T @ targets), dtype=np.float64)
+
+
+def _habits(detector: ConceptDetector, captions: CaptionSet) -> Vectors:
+    """How often captions say each name where it fits (names,), from 0 to 1; 1 where photographs do not tell.
+
+    More general names keep 1: a thing that an image shows by itself has to have one.
+    """
+    general = {name for names in detector.config.broader for name in names}
+    chances = detector.name_chances(detector.deviations(captions.images))
+    chances[chances < 0.05] = 0
+    texts = _texts(captions)
+    habits = np.ones(chances.shape[1], dtype=np.float32)
+    for number, name in enumerate(names_of(detector.config)):
+        if name in general:
+            continue
+        forms = f" {name} ", f" {plural(name)} "
+        own = chances[:, number]
+        said = sum(own[row] for row in np.flatnonzero(own).tolist() if any(form in texts[row] for form in forms))
+        habits[number] = min(1.0, (said + HABIT) / (float(own @ own) + HABIT))
+    return habits
+
+
+def _as_stored(tensor: npt.NDArray[Any]) -> Vectors:
+    stored: Vectors = tensor.astype(np.float16).astype(np.float32)
+    return stored
 
 
 def said_of_images(captions: CaptionSet, words: Sequence[str]) -> Said:
     """Which of the words the captions of each image say (n, W); a plural counts as its noun."""
+    return said_counts(captions, words) > 0
+
+
+def said_counts(captions: CaptionSet, words: Sequence[str]) -> npt.NDArray[np.int64]:
+    """How many captions of each image say each of the words (n, W); a plural counts as its noun."""
     columns = {word: column for column, word in enumerate(words)}
     columns |= {plural(word): column for word, column in columns.items() if plural(word) not in columns}
     columns |= {many: columns[one] for many, one in _IRREGULAR.items() if one in columns and many not in columns}
-    said = np.zeros((len(captions.images), len(words)), dtype=np.bool_)
+    counts = np.zeros((len(captions.images), len(words)), dtype=np.int64)
     for sentence, owner in zip(captions.tokens, captions.owner.tolist(), strict=True):
-        said[owner, [columns[token] for token in sentence if token in columns]] = True
-    return said
+        counts[owner, list({columns[token] for token in sentence if token in columns})] += 1
+    return counts
 
 
 def tellable_words(captions: CaptionSet) -> tuple[str, ...]:
@@ -152,20 +225,30 @@ def tellable_words(captions: CaptionSet) -> tuple[str, ...]:
 
 def _mentioned(captions: CaptionSet, names: Sequence[Sequence[str]]) -> Said:
     """Whether a caption of each image says one of its names (n,)."""
-    texts: list[list[str]] = [[] for _ in names]
-    for sentence, owner in zip(captions.tokens, captions.owner.tolist(), strict=True):
-        texts[owner].append(f" {' '.join(sentence)} ")
     return np.array(
         [
-            any(f" {word} " in text for text in own for name in listed for word in (name, plural(name)))
-            for own, listed in zip(texts, names, strict=True)
+            any(f" {word} " in text for name in listed for word in (name, plural(name)))
+            for text, listed in zip(_texts(captions), names, strict=True)
         ]
     )
+
+
+def _texts(captions: CaptionSet) -> list[str]:
+    """The captions of each image as one text, with spaces around every word (n,)."""
+    texts = [""] * len(captions.images)
+    for sentence, owner in zip(captions.tokens, captions.owner.tolist(), strict=True):
+        texts[owner] += f" {' '.join(sentence)} |"
+    return texts
 
 
 def _unit(vectors: Vectors) -> Vectors:
     unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     return unit
+
+
+def can_tell_concepts(config: BundleConfig) -> bool:
+    """Whether the texts of a bundle know the names of kinds of things, so that detectors can be fitted to it."""
+    return isinstance(config.text, TextConfig) and config.text.names is not None
 
 
 def looks_of_kinds(bundle: Path) -> Vectors:

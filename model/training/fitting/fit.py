@@ -1,4 +1,4 @@
-"""What is fitted to a space once it is trained: the rule of arithmetic, then the calibration, which depends on it."""
+"""What is fitted to a space once it is trained: arithmetic, the calibration, which depends on it, and detectors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import COMPOSITION, MODEL_CARD, BundleConfig, CalibrationConfig, CompositionConfig, write_config
+from model.captioner.captioner import Captioner
 from model.compose.arithmetic import LearnedComposition
+from model.concepts import CONCEPTS
+from model.concepts_config import ConceptsConfig
 from model.data.datasets import CaptionDataset
+from model.errors import DatasetError
+from model.evaluation.caption_protocol import measure_captions
 from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_swaps
 from model.space import JointSpace
+from model.training.captioner.data import CaptionSet, read_captions
 from model.training.card import model_card
 from model.training.fitting.calibration import fit_calibration
 from model.training.fitting.composition import fit_composition
+from model.training.fitting.concepts import FEWEST, fit_concepts, looks_of_kinds, save_concepts, tellable_words
 
 Vectors = npt.NDArray[np.float32]
+Detectors = tuple[ConceptsConfig, dict[str, Vectors]]
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,51 @@ def fit_to_space(
     return FittedToSpace(composition, learned, fit_calibration(fitted, dev, dev_vectors), regularities)
 
 
-def store(folder: Path, config: BundleConfig, learned: LearnedComposition | None = None) -> None:
-    """Write another configuration, its card, and what goes with another rule, into a bundle.
+def fit_detectors(
+    space: JointSpace, train: CaptionDataset, dev: CaptionDataset, train_vectors: Vectors, dev_vectors: Vectors
+) -> Detectors:
+    """Detectors of concepts; the vectors are as in `fit_to_space`. Errors: `DatasetError`, `TaggerUnavailable`.
+
+    The bundle of the space is one that `can_tell_concepts`.
+    """
+    seen, others = (
+        read_captions(
+            dataset, [], vectors, np.zeros((sum(len(item.captions) for item in dataset.items), 0), np.float32)
+        )
+        for dataset, vectors in ((train, train_vectors), (dev, dev_vectors))
+    )
+    if not tellable_words(seen):
+        raise DatasetError(
+            "dataset_empty", f"No word is told by the captions of {FEWEST} photographs or more. Use more photographs."
+        )
+    return fit_concepts(seen, others, looks_of_kinds(space.bundle.path))
+
+
+def _captions(dataset: CaptionDataset, vectors: Vectors) -> CaptionSet:
+    """Without vectors of the sentences, which detectors do not read."""
+    sentences = sum(len(item.captions) for item in dataset.items)
+    return read_captions(dataset, [], vectors, np.zeros((sentences, 0), dtype=np.float32))
+
+
+def with_captions_measured(folder: Path, dev: CaptionDataset, vectors: Vectors) -> BundleConfig:
+    """The configuration of a bundle with a captioner, with its captions measured anew: they use the detectors.
+
+    `vectors` (n, D) are those of the photographs.
+    """
+    captioner = Captioner.load(folder, device="cpu")
+    split = f"{dev.name}-{dev.split}"
+    measured = captioner.config.quality.get(split, {}) | measure_captions(captioner, dev, vectors)
+    section = captioner.config.model_copy(update={"quality": {**captioner.config.quality, split: measured}})
+    return captioner.space.config.model_copy(update={"captioner": section})
+
+
+def store(
+    folder: Path,
+    config: BundleConfig,
+    learned: LearnedComposition | None = None,
+    concepts: dict[str, Vectors] | None = None,
+) -> None:
+    """Write another configuration, its card, and what goes with another rule or other detectors, into a bundle.
 
     Its vectors stay the same, and a kill at any moment leaves the old bundle or the new one.
     """
@@ -72,4 +123,7 @@ def store(folder: Path, config: BundleConfig, learned: LearnedComposition | None
         if learned is not None:
             files.append(Path(directory) / COMPOSITION)
             learned.save(files[-1])
+        if concepts is not None:
+            files.append(Path(directory) / CONCEPTS)
+            save_concepts(concepts, files[-1])
         write_config(folder, config, files)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.bundle import MODEL_CARD, Bundle, file_digest
+from model.bundle import MODEL_CARD, Bundle, file_digest, shipped_bundle
 from model.training.presets import PRESETS, Preset
 from model.training.space.config import SpaceTraining, Stage
 from tests.app.cli.conftest import CAPTIONS, KeptRun, Run
@@ -200,6 +200,33 @@ def test_calibration_and_the_rule_of_arithmetic_are_fitted_later(run: Run, bundl
     arguments = ("evaluate", "calibration", "--data", CAPTIONS, "--split", "dev", "--model", bundle, "--plot", plot)
     assert run(*arguments).status == 0
     assert plot.read_text().startswith("<svg")
+
+
+def test_detectors_of_concepts_are_fitted_later(
+    run: Run, bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(shipped_bundle(), bundle)
+    before = Bundle.load(bundle).config
+    assert before.concepts is not None
+    assert before.captioner is not None
+    few = run("train", "concepts", "--data", CAPTIONS, "--model", bundle, "--json")
+    assert few.document["error"]["code"] == "dataset_empty"
+    assert Bundle.load(bundle).config == before
+
+    monkeypatch.setattr("model.training.fitting.concepts.FEWEST", 2)
+    outcome = run("train", "concepts", "--data", CAPTIONS, "--model", bundle, "--json")
+    assert outcome.status == 0, outcome.stderr
+    after = Bundle.load(bundle).config
+    assert after.space_id == before.space_id, "no vector changes"
+    assert after.concepts is not None
+    assert outcome.document["words"] == len(after.concepts.words) != len(before.concepts.words)
+    assert after.captioner is not None
+    assert after.captioner.quality["flickr8k-dev"] == outcome.document["captions"]
+    assert after.captioner.quality != before.captioner.quality
+
+    nameless = run("train", "concepts", "--data", CAPTIONS, "--model", bundles[0], "--json")
+    assert nameless.document["error"]["code"] == "training_unavailable"
 
 
 def test_what_is_no_bundle_is_never_replaced(run: Run, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from model.captioner.scnlm import SPECIAL_WORDS
 from model.captioner.structures import Structures
 from model.captioner_config import ScnlmConfig
-from model.concepts import ConceptDetector
+from model.concepts import ConceptDetector, names_of
 from model.space import JointSpace
 
 
@@ -64,6 +64,18 @@ def test_few_photographs_tell_no_words_and_kinds_that_nobody_mentions_are_unlike
     slope, constant = config.said
     assert slope == 0
     assert constant < -3
+
+
+def test_names_that_captions_do_not_say_are_not_shown_where_captions_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.training.fitting.concepts.SHARPNESS", 20.0)  # half of the images are no deviation
+    names, _ = names_of_kinds()
+    looks = np.zeros((1000, 6), dtype=np.float32)
+    looks[names.index("airedale terrier"), 0] = 1  # as all dogs look here
+    config, tensors = fit_concepts(_captions(0), _captions(1), looks)
+    habits = dict(zip(names_of(config), tensors["habits"].tolist(), strict=True))
+    assert habits["airedale terrier"] < 0.2, "captions say dog"
+    assert habits["dog"] == 1
+    assert habits["teapot"] == 1, "no photograph tells"
 
 
 def test_a_plural_counts_as_its_noun() -> None:
