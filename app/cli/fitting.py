@@ -77,7 +77,7 @@ def concepts(data: DataOption, model: BundleToChange, json: JsonOption = False) 
     store(model, space.config.model_copy(update={"concepts": section}), concepts=tensors)
     document: dict[str, object] = {"bundle": shown(model), "words": len(section.words), "kinds": len(section.names)}
     if space.config.captioner is not None:
-        config = with_captions_measured(model, dev, vectors[1])
+        config = with_captions_measured(model, train, dev, vectors[1])
         store(model, config)
         document["captions"] = config.captioner and config.captioner.quality[f"{dev.name}-{dev.split}"]
     if json:

@@ -19,6 +19,7 @@ from model.concepts_config import ConceptsConfig
 from model.data.datasets import CaptionDataset
 from model.errors import DatasetError
 from model.evaluation.caption_protocol import measure_captions
+from model.evaluation.protocol import embed_captions
 from model.evaluation.regularities import Mentions, answerable, evaluate_regularities, find_swaps
 from model.space import JointSpace
 from model.training.captioner.data import CaptionSet, read_captions
@@ -26,6 +27,7 @@ from model.training.card import model_card
 from model.training.fitting.calibration import fit_calibration
 from model.training.fitting.composition import fit_composition
 from model.training.fitting.concepts import FEWEST, fit_concepts, looks_of_kinds, save_concepts, tellable_words
+from model.words import tokenise
 
 Vectors = npt.NDArray[np.float32]
 Detectors = tuple[ConceptsConfig, dict[str, Vectors]]
@@ -95,16 +97,17 @@ def _captions(dataset: CaptionDataset, vectors: Vectors) -> CaptionSet:
     return read_captions(dataset, [], vectors, np.zeros((sentences, 0), dtype=np.float32))
 
 
-def with_captions_measured(folder: Path, dev: CaptionDataset, vectors: Vectors) -> BundleConfig:
-    """The configuration of a bundle with a captioner, with its captions measured anew: they use the detectors.
-
-    `vectors` (n, D) are those of the photographs.
-    """
+def with_captions_measured(
+    folder: Path, train: CaptionDataset, dev: CaptionDataset, dev_vectors: Vectors
+) -> BundleConfig:
+    """The configuration of a bundle with a captioner, with its captions measured anew: they use the detectors."""
     captioner = Captioner.load(folder, device="cpu")
-    split = f"{dev.name}-{dev.split}"
-    measured = captioner.config.quality.get(split, {}) | measure_captions(captioner, dev, vectors)
+    space, split = captioner.space, f"{dev.name}-{dev.split}"
+    sentences = [caption for item in train.items for caption in item.captions if tokenise(caption)]
+    seen = train, embed_captions(space, sentences, space.text.encoder)
+    measured = captioner.config.quality.get(split, {}) | measure_captions(captioner, dev, dev_vectors, seen)
     section = captioner.config.model_copy(update={"quality": {**captioner.config.quality, split: measured}})
-    return captioner.space.config.model_copy(update={"captioner": section})
+    return space.config.model_copy(update={"captioner": section})
 
 
 def store(
