@@ -14,5 +14,5 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target?.id !== "words") return;
   const first = document.querySelector("#words .captions li bdi");
-  if (first) photo.alt = first.textContent;
+  if (first && photo) photo.alt = first.textContent; // it is gone already where its file could not be read
 });
