@@ -15,7 +15,7 @@ from app.cli.output import print_json, shown, write
 from app.cli.progress import progress
 
 
-def register(train: typer.Typer) -> None:
+def add_to(train: typer.Typer) -> None:
     """Add the commands to those of `visem train`."""
     for command in (composition, calibration, concepts):
         train.command()(command)

@@ -82,7 +82,7 @@ train = typer.Typer(no_args_is_help=True)
 
 def register(application: typer.Typer) -> None:
     """Add the commands to the application."""
-    fitting.register(train)
+    fitting.add_to(train)
     application.add_typer(train, name="train", help="Train a bundle on a captioned image set.")
 
 

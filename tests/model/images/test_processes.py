@@ -116,7 +116,7 @@ def test_closing_stops_what_is_being_decoded_and_leaves_nothing_behind() -> None
         decoders.decode(SLOW, DEFAULT_LIMITS, ALL)
     decoders.close()
     assert children() == before
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors  # those of earlier tests may go meanwhile
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says what a process takes")
