@@ -18,13 +18,10 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app import logs
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from app.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +61,11 @@ def serve_as_worker(request: WorkerRequest) -> None:
 
     sockets = [socket.socket(fileno=number) for number in request.sockets]
     with Service.open(request.settings, group=WorkerGroup(request.folder, _beat)) as service:
+        with contextlib.suppress(Exception):  # what is wrong is for /readyz to say
+            service.check_ready()  # before it takes connections: nobody is to wait for its networks and its index
         if _told_to_end.is_set():  # where an exception was only noted, such as in the garbage collector
             return
-        serve(service, lambda host, port: _serves(service), sockets)
+        serve(service, lambda host, port: _tell(serving=True), sockets)
 
 
 def main() -> None:
@@ -97,17 +96,6 @@ def main() -> None:
             shutil.rmtree(request.folder, ignore_errors=True)
     logging.shutdown()
     os._exit(0)  # all is closed: taking the interpreter apart takes longer than that, and the supervisor waits
-
-
-def _serves(service: Service) -> None:
-    """Tell that it serves once it has searched: nobody is to wait for networks and an index of a worker's own."""
-
-    def search() -> None:
-        with contextlib.suppress(Exception):  # what is wrong is for /readyz to say
-            service.check_ready()
-        _tell(serving=True)
-
-    threading.Thread(target=search, name="visem-warm-up", daemon=True).start()
 
 
 def _tell(**what: Any) -> None:

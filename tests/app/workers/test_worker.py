@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app import main
 from app.service import Service
+from app.settings import Settings
 from app.workers import worker
 
 
-def test_it_says_that_it_serves_once_it_has_searched(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_has_searched_before_it_takes_connections(
+    open_service: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     happened: list[Any] = []
-    told = threading.Event()
-
-    def tell(**what: Any) -> None:
-        happened.append(what)
-        told.set()
-
-    monkeypatch.setattr(worker, "_tell", tell)
+    service = open_service()
     service.observe_batches(lambda kind, size, seconds: happened.append((kind, size)))
-    worker._serves(service)
-    assert told.wait(30)
-    assert happened == [("texts", 1), {"serving": True}]
+    monkeypatch.setattr(Service, "open", lambda settings, group: service)
+    monkeypatch.setattr(main, "serve", lambda service, announce, sockets: happened.append("serves"))
+    worker.serve_as_worker(worker.WorkerRequest(Settings(library=tmp_path), (), tmp_path))
+    assert happened == [("texts", 1), "serves"]
 
 
-def test_it_serves_although_a_search_fails(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = threading.Event()
-    monkeypatch.setattr(worker, "_tell", lambda **what: told.set())
+def test_it_serves_although_a_search_fails(
+    open_service: Callable[..., Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = []
+    service = open_service()
     service.library.close()
-    worker._serves(service)
-    assert told.wait(30)
+    monkeypatch.setattr(Service, "open", lambda settings, group: service)
+    monkeypatch.setattr(main, "serve", lambda service, announce, sockets: served.append(service))
+    worker.serve_as_worker(worker.WorkerRequest(Settings(library=tmp_path), (), tmp_path))
+    assert served == [service]
