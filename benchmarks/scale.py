@@ -107,7 +107,7 @@ def usearch(every: Rows, queries: Rows, truth: Sequence[Keys]) -> dict[str, floa
 
 
 def search(root: Path, space: Space, queries: Rows, truth: Sequence[Keys]) -> dict[str, float | None]:
-    """Open the library, and search it. For a process of its own, whose memory is told."""
+    """Open the library, and search it as a service does. For a process of its own, whose memory is told."""
     begun = time.perf_counter()
     with open_library(LibraryConfig(root), space) as library:
 
@@ -117,6 +117,7 @@ def search(root: Path, space: Space, queries: Rows, truth: Sequence[Keys]) -> di
 
         names(queries[0])
         ready = time.perf_counter() - begun
+        library.follow()  # as a service does, four times a second
         found, whole = timed(names, queries)
         _, filtered = timed(lambda query: names(query, tenth="3"), queries)
         return {

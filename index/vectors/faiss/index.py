@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from index.vectors.faiss.building import Builder
     from index.vectors.faiss.segments import Segments
 
-_SCORED = 4096  # vectors read from the catalog at a time
+_SCORED = 256  # vectors read from the catalog at a time: more of them leave the caches, and glibc's heaps
 _SCANNED = 2000  # records that match a filter, up to which all are scored
 _FEW = 64  # deleted records that segments may still have before searches pass over them
 _DEPTH = 4  # candidates for each record wanted, at least
@@ -126,7 +126,7 @@ class FaissVectorIndex:
         if where.is_everything:
             return self._search(vector, k, None, excluded, generation)
         selection = self._selections.of(where, self._feed.version)
-        if len(selection.keys) > _SCANNED:
+        if len(selection.keys) > _SCANNED or self._segments is None:  # the head is exact, too, and in memory
             return self._search(vector, k, selection, excluded, generation)
         keys = selection.keys[~np.isin(selection.keys, excluded)] if len(excluded) else selection.keys
         with self._lock.read():

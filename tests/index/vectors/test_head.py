@@ -125,10 +125,23 @@ def test_the_vectors_of_a_service_become_bytes_and_are_found_as_before(library: 
     before = found()
     index = library._indexes["sentences"]._opened
     library.follow()
-    assert [type(block) for block in index._head._blocks] == [ByteBlock]
+    assert {type(block) for block in index._head._blocks} == {ByteBlock}
     assert found() == before
     gone, _ = before[0][0]
     library.delete_sentences([gone])
     (added,) = library.add_sentences([sentence(5000)])
     assert [record for record, _ in found()[0]][:2] == [added.record.id, before[0][1][0]]
     assert library.check() == []
+
+
+def test_a_filtered_search_of_a_head_is_exact(library: Library, sentence: Sentence) -> None:
+    library.add_sentences([sentence(n, metadata={"third": str(n % 3)}) for n in range(1200)])
+    queries = [sentence(n).vector for n in range(5000, 5010)]
+    keys = {f"sentence {n}" for n in range(0, 1200, 3)}
+    for _ in range(2):
+        for query in queries:
+            page = library.search(query, 12, "sentences", filters={"third": "0"})
+            everything = library.search(query, 1200, "sentences").items
+            assert page.items == [hit for hit in everything if hit.record.text in keys][:12]
+            assert page.total == 400
+        library.follow()  # bytes from now on
