@@ -65,7 +65,7 @@ lint: $(VENV)/.dev
 test torture test-light: export PYTHONDONTWRITEBYTECODE :=
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 5 $(ARGS)
 
 # What attacks storage, network and files. The crashes come at every write here, at some of them in `make test`.
 torture: $(VENV)/.dev
