@@ -8,11 +8,22 @@ import sys
 
 from milvus import MilvusServer
 
+ATTEMPTS = 3
+LONGEST = 45_000  # milliseconds; it starts in 3 to 10 s
+
 folder, *port = sys.argv[1:]
-server = MilvusServer(wait_for_started=True, **({"proxy_port": int(port[0])} if port else {}))
-server.set_base_dir(folder)
-server.show_startup_banner = False
-server.start()
+for attempt in range(ATTEMPTS):
+    server = MilvusServer(wait_for_started=False, **({"proxy_port": int(port[0])} if port else {}))
+    server.set_base_dir(folder)
+    server.show_startup_banner = False
+    server.start()
+    try:
+        server.wait_started(LONGEST)
+        break
+    except (TimeoutError, RuntimeError):  # somebody took one of its ports after it had looked for free ones
+        server.stop()
+        if attempt == ATTEMPTS - 1:
+            raise
 try:
     sys.stdout.write(f"pid {server.server_proc.pid}\nport {server.listen_port}\n")
     sys.stdout.flush()
