@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
-import sqlite3
 
 RESERVE = 128
 """Descriptors that no connection takes: for the library, the decoder processes, forms and logs."""
@@ -32,24 +30,11 @@ def connections_within(wanted: int, descriptors: int) -> int:
 
 
 def are_exhausted(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, means that this process or the machine has no descriptor left.
-
-    SQLite only says that it cannot open a file: then it counts whether a descriptor is to be had now.
-    """
+    """Whether an error, or what it came from, means that this process or the machine has no descriptor left."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:  # some libraries raise an error from itself
         seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _NONE_LEFT:
             return True
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            return not _is_one_left()
         error = error.__cause__
     return False
-
-
-def _is_one_left() -> bool:
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        return error.errno not in _NONE_LEFT
-    return True

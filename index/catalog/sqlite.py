@@ -256,7 +256,7 @@ class SqliteDatabase:
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise CatalogCorrupted(self.path, reason) from error
             if code in _STORAGE_CODES:
-                raise StorageFailed(self.path, reason) from error
+                raise StorageFailed(self.path, reason) from _cause(code, error)
             raise
 
     def _run(self) -> None:
@@ -361,6 +361,16 @@ _STORAGE_CODES = frozenset(
         sqlite3.SQLITE_NOLFS,
     }
 )
+
+
+def _cause(code: int, error: Exception) -> Exception:
+    """Return what a failure came from. SQLite only says that it cannot open a file: the system may say why."""
+    if code == sqlite3.SQLITE_CANTOPEN:
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as none_left:
+            return none_left
+    return error
 
 
 def _primary_code(error: BaseException) -> int | None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -238,3 +240,28 @@ def test_a_broken_vector_stops_a_search_by_name(root: Path, space: Space, image:
     with open_library(LibraryConfig(root), space) as library, pytest.raises(LibraryError) as caught:
         library.search(image(1).vector, 1, "images")
     assert caught.value.code == "catalog_corrupted"
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_says_so(tmp_path: Path) -> None:
+    code = (
+        "import errno, os, resource, sys\n"
+        "from pathlib import Path\n"
+        "from sqlalchemy import text\n"
+        "from index.catalog.sqlite import SqliteDatabase\n"
+        "from index.errors import StorageFailed\n"
+        "def reason():\n"
+        "    try:\n"
+        "        with database.read() as connection: connection.execute(text('select * from sqlite_master'))\n"
+        "    except StorageFailed as error: return getattr(error.__cause__, 'errno', None)\n"
+        "database = SqliteDatabase(Path(sys.argv[1]))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "taken = []\n"
+        "try:\n"
+        "    while True: taken.append(os.open(os.devnull, os.O_RDONLY))\n"
+        "except OSError: pass\n"
+        "assert reason() == errno.EMFILE, reason()\n"
+        "for one in taken: os.close(one)\n"
+        "assert reason() is None\n"
+        "database.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "catalog.sqlite"], check=True)  # noqa: S603
