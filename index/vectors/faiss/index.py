@@ -25,7 +25,7 @@ from index.types import IndexStats, Keys, Space, Vectors
 from index.vectors.faiss.files import IndexFolder
 from index.vectors.faiss.options import BuildOptions
 from index.vectors.faiss.selection import Selection, Selections, Selector
-from index.vectors.head import Head, MakeBlock
+from index.vectors.head import Head, MakeBlock, SingleBlock
 
 if TYPE_CHECKING:
     from index.vectors.faiss.building import Builder
@@ -36,7 +36,7 @@ _SCANNED = 2000  # records that match a filter, up to which all are scored
 _FEW = 64  # deleted records that segments may still have before searches pass over them
 _DEPTH = 4  # candidates for each record wanted, at least
 _SCORED_DEPTH = 2  # of them scored exactly, at least
-_STEP = 8  # they are a multiple of this, so that pages that follow each other see the same
+_STEP = 8  # and a multiple of this, so that about as many wanted see the same
 _WORTH_BYTES = 1024  # vectors of a head from which on FAISS is worth loading for it
 _LOOK_EVERY = 1.0  # seconds between two looks at whether there is something to build
 
@@ -83,7 +83,7 @@ class FaissVectorIndex:
         self._head: Head | None = None
         self._position: Position | None = None
         self._removed = np.empty(0, dtype=np.int64)  # keys of segments that were deleted since
-        self._make: MakeBlock | None = None  # the blocks of a head that is loaded, once they are bytes
+        self._make: MakeBlock = SingleBlock.of  # the blocks of a head that is loaded
         self._seen: tuple[int, int] | None = None  # the version of the manifest that was read
         self._helper: threading.Thread | None = None
         self._tidied: tuple[int, int] | None = None  # the version of the manifest of which somebody was to make order
@@ -115,7 +115,7 @@ class FaissVectorIndex:
             return
         self.refresh()
         head = self._head
-        if self._make is None and head is not None and len(head) >= _WORTH_BYTES:
+        if self._make == SingleBlock.of and head is not None and len(head) >= _WORTH_BYTES:
             self._make_bytes()
 
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
@@ -215,7 +215,8 @@ class FaissVectorIndex:
             self._give_up(self._seen)
             return
         with self._lock.write():
-            self._segments, self._head = segments, Head(ByteBlock.of)
+            self._make = ByteBlock.of
+            self._segments, self._head = segments, Head(self._make)
             self._removed = np.empty(0, dtype=np.int64)
             self._position = manifest.position
 
@@ -229,7 +230,7 @@ class FaissVectorIndex:
             # If this fails half-way, everything is loaded again.
             position, self._position = self._position, None
             if batch.reset:
-                self._head, self._segments = Head() if self._make is None else Head(self._make), None
+                self._head, self._segments = Head(self._make), None
                 self._removed = np.empty(0, dtype=np.int64)
             elif position is None:
                 raise RuntimeError("The feed must start with a reset.")
@@ -250,11 +251,12 @@ class FaissVectorIndex:
             before, position = self._head, self._position
             if before is None or position is None:
                 return
-            head, keys = Head(ByteBlock.of), before.keys()
+            self._make = ByteBlock.of
+            head, keys = Head(self._make), before.keys()
             for start in range(0, len(keys), _SCORED):
                 head = head.with_more(*self._collection.stored(keys[start : start + _SCORED], position.generation))
             with self._lock.write():
-                self._head, self._make = head, ByteBlock.of
+                self._head = head
 
     def _help(self) -> None:
         """Adopt a new manifest, and have built what is due, in a thread: nobody waits for it."""
@@ -315,8 +317,9 @@ class FaissVectorIndex:
             if self._segments is not None and manifest.key < self._segments.manifest.key:
                 self._position = None  # a rebuilt index that is behind: start anew
                 return
+            self._make = ByteBlock.of
             rest, removed = (
-                head.after(manifest.key).making(ByteBlock.of),
+                head.after(manifest.key).making(self._make),
                 segments.present(self._feed.removed_since(manifest.deletion)),
             )
             with self._lock.write():
@@ -360,8 +363,8 @@ class FaissVectorIndex:
                 if wanted <= 0:
                     return Nearest(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), max(total, 0))
                 if not candidates:
-                    steps = -(-wanted * _SCORED_DEPTH // _STEP)
-                    scored, candidates = steps * _STEP, steps * _STEP * _DEPTH // _SCORED_DEPTH
+                    scored = -(-wanted * _SCORED_DEPTH // _STEP) * _STEP
+                    candidates = scored * _DEPTH // _SCORED_DEPTH
                     if segments is not None:
                         probing = segments.manifest.probing
                         candidates = max(probing.candidates, candidates)

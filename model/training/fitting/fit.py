@@ -78,12 +78,7 @@ def fit_detectors(
 
     The bundle of the space is one that `can_tell_concepts`.
     """
-    seen, others = (
-        read_captions(
-            dataset, [], vectors, np.zeros((sum(len(item.captions) for item in dataset.items), 0), np.float32)
-        )
-        for dataset, vectors in ((train, train_vectors), (dev, dev_vectors))
-    )
+    seen, others = _captions(train, train_vectors), _captions(dev, dev_vectors)
     if not tellable_words(seen):
         raise DatasetError(
             "dataset_empty", f"No word is told by the captions of {FEWEST} photographs or more. Use more photographs."
