@@ -28,7 +28,7 @@ from app.cli.options import (
 )
 from app.cli.output import say, shown
 from app.cli.progress import Reporter, progress
-from app.cli.sessions import open_service
+from app.cli.sessions import below_searches, open_service
 from app.ingest.folders import Folders
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def add(
     def stream() -> JsonStream | None:
         return JsonStream(ctx, "results") if json else None
 
+    below_searches()
     with progress("Adding", "images") as reporter, open_service(settings, create=True) as service:
         addition: Addition | InPlaceAddition | BulkAddition
         if in_place:

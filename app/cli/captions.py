@@ -12,7 +12,7 @@ from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settin
 from app.cli.output import count, print_json, print_rows, write
 from app.cli.progress import progress
 from app.cli.sentences import text_fault
-from app.cli.sessions import open_library, open_service
+from app.cli.sessions import below_searches, open_library, open_service
 
 if TYPE_CHECKING:
     from index import CaptionRecord
@@ -94,6 +94,7 @@ def retry(library: LibraryOption = None, bundle: BundleOption = None, json: Json
 
     Exit status 1 if some fail again.
     """
+    below_searches()
     with open_service(read_settings(library=library, bundle=bundle)) as service:
         if "generate" not in service.caption_modes:
             from app.captions.writing import captioner_missing

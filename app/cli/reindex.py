@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +12,13 @@ from app.cli.failures import USAGE, CommandError
 from app.cli.options import BundleOption, JsonOption, LibraryOption, read_settings
 from app.cli.output import count, print_json, write
 from app.cli.progress import progress
-from app.cli.sessions import open_library
+from app.cli.sessions import below_searches, open_library
 
 if TYPE_CHECKING:
     from app.settings import Settings
     from index import Target
 
 TARGETS: tuple[Target, ...] = ("images", "sentences")
-_NICE = 5  # below whoever searches
 
 
 def register(application: typer.Typer) -> None:
@@ -53,6 +51,7 @@ def reindex(
     settings = read_settings(library=library, bundle=bundle)
     with open_library(settings):  # before the model is loaded: it is quick to tell that there is none
         pass
+    below_searches()
     if vectors:
         _rebuild(settings, rate, json)
     else:
@@ -60,10 +59,9 @@ def reindex(
 
 
 def _rebuild(settings: Settings, rate: float | None, json: bool) -> None:
-    """Build both indexes anew, at a low priority."""
+    """Build both indexes anew."""
     from index.pacing import Pace
 
-    os.nice(_NICE)
     indexes: dict[Target, dict[str, Any]] = {}
     with progress("Building the index", "vectors") as reporter, open_library(settings) as opened:
         for target in TARGETS:

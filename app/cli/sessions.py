@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,13 @@ if TYPE_CHECKING:
     from app.service import Service
     from app.settings import Settings
     from index import Library
+
+_NICE = 10  # a tenth of the time of others at work; all of it if there are none
+
+
+def below_searches() -> None:
+    """Give this process a lower priority than that of a service beside it: for commands that compute for long."""
+    os.nice(_NICE)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from app.cli.in_place import describe_counts, register_folders
 from app.cli.interruption import Interruption
 from app.cli.options import BundleOption, LibraryOption, read_settings
 from app.cli.output import say, shown
-from app.cli.sessions import open_service
+from app.cli.sessions import below_searches, open_service
 
 if TYPE_CHECKING:
     from app.ingest.sources.progress import FileOutcome, PassProgress
@@ -40,6 +40,7 @@ def watch(
     Folders that are not sources yet become sources. The service does the same for all sources of its library.
     """
     settings = read_settings(library=library, bundle=bundle)
+    below_searches()
     with open_service(settings, create=bool(folders)) as service:
         from app.ingest.sources.following import SourceFollower
 

@@ -22,7 +22,7 @@ import ray.data
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from app.ingest.bulk.errors import BulkError
+from app.ingest.bulk.errors import BulkError, ImagesLostError
 from app.ingest.bulk.rpc import Desk, Question
 from app.ingest.bulk.worker import Worker, WorkerConfig
 
@@ -100,11 +100,11 @@ class Cluster:
             self.desk.answer.remote(question.number, answer)
 
     def fetch(self, reference: Sequence[Any]) -> Any:
-        """What a worker has put into Ray's store, by its only reference. BulkError if it is lost with its node."""
+        """What a worker has put into Ray's store, by its only reference. ImagesLostError if that worker has died."""
         try:
             return ray.get(reference[0])
         except RayError as error:
-            raise BulkError("ray_failed", f"Images were lost on their way: {_last_line(error)}") from error
+            raise ImagesLostError(f"Images were lost on their way: {_last_line(error)}") from error
 
     def end(self) -> None:
         """Answer no more: `next_question` returns, and `execute` soon, as workers cannot go on."""

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from app.ingest.bulk.cluster import Cluster
-from app.ingest.bulk.errors import BulkError
+from app.ingest.bulk.errors import BulkError, ImagesLostError
 from app.ingest.bulk.rpc import Question
 from app.ingest.bulk.work_units import Files, Piece, names
 from app.ingest.bulk.worker import Outcome, WorkerConfig
@@ -136,6 +136,8 @@ class BulkIngestion:
         while (question := self._cluster.next_question()) is not None:
             try:
                 answer = self._answer(question)
+            except ImagesLostError as error:  # their worker has died with them, or ends the run by raising it
+                answer = error
             except BaseException as error:
                 with self._lock:
                     self._failure = self._failure or error

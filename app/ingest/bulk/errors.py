@@ -14,3 +14,10 @@ class BulkError(RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BulkError, (self.code, str(self))
+
+
+class ImagesLostError(BulkError):
+    """Images that a worker handed to the driver are gone, with it most likely: then its piece is begun again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ray_failed", message)

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 import uuid
@@ -20,6 +21,8 @@ from tests.app.cli.conftest import Run, finish, start, write_pictures
 from tests.app.helpers import picture
 from tests.servers.ray_nodes import RayCluster
 from tests.servers.s3 import CREDENTIALS
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -125,6 +128,50 @@ def test_a_worker_dies_and_then_the_command_is_interrupted_and_repeated(
     assert (document["created"], document["duplicates"]) == (pictures - len(before), len(before))
     assert len({result["path"] for result in document["results"]}) == pictures
     assert len(images(library)) == pictures
+
+
+LOSING = """
+import os, signal, sys, time
+from app.ingest.bulk.cluster import Cluster
+from tests.servers.ray_nodes import RayCluster
+
+fetch = Cluster.fetch
+
+def lose(cluster, reference):
+    Cluster.fetch = fetch
+    for pid in RayCluster("", int(os.environ["NODES"])).workers():
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(3)
+    try:
+        return fetch(cluster, reference)
+    except Exception as error:
+        print(type(error).__name__, file=sys.stderr)
+        raise
+
+Cluster.fetch = lose
+from app.cli import main
+main()
+"""
+"""`visem` with workers that die while the driver fetches the first images."""
+
+
+def test_workers_die_while_the_driver_fetches_their_images(
+    nodes: RayCluster, environment: dict[str, str], tmp_path: Path, library: Path
+) -> None:
+    photos = write_pictures(tmp_path / "photos", 40)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(  # noqa: S603  # our own
+        [sys.executable, "-c", LOSING, "add", "--ray", nodes.address, photos, "--json"],
+        env=environment | {"NODES": str(nodes.pid)},
+        cwd=ROOT,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    )
+    outcome = finish(process)
+    assert "ImagesLostError" in outcome.stderr
+    assert outcome.status == 0, outcome.stderr
+    assert len({result["path"] for result in outcome.document["results"]}) == len(images(library)) == 40
 
 
 def wait_for_images(library: Path, process: subprocess.Popen[str], count: int) -> None:

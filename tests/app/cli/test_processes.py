@@ -72,6 +72,21 @@ def test_ctrl_c_ends_cleanly(environment: dict[str, str], run: Run, tmp_path: Pa
     assert run("add", photos, "--json").document["created"] == len(list(photos.iterdir())) - before <= 20
 
 
+@pytest.mark.parametrize("command", ["add", "watch"])
+def test_searches_go_before_a_command_that_adds(
+    command: str, environment: dict[str, str], tmp_path: Path, library: Path
+) -> None:
+    process = start(environment, command, write_pictures(tmp_path / "photos", 100))
+    deadline = time.monotonic() + 60
+    while not (library / "catalog.sqlite").exists():  # it is at work
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    priority = os.getpriority(os.PRIO_PROCESS, process.pid)
+    process.kill()
+    finish(process)
+    assert priority >= os.getpriority(os.PRIO_PROCESS, 0) + 5
+
+
 def test_two_at_once(environment: dict[str, str], tmp_path: Path, library: Path) -> None:
     photos = write_pictures(tmp_path / "photos", 60)
     processes = [start(environment, "add", photos, "--json") for _ in range(2)]
