@@ -238,11 +238,14 @@ class Library:
         with self._gate.enter():
             return self._list(self._catalog.sentences, cursor, limit, filters)
 
-    def sample_images(self, limit: int) -> list[ImageRecord]:
-        """Return up to `limit` images, newest first, spread evenly over all: the same for the same library."""
+    def sample_images(self, limit: int) -> dict[str, str | None]:
+        """Return file names by id of up to `limit` images, newest first and spread evenly over all.
+
+        They are the same for the same library.
+        """
         _require_positive("limit", limit)
         with self._gate.enter():
-            return sample(self._catalog.images, limit)
+            return dict(sample(self._catalog.images, limit, "id", "filename"))
 
     def update_image(self, id: str, change: Callable[[ImageRecord], Metadata]) -> ImageRecord:
         """Give an image the metadata that `change` makes of its record; RecordNotFound, InvalidMetadata.

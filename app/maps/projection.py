@@ -67,7 +67,7 @@ def draw_map(space: JointSpace, sample: Sample, words: Sequence[str]) -> Map:
 def take_sample(library: Library, limit: int) -> Sample:
     """Up to `limit` images, newest first, spread evenly over the library."""
     total = library.count("images")
-    names = {record.id: record.filename for record in library.sample_images(limit)}
+    names = library.sample_images(limit)
     parts = [_with_vectors(library, ids) for ids in batched(names, _CHUNK)]
     ids = tuple(id for part, _ in parts for id in part)
     dimension = library.space.dimension

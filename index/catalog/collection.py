@@ -259,6 +259,13 @@ class SqlCollection(Generic[R]):
         rows = [dict(zip(names, row, strict=True)) for row in self._with_keys(keys=self._database.many(keys.tolist()))]
         return {row["key"]: self.record(row) for row in rows}
 
+    def columns(self, keys: Keys, *names: str) -> dict[int, tuple[Any, ...]]:
+        """Return some columns of the records with these keys; keys of deleted records are left out."""
+        key = self._table.c.key
+        with self._database.read() as connection:
+            rows = select_in(connection, [key, *(self._table.c[name] for name in names)], key, keys.tolist())
+            return {row["key"]: tuple(row[name] for name in names) for row in rows}
+
     def vectors(self, ids: Sequence[str], space: Space) -> Vectors:
         """Return the vectors of these records, (n, D), in this order; RecordNotFound, SpaceMismatch."""
         with self._database.read() as connection:

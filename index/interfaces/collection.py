@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from index.interfaces.changes import ChangeFeed, Position
 from index.types import (
@@ -144,6 +144,9 @@ class Collection(Protocol[R]):
 
     def records(self, keys: Keys) -> dict[int, R]:
         """Return the records with these keys; keys of deleted records are left out."""
+
+    def columns(self, keys: Keys, *names: str) -> dict[int, tuple[Any, ...]]:
+        """Return some columns of the records with these keys; keys of deleted records are left out."""
 
     def vectors(self, ids: Sequence[str], space: Space) -> Vectors:
         """Return the vectors of these records, (n, D), in this order; RecordNotFound, SpaceMismatch."""
