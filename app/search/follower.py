@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from contextlib import suppress
 
 from index import Library, LibraryError
 
 EVERY = 0.25
 """Seconds between two looks, each of which takes some microseconds if nothing was committed."""
+
+RETRY = 30.0
+"""Seconds until the next look after one that failed as none should."""
+
+logger = logging.getLogger(__name__)
 
 
 class IndexFollower:
@@ -34,6 +39,13 @@ class IndexFollower:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(EVERY):
-            with suppress(LibraryError, OSError):  # whoever searches is told
+        wait = EVERY
+        while not self._stopped.wait(wait):
+            wait = EVERY
+            try:
                 self._library.follow()
+            except (LibraryError, OSError):  # whoever searches is told
+                pass
+            except Exception:
+                logger.exception("the vector indexes could not be followed; it is tried again")
+                wait = RETRY

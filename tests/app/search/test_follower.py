@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from app.search.follower import IndexFollower
 from index import Library, NewSentence, Space
@@ -41,6 +42,26 @@ def test_it_ends_with_a_library_that_is_closed_under_it(tmp_path: Path) -> None:
     library.close()
     time.sleep(0.3)
     follower.close()
+
+
+def test_it_goes_on_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = []
+
+    def follow(library: Library) -> None:
+        looks.append(library)
+        if len(looks) == 1:
+            raise RuntimeError("no memory for that")
+
+    monkeypatch.setattr(Library, "follow", follow)
+    monkeypatch.setattr("app.search.follower.RETRY", 0.1)
+    with Library.open(tmp_path / "library", Space("a" * 64, "some-bundle", 8)) as library:
+        follower = IndexFollower(library)
+        follower.start()
+        until(lambda: len(looks) >= 3)
+        follower.close()
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 def until(true: Callable[[], bool]) -> None:
