@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -172,13 +173,19 @@ class ByteBudget:
 class FairPool:
     """Threads that call functions, a client's turn at a time; as many as were needed so far."""
 
-    def __init__(self, threads: int, name: str) -> None:
-        """At most so many `threads`."""
+    def __init__(self, threads: int, name: str, together: float = 0.0) -> None:
+        """At most so many `threads`.
+
+        `together`: seconds for which a thread that has more to do may keep results, and then hands them over in one go.
+        Whoever gets a result wants the interpreter's lock, at once, and contends for it with the thread at each of the
+        many short calls that let go of it.
+        """
         self._changed = threading.Condition()
         self._waiting: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue()
         self._closed = False
         self._most = threads
         self._name = name
+        self._together = together
         self._threads: list[threading.Thread] = []
         self._idle = 0
 
@@ -214,17 +221,39 @@ class FairPool:
             thread.join()
 
     def _work(self) -> None:
+        done: list[_Outcome] = []
+        until = 0.0
         while True:
             with self._changed:
-                self._idle += 1
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                self._idle -= 1
+                if not done:
+                    self._idle += 1
+                    self._changed.wait_for(lambda: self._waiting or self._closed)
+                    self._idle -= 1
                 if self._closed:
-                    return
-                future, call = self._waiting.pop()
+                    break
+                following = self._waiting.pop() if self._waiting else None
+            if following is None:
+                _hand_over(done)
+                continue
+            future, call = following
             if future.set_running_or_notify_cancel():
+                if not done:
+                    until = time.monotonic() + self._together
                 try:
-                    future.set_result(call())
+                    done.append((future.set_result, call()))
                 except BaseException as error:  # it belongs to the caller who waits
-                    future.set_exception(error)
-            del future, call  # nobody's image stays in memory until the next one
+                    done.append((future.set_exception, error))
+            del following, future, call  # nobody's image stays in memory until the next one
+            if time.monotonic() >= until:
+                _hand_over(done)
+        _hand_over(done)
+
+
+_Outcome = tuple[Callable[[Any], None], Any]
+"""What tells a future, and what it is told."""
+
+
+def _hand_over(done: list[_Outcome]) -> None:
+    for tell, outcome in done:
+        tell(outcome)
+    done.clear()

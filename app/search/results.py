@@ -36,6 +36,12 @@ class SearchOptions:
     explain: bool = False
     all: bool = False
 
+    @property
+    def goes_far(self) -> bool:
+        """Whether the search may go through many records: intersections, pages far down, filters."""
+        narrowed = bool(self.filters or self.concepts) or not self.photo.is_empty
+        return self.all or self.cursor is not None or narrowed
+
 
 @dataclass(frozen=True)
 class Contribution:

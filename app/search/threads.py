@@ -16,23 +16,26 @@ from app.settings import Settings
 
 T = TypeVar("T")
 
-AT_A_TIME = 2
-"""Searches at a time. In a large library half of one is spent without the interpreter's lock."""
+LONG_AT_A_TIME = 2
+"""Searches at a time that may take long: half of one is spent without the interpreter's lock."""
+
+_TOGETHER = 0.008
+"""Seconds for which the answer to a search may wait for those to the next ones, where more searches wait."""
 
 
 class SearchThreads:
     """Runs the searches of a service, a client's turn at a time.
 
-    Two at a time in a library that is all on this machine: a search is hundreds of short calls that let other threads
-    run, and with many at a time passing the interpreter's lock around takes longer than the searches. Where they wait
-    for engines on other machines, all that are admitted run at a time.
+    In a library that is all on this machine, one after the other: a search is hundreds of short calls that let other
+    threads run, and with several at a time passing the interpreter's lock around takes as long as the searches. Where
+    they wait for engines on other machines, all that are admitted run at a time.
     """
 
     def __init__(self, engine: SearchEngine, settings: Settings) -> None:
-        threads = settings.max_searches if settings.catalog or settings.vectors else AT_A_TIME
+        elsewhere = settings.max_searches if settings.catalog or settings.vectors else None
         self._engine = engine
-        self._short = FairPool(threads, "visem-search")
-        self._long = FairPool(threads, "visem-search-long")
+        self._short = FairPool(elsewhere or 1, "visem-search", together=_TOGETHER)
+        self._long = FairPool(elsewhere or LONG_AT_A_TIME, "visem-search-long")
 
     def begin(
         self,
@@ -46,10 +49,10 @@ class SearchThreads:
         """Search, and return before that; the future has what `then` makes of the result. ShuttingDown.
 
         As `SearchEngine.search`; ClientLeft if the client has `left` when its turn comes. What may go through many
-        records, an intersection of operands or a page far down, has threads of its own, so that nobody waits for it.
+        records has threads of its own, so that nobody waits for it.
         """
         self._engine.announce(query, left)
-        pool = self._long if options.all or options.cursor is not None else self._short
+        pool = self._long if options.goes_far else self._short
 
         def search() -> T:
             if left():

@@ -109,6 +109,62 @@ def test_a_pool_passes_on_results_and_errors() -> None:
     pool.close()
 
 
+def test_results_are_handed_over_together_while_there_is_more_to_do() -> None:
+    pool = FairPool(1, "test", together=60)
+    begun, go_on = [threading.Event() for _ in range(3)], [threading.Event() for _ in range(3)]
+
+    def call(number: int) -> int:
+        begun[number].set()
+        assert go_on[number].wait(10)
+        return number
+
+    futures = [pool.submit("a", call, number) for number in range(3)]
+    for number in range(2):
+        assert begun[number].wait(10)
+        go_on[number].set()
+    assert begun[2].wait(10)
+    assert not any(future.done() for future in futures), "others wait, and a minute has not passed"
+    go_on[2].set()
+    assert [future.result(10) for future in futures] == [0, 1, 2], "nobody waits any more"
+    pool.close()
+
+
+def test_a_result_waits_for_others_no_longer_than_it_may() -> None:
+    pool = FairPool(1, "test", together=0.02)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    quick = [pool.submit("a", time.sleep, 0.03) for _ in range(2)]
+    last = pool.submit("a", call)
+    assert begun.wait(10)
+    assert all(future.done() for future in quick)
+    go_on.set()
+    last.result(10)
+    pool.close()
+
+
+def test_closing_hands_over_what_is_done() -> None:
+    pool = FairPool(1, "test", together=60)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def call() -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return "second"
+
+    first, second, third = pool.submit("a", str, "first"), pool.submit("a", call), pool.submit("a", str, "third")
+    assert begun.wait(10)
+    pool.refuse()
+    go_on.set()
+    assert (first.result(10), second.result(10)) == ("first", "second")
+    with pytest.raises(ShuttingDown):
+        third.result(10)
+    pool.close()
+
+
 def test_a_client_with_little_does_not_wait_for_one_with_much() -> None:
     computed: list[str] = []
     go_on = threading.Event()

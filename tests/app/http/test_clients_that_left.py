@@ -68,9 +68,7 @@ def hold(service: Service, kind: str, slowly: Callable[[Callable[..., Any]], Cal
     if kind == "search":
         engine: Any = service._searching._engine
         engine.search = slowly(engine.search)
-        pool = service._searching._short
-        pool._most = 1  # or else the second one would begin at once
-        return pool._waiting
+        return service._searching._short._waiting
     worker = service._embedder._batcher._workers["bulk"]
     worker._functions[kind] = slowly(worker._functions[kind])
     return worker._queues[kind]

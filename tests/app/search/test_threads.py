@@ -12,9 +12,10 @@ from app.embedding.fairness import ShuttingDown
 from app.search.engine import SearchEngine
 from app.search.expression import parse
 from app.search.results import SearchOptions, SearchResult
-from app.search.threads import AT_A_TIME, SearchThreads
+from app.search.threads import LONG_AT_A_TIME, SearchThreads
 from app.service import Service
 from app.settings import Settings
+from index import PhotoFilter
 
 
 class Held:
@@ -46,23 +47,43 @@ def begin(threads: SearchThreads, text: str, options: SearchOptions, then: Held)
     return threads.begin(parse(text), options, None, "somebody", then)
 
 
+FAR = (SearchOptions(all=True), SearchOptions(filters={"album": "holiday"}))
+"""Two searches that may go through many records."""
+
+
 def test_searches_take_turns_and_none_waits_for_one_that_takes_long(threads: SearchThreads) -> None:
-    long = [Held() for _ in range(AT_A_TIME)]
-    running = [Held() for _ in range(AT_A_TIME)]
-    last = Held()
+    long = [Held() for _ in FAR]
+    running, last = Held(), Held()
+    assert len(long) == LONG_AT_A_TIME
     waiting = [
-        *(begin(threads, "cat + dog", SearchOptions(all=True), one) for one in long),
-        *(begin(threads, "a cat", SearchOptions(), one) for one in running),
+        *(begin(threads, "cat + dog", options, one) for options, one in zip(FAR, long, strict=True)),
+        begin(threads, "a cat", SearchOptions(), running),
         begin(threads, "a dog", SearchOptions(), last),
     ]
     assert all(one.begun.wait(10) for one in long)
-    assert all(one.begun.wait(10) for one in running), "beside the long ones"
-    assert not last.begun.wait(0.05), "so many at a time"
-    running[0].gate.set()
+    assert running.begun.wait(10), "beside the long ones"
+    assert not last.begun.wait(0.05), "one at a time"
+    running.gate.set()
     assert last.begun.wait(10)
-    for one in (last, *running, *long):
+    for one in (last, *long):
         one.gate.set()
-    assert [future.result(10) for future in waiting] == [*["cat + dog"] * AT_A_TIME, *["a cat"] * AT_A_TIME, "a dog"]
+    assert [future.result(10) for future in waiting] == ["cat + dog", "cat + dog", "a cat", "a dog"]
+
+
+@pytest.mark.parametrize(
+    ("options", "far"),
+    [
+        (SearchOptions(), False),
+        (SearchOptions(k=200, min_score=0.1, explain=True), False),
+        (SearchOptions(all=True), True),
+        (SearchOptions(cursor="x"), True),
+        (SearchOptions(filters={"a": "b"}), True),
+        (SearchOptions(concepts=("dog",)), True),
+        (SearchOptions(photo=PhotoFilter(camera="canon")), True),
+    ],
+)
+def test_what_may_go_through_many_records_is_told(options: SearchOptions, far: bool) -> None:
+    assert options.goes_far == far
 
 
 def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Service) -> None:
@@ -80,15 +101,14 @@ def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Ser
 
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(threads: SearchThreads) -> None:
-    running, waiting = [Held() for _ in range(AT_A_TIME)], Held()
-    first = [begin(threads, "a cat", SearchOptions(), one) for one in running]
-    assert all(one.begun.wait(10) for one in running)
+    running, waiting = Held(), Held()
+    first = begin(threads, "a cat", SearchOptions(), running)
+    assert running.begun.wait(10)
     second = begin(threads, "a dog", SearchOptions(), waiting)
     threads.refuse()
     with pytest.raises(ShuttingDown):
         second.result(10)
     with pytest.raises(ShuttingDown):
         begin(threads, "a dog", SearchOptions(), waiting)
-    for one in running:
-        one.gate.set()
-    assert [future.result(10) for future in first] == ["a cat"] * AT_A_TIME
+    running.gate.set()
+    assert first.result(10) == "a cat"
