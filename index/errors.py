@@ -291,16 +291,19 @@ class EngineAway(LibraryError):
         self.reason = reason
 
 
+WITH_CLUSTER = (
+    "once the extra `cluster` is installed, in Visem's folder: .venv/bin/pip install -c constraints.txt -e '.[cluster]'"
+)
+"""How to get an engine whose driver is not installed, for `EngineUnsupported`."""
+
+
 class EngineUnsupported(LibraryError):
-    """A part of the library is to be on an engine that this build does not have."""
+    """A part of the library is to be on an engine that is not there, or not for what is asked."""
 
     code = "engine_unsupported"
 
     def __init__(self, part: Part, url: str, present: str) -> None:
         scheme, separator, _ = url.partition("://")  # the rest may hold a password
         given = f"{scheme}://…" if separator else "not a URL"
-        super().__init__(
-            f"VISEM_{part.upper()} is {given}, but this build has no such engine yet. "
-            f"Supported: {present}. Change the setting."
-        )
+        super().__init__(f"VISEM_{part.upper()} is {given}, which cannot be used here. Supported: {present}.")
         self.part = part

@@ -25,7 +25,7 @@ from index import maintenance
 from index.atomic_files import PRIVATE_FOLDER, make_private
 from index.content.directory import DirectoryContentStore
 from index.content.referenced import ReferencedContentStore
-from index.errors import EngineUnsupported, LibraryNotFound, SpaceMismatch
+from index.errors import WITH_CLUSTER, EngineUnsupported, LibraryNotFound, SpaceMismatch
 from index.interfaces import Catalog, Collection, ContentStore, VectorIndex
 from index.layout import CATALOG_FILE
 from index.library import Library
@@ -106,7 +106,9 @@ def _own_content(config: LibraryConfig) -> ContentStore:
     try:
         from index.content.s3 import S3ContentStore
     except ModuleNotFoundError as error:
-        raise EngineUnsupported("content", config.content, "S3 once visem[cluster] is installed") from error
+        raise EngineUnsupported(
+            "content", config.content, f"files in the library's folder (unset), S3 {WITH_CLUSTER}"
+        ) from error
     store = S3ContentStore(config.content)
     config.folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     return store
@@ -169,6 +171,6 @@ def _require_engines(config: LibraryConfig) -> None:
     if config.vectors is not None and not config.vectors.startswith(("milvus+http://", "milvus+https://")):
         raise EngineUnsupported("vectors", config.vectors, "FAISS (unset), milvus+http://host:19530/name")
     if config.vectors is not None and find_spec("pymilvus") is None:
-        raise EngineUnsupported("vectors", config.vectors, "Milvus once visem[cluster] is installed")
+        raise EngineUnsupported("vectors", config.vectors, f"FAISS (unset), Milvus {WITH_CLUSTER}")
     if config.content is not None and not config.content.startswith("s3://"):
         raise EngineUnsupported("content", config.content, "files in the library's folder (unset), s3://bucket/prefix")

@@ -167,6 +167,19 @@ def test_the_licence_is_the_one_that_is_declared() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
+def test_everybody_is_told_the_same_way_to_install_an_extra() -> None:
+    command = re.compile(r"\.venv/bin/pip install -c constraints\.txt -e '\.\[([^\]]+)\]'")
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in sources()}
+    texts |= {path: (ROOT / path).read_text(encoding="utf-8") for path in files() if path.suffix == ".md"}
+
+    # `pip install visem[raw]` would ask an index for a package of that name, and without -e later code has no effect.
+    assert not [str(path) for path, text in texts.items() if "pip install" in command.sub("", text)]
+    assert not [str(path) for path, text in texts.items() if "visem[" in text]
+    named = {extra for text in texts.values() for extras in command.findall(text) for extra in extras.split(",")}
+    assert named - {"{extra}"} <= set(project()["optional-dependencies"])
+    assert {"raw", "jxl", "train", "clip", "cluster", "ray"} <= named
+
+
 def test_serving_needs_no_torch() -> None:
     assert not names(base_requirements()) & {"torch", "torchvision", "timm"}
     assert {"torch", "timm"} <= {Requirement(line).name for line in project()["optional-dependencies"]["gpu"]}

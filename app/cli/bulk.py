@@ -53,7 +53,8 @@ def require_ray() -> None:
     if missing := [name for name in ("ray", "pyarrow", "boto3") if find_spec(name) is None]:
         raise CommandError(
             "extra_missing",
-            f"--ray needs the extra `ray` ({', '.join(missing)}): pip install -c constraints.txt '.[ray]'.",
+            f"--ray needs the extra `ray` ({', '.join(missing)}). Install it in Visem's folder: "
+            ".venv/bin/pip install -c constraints.txt -e '.[ray]'.",
             USAGE,
         )
 

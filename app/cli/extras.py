@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.cli.failures import CommandError
 
-_WORK = {"train": ("Training", "training_unavailable"), "clip": ("Importing", "import_unavailable")}
+_CODES = {"train": "training_unavailable", "clip": "import_unavailable"}
 
 
 @contextmanager
@@ -17,7 +17,8 @@ def needs_extra(extra: Literal["train", "clip"]) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        work, code = _WORK[extra]
         raise CommandError(
-            code, f"{work} needs the package {error.name}. Install Visem with the extra `{extra}`: visem[{extra}]."
+            _CODES[extra],
+            f"This command needs the package {error.name}. Install the extra `{extra}` in Visem's folder: "
+            f".venv/bin/pip install -c constraints.txt -e '.[{extra}]'.",
         ) from error

@@ -27,7 +27,7 @@ from index.catalog.photos import SqlPhotos
 from index.catalog.sources import SqlSources
 from index.catalog.sqlite import SqliteDatabase
 from index.catalog.times import moment
-from index.errors import CatalogCorrupted, CatalogUnsupported, EngineUnsupported
+from index.errors import WITH_CLUSTER, CatalogCorrupted, CatalogUnsupported, EngineUnsupported
 from index.interfaces import Catalog, CatalogState
 from index.metadata import decode_metadata
 from index.types import EngineState, ImageRecord, NameConcepts, SentenceRecord, Space
@@ -51,7 +51,7 @@ def _open_database(url: str | URL) -> Database:
         try:
             from index.catalog.postgres import PostgresDatabase  # the driver comes with the extra `cluster`
         except ImportError as error:
-            raise EngineUnsupported("catalog", str(url), "SQLite; for PostgreSQL install visem[cluster]") from error
+            raise EngineUnsupported("catalog", str(url), f"SQLite (unset), PostgreSQL {WITH_CLUSTER}") from error
         return PostgresDatabase(parsed)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise CatalogUnsupported(f"{parsed.drivername} is not supported; {use}.")

@@ -34,7 +34,8 @@ def tag_captions(sentences: Iterable[Sequence[str]]) -> list[list[str]]:
             tag("a", tokenize=False)
     except ModuleNotFoundError as error:
         raise TaggerUnavailable(
-            f"Training a captioner needs the package {error.name}. Install Visem with the extra `train`: visem[train]."
+            f"Training a captioner needs the package {error.name}. Install the extra `train` in Visem's folder: "
+            ".venv/bin/pip install -c constraints.txt -e '.[train]'."
         ) from error
     known: dict[str, list[str]] = {}
     tagged: list[list[str]] = []

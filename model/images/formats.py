@@ -168,7 +168,8 @@ def _open_jpeg_xl(file: BinaryIO) -> ImageFile.ImageFile:
     except ImportError as error:
         raise ImageError(
             "image_format_unsupported",
-            "Reading JPEG XL needs the extra `jxl`: pip install 'visem[jxl]'. Or convert the picture to JPEG.",
+            "Reading JPEG XL needs the extra `jxl`. Install it in Visem's folder: "
+            ".venv/bin/pip install -c constraints.txt -e '.[jxl]'. Or convert the picture to JPEG.",
         ) from error
     opener: Callable[[BinaryIO], ImageFile.ImageFile] = JXLImageFile
     return opener(file)

