@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,7 +74,6 @@ class Settings(BaseSettings):
     bundle: Path | None = Field(None, description="Directory of the model bundle; the shipped one when unset.")
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="Where the model runs: auto, cpu, cuda or cuda:N.",
     )
 
@@ -190,6 +190,14 @@ class Settings(BaseSettings):
         if value == "on" and "content" in given.data and given.data["content"] is None:
             raise ValueError("needs image files on S3: set VISEM_CONTENT=s3://bucket/prefix, or leave it off")
         return value
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        """Refuse what no runtime is for."""
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError("must be auto, cpu, cuda or cuda:N")
+        return device
 
     @field_validator("sources", mode="before")
     @classmethod

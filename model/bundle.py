@@ -306,7 +306,11 @@ def _read_config(path: Path) -> BundleConfig:
                 "bundle_unsupported",
                 f"{path} has a tower of the kind {kinds[0]!r}, which this Visem does not know. Use a newer one.",
             ) from error
-        raise BundleError("bundle_corrupted", f"{path} is not a bundle's configuration: {error}") from error
+        first = error.errors()[0]  # there may be a thousand
+        where = ".".join(str(step) for step in first["loc"])
+        raise BundleError(
+            "bundle_corrupted", f"{path} is not a bundle's configuration: {where}: {first['msg']}. Restore the bundle."
+        ) from error
     return config
 
 

@@ -44,9 +44,9 @@ _KEPT = 16 * 1024 * 1024  # bytes at the end of a heap that are free
 
 def available(root: Path = cgroups.ROOT) -> int:
     """How many threads may compute at a time; at least 1. `root`: where /proc and /sys are."""
-    wanted = os.environ.get(VARIABLE, "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
+    with contextlib.suppress(ValueError):
+        if 1 <= (wanted := float(os.environ.get(VARIABLE, ""))) < math.inf:  # `4.0` and ` 4` are settings, too
+            return int(wanted)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min([cores, *(math.ceil(quota) for quota in cgroups.cores(root))]))

@@ -63,6 +63,8 @@ def info(
         print_json(document)
     else:
         _print(document)
+        if check and not problems:
+            write("check    no problems found" + ("\n" if deep else "; --deep also reads every image file\n"))
     for line in repaired:
         say(f"visem: {printable(line)}")
     for problem in problems:
@@ -155,7 +157,8 @@ def _print(document: dict[str, Any]) -> None:
         measured = index["kind"] != "exact" and index["recall"] is not None
         recall = f", recall {index['recall']:.3f}" if measured else ""
         waiting = f", {index['waiting']:,} still to be written" if index["waiting"] else ""
-        write(f"         {library[name]:,} {name} (index: {index['kind']}{recall}{waiting})\n")
+        records = count(library[name], name.removesuffix("s"))
+        write(f"         {records} (index: {index['kind']}{recall}{waiting})\n")
     write(f"         {size(library['content_bytes'])} of files, {size(library['catalog_bytes'])} of records\n")
     if library["captions_owed"]:
         write(f"         captions of {count(library['captions_owed'], 'image')} are to come\n")

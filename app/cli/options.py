@@ -89,7 +89,8 @@ def read_settings(**overrides: Any) -> Settings:
         problem = error.errors(include_input=False)[0]
         name = str(problem["loc"][0])
         source = f"--{name}" if name in given else f"VISEM_{name.upper()}"
-        raise CommandError("invalid_settings", f"{source}: {problem['msg']}.", USAGE) from None
+        said = problem["msg"].removeprefix("Value error, ")
+        raise CommandError("invalid_settings", f"{source}: {said}.", USAGE) from None
 
 
 def read_metadata(pairs: Sequence[str] | None) -> dict[str, Any]:

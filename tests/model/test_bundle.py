@@ -106,6 +106,15 @@ def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, o
     assert caught.value.code == code
 
 
+def test_of_a_thousand_mistakes_the_first_is_named(copy: Path) -> None:
+    text = json.loads((copy / CONFIG_FILE).read_text())["text"]
+    text["names"]["names"] = [names[0] for names in text["names"]["names"]]
+    _edit(copy, text=text)
+    with pytest.raises(BundleError, match=r"text\.words\.names\.names\.0: Input should be a valid tuple\.") as caught:
+        Bundle.load(copy)
+    assert str(caught.value).count("Input should be") == 1
+
+
 @pytest.mark.parametrize(
     ("side", "changes", "code", "words"),
     [

@@ -80,7 +80,7 @@ def test_a_cgroup_limits_it(files: dict[str, str], expected: int, tmp_path: Path
     assert threads.available(write(tmp_path, files)) == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [("3", 3), ("", 8), ("0", 8), ("many", 8)])
+@pytest.mark.parametrize(("value", "expected"), [("3", 3), (" 3", 3), ("3.0", 3), ("", 8), ("0", 8), ("many", 8)])
 def test_the_environment_comes_first(
     value: str, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

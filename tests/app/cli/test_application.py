@@ -167,6 +167,9 @@ def test_bad_settings_are_usage_errors(run: Run, monkeypatch: pytest.MonkeyPatch
     assert outcome.status == 2
     assert outcome.stderr.startswith("visem: VISEM_MAX_PIXELS: ")
     assert len(outcome.stderr.splitlines()) == 1
+    monkeypatch.delenv("VISEM_MAX_PIXELS")
+    monkeypatch.setenv("VISEM_DEVICE", "gpu")
+    assert run("info").stderr == "visem: VISEM_DEVICE: must be auto, cpu, cuda or cuda:N.\n"
 
 
 def test_a_damaged_bundle_is_named(run: Run, tmp_path: Path) -> None:

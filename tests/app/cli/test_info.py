@@ -37,13 +37,18 @@ def test_what_there_is(run: Run, library: Path, bundles: list[Path]) -> None:
     assert document["library"]["space"]["id"] == document["bundle"]["id"]
     assert document["matching"] is True
     outcome = run("info")
-    assert "4 images" in outcome.stdout
-    assert "2 sentences" in outcome.stdout
+    assert "4 images (" in outcome.stdout
+    assert "2 sentences (" in outcome.stdout
+    run("sentences", "remove", run("sentences", "list", "--json").document["items"][0]["id"])
+    assert "1 sentence (" in run("info").stdout
 
 
 @pytest.mark.usefixtures("stocked")
 def test_a_check_finds_what_is_wrong(run: Run, library: Path, bundles: list[Path], tmp_path: Path) -> None:
     assert run("info", "--check", "--deep", "--json").document["problems"] == []
+    assert run("info", "--check", "--deep").stdout.endswith("\ncheck    no problems found\n")
+    assert run("info", "--check").stdout.endswith("\ncheck    no problems found; --deep also reads every image file\n")
+    assert "\ncheck  " not in run("info").stdout
     content, *_ = (path for path in (library / "content").rglob("*") if path.is_file())
     data = bytearray(content.read_bytes())
     data[-1] ^= 1
@@ -53,7 +58,9 @@ def test_a_check_finds_what_is_wrong(run: Run, library: Path, bundles: list[Path
     assert outcome.status == 1
     assert len(outcome.document["problems"]) == 1
     content.unlink()
-    assert run("info", "--check").status == 1
+    outcome = run("info", "--check")
+    assert outcome.status == 1
+    assert "no problems" not in outcome.stdout
     damaged = tmp_path / "damaged"
     shutil.copytree(bundles[0], damaged)
     (damaged / "vocabulary.txt").write_text("other\n")
