@@ -146,8 +146,10 @@ class ConceptDetector:
         named: list[list[tuple[str, float]]] = []
         for row in range(len(probabilities)):
             found = dict(zip(self.config.words, probabilities[row].tolist(), strict=True))
-            least = self.config.shown_thing if alone[row] else self.config.shown
             shown = {word: probability for word, probability in found.items() if probability >= self.config.shown}
+            # A thing that no word names yet is better named by a guess than not at all.
+            nameless = alone[row] and shown.keys().isdisjoint(self._names(int(deviations[row].argmax())))
+            least = self.config.shown_thing if nameless else self.config.shown
             for number in np.flatnonzero(kinds[row] >= least).tolist():
                 word = self._words[number]
                 shown[word] = max(shown.get(word, 0.0), float(kinds[row, number]))
@@ -201,9 +203,13 @@ class ConceptDetector:
         named: Floats = probabilities @ self._called
         return named
 
+    def _names(self, kind: int) -> tuple[str, ...]:
+        """The exact name of a kind, and then its more general ones."""
+        return self.config.names[kind], *self.config.broader[kind]
+
     def _thing(self, kind: int, probabilities: Floats, sure: float) -> Thing:
         """A kind by its exact name, or by a more general one that is much more likely or that people say instead."""
-        name, broader = self.config.names[kind], self.config.broader[kind]
+        name, *broader = names = self._names(kind)
         best = name
         for word in broader:
             if word in self.config.plain:
@@ -212,7 +218,7 @@ class ConceptDetector:
             likely, chosen = probabilities[self._numbers[word]], probabilities[self._numbers[best]]
             if likely > max(1.5 * chosen, chosen + 0.15):
                 best = word
-        return Thing(best, (name, *broader), sure * float(probabilities[self._numbers[best]]))
+        return Thing(best, names, sure * float(probabilities[self._numbers[best]]))
 
 
 def names_of(config: ConceptsConfig) -> list[str]:

@@ -19,5 +19,5 @@ class ConceptsConfig(BaseModel):
     sharpness: float = Field(gt=0, description="Of the softmax over kinds, by deviation.")
     said: tuple[float, float] = Field(description="Slope and constant: how surely the likeliest kind is there.")
     shown: float = Field(gt=0, lt=1, description="Probability from which on a word is shown.")
-    shown_thing: float = Field(gt=0, lt=1, description="The same for kinds, where an image shows a thing by itself.")
+    shown_thing: float = Field(gt=0, lt=1, description="The same for kinds, where a thing alone has no name yet.")
     thing: float = Field(gt=0, description="Deviation from which on an image without people shows a thing by itself.")

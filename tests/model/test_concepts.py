@@ -87,6 +87,25 @@ def test_an_image_always_has_a_concept(detector: ConceptDetector) -> None:
     assert [word for word, _ in named] == ["grass"], "the likeliest word, however unlikely"
 
 
+def test_a_guess_names_a_thing_that_no_word_names_yet() -> None:
+    config = CONFIG.model_copy(update={"words": ("dog", "man"), "said": (1.0, -7.0)})
+    axes = np.eye(4, dtype=np.float32)
+    detector = ConceptDetector(
+        config,
+        centre=np.zeros(4, dtype=np.float32),
+        weights=3 * axes[:2],
+        shares=np.full(2, 0.2, dtype=np.float32),
+        looks=axes[2:],
+        usual=np.zeros(2, dtype=np.float32),
+        spread=np.full(2, 0.1, dtype=np.float32),
+    )
+    (nameless,) = detector.name(_vector(man=-0.8, terrier=0.6), 8)
+    assert [word for word, _ in nameless] == ["animal", "dog", "terrier"]
+    assert all(config.shown_thing < chance < config.shown for _, chance in nameless)
+    (named,) = detector.name(_vector(grass=0.8, terrier=0.6), 8)  # the first direction is the word *dog* here
+    assert [word for word, _ in named] == ["dog"]
+
+
 def test_a_thing_by_itself_is_named_as_people_do(detector: ConceptDetector) -> None:
     teapot, terrier, nothing = (
         detector.things(vector)[0]

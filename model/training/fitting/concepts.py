@@ -45,7 +45,7 @@ units of the vectors' root mean square."""
 HABIT = 0.1
 """How much evidence it takes, in sure photographs, that captions do not say a name that fits."""
 SHARPNESS = 0.8
-SHOWN, SHOWN_THING, THING = 0.526, 0.15, 6.0
+SHOWN, SHOWN_THING, THING = 0.526, 0.1, 6.0
 PEOPLE = ("man", "woman", "boy", "girl", "people", "child", "person", "guy", "lady", "player", "kid", "baby", "couple")
 _IRREGULAR = {
     "men": "man",
