@@ -111,7 +111,10 @@ class Settings(BaseSettings):
         "for each; else, and with a GPU, one.",
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="Cores to use; unset: those that the system and the cgroup give the process."
+        None,
+        ge=1,
+        le=1024,
+        description="Cores to use, of those that there are; unset: what the system and the cgroup give the process.",
     )
     decode_threads: int | None = Field(
         None, ge=1, le=64, description="Images decoded at a time; one for each core when unset."

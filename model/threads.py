@@ -1,6 +1,6 @@
 """How many threads compute, and who goes first where there are more of them than cores: the one place that decides.
 
-    VISEM_THREADS     the number of cores to use, for whoever wants another than what follows
+    VISEM_THREADS     the number of cores to use, for whoever wants another than what follows; no more than there are
     otherwise         the cores that this process may run on, and no more than its cgroup's share of them
 
 ONNX Runtime and the decoders ask `available`. The libraries that read the environment once, when they are loaded, are
@@ -44,11 +44,11 @@ _KEPT = 16 * 1024 * 1024  # bytes at the end of a heap that are free
 
 def available(root: Path = cgroups.ROOT) -> int:
     """How many threads may compute at a time; at least 1. `root`: where /proc and /sys are."""
-    with contextlib.suppress(ValueError):
-        if 1 <= (wanted := float(os.environ.get(VARIABLE, ""))) < math.inf:  # `4.0` and ` 4` are settings, too
-            return int(wanted)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with contextlib.suppress(ValueError):
+        if (wanted := float(os.environ.get(VARIABLE, ""))) >= 1:  # `4.0` and ` 4` are settings, too
+            return int(min(wanted, cores))  # a thousand threads on two cores, in workers, answer nobody
     return max(1, min([cores, *(math.ceil(quota) for quota in cgroups.cores(root))]))
 
 
