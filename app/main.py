@@ -27,6 +27,7 @@ from app.http.clients import is_loopback
 from app.http.connections import ConnectionLimits, Connections
 from app.http.dependencies import Parameters, documented_parameters, only_documented_parameters
 from app.http.descriptors import connections_within
+from app.http.listening import Listener
 from app.http.metrics import Metrics
 from app.http.middleware import (
     REQUEST_ID_HEADER,
@@ -294,7 +295,10 @@ class _Server(uvicorn.Server):
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup(None if sockets is None else [])
+        for bound in sockets or ():
+            listener = Listener(bound, self._protocol, self.server_state.connections, self.config.backlog)
+            self.servers.append(cast(asyncio.Server, listener))
         for server in getattr(self, "servers", []):
             for listening in server.sockets:
                 self._announce(*listening.getsockname()[:2])
@@ -307,6 +311,10 @@ class _Server(uvicorn.Server):
         finally:
             stopping.cancel()
             await asyncio.to_thread(self._service.stop)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _stop_in_time(self) -> None:
         await asyncio.sleep(self.config.timeout_graceful_shutdown or 0)

@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from app import logs
-from app.settings import Settings
+from app.settings import MEBIBYTE, Settings
 from app.shared.group import HEARTBEAT, metrics_folder
 from app.workers.limits import share_of
 from app.workers.worker import WorkerRequest
@@ -43,6 +44,10 @@ FIRST_PAUSE = 1.0
 SILENCE = 30
 """Heartbeats that a worker may miss before it counts as hung and is killed."""
 
+MEMORY = Path("/dev/shm")  # noqa: S108  # for a folder that nobody else may enter
+"""Where Linux keeps files in memory."""
+
+_MOST_SHARED = 256 * MEBIBYTE  # more than workers ever share: images and vectors of searches, figures
 _LONGEST_PAUSE = 30.0
 _GRACE = 1.5  # seconds after the time to shut down in which a worker may end by itself
 
@@ -62,7 +67,7 @@ def supervise(settings: Settings, workers: int, announce: Callable[[str, int], N
     OSError if the address cannot be had; WorkerError.
     """
     logs.configure(settings.log_level)
-    with tempfile.TemporaryDirectory(prefix="visem-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="visem-", dir=shared_where(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -70,6 +75,19 @@ def supervise(settings: Settings, workers: int, announce: Callable[[str, int], N
             asyncio.run(_Supervisor(settings, workers, folder, announce).run())
         finally:
             os.close(descriptor)
+
+
+def shared_where() -> str | None:
+    """Where the folder that workers share belongs; None: among the temporary files, as TMPDIR says.
+
+    In memory, if there is room: workers write there for each search, and on a disk that is busy they would wait longer
+    than the search takes.
+    """
+    with contextlib.suppress(OSError):
+        roomy = shutil.disk_usage(MEMORY).free >= _MOST_SHARED and os.access(MEMORY, os.W_OK | os.X_OK)
+        if roomy and "TMPDIR" not in os.environ:
+            return str(MEMORY)
+    return None
 
 
 @dataclass

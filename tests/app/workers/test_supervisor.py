@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.service import library_space
+from app.workers import supervisor
 from index import LibraryConfig, Space, open_library
 from model.space import JointSpace
 from tests.app.helpers import picture
@@ -85,6 +86,21 @@ def test_it_stops_while_workers_start_and_leaves_nothing_behind(
         assert running.stop() < 15
     assert not [pid for pid in pids if is_there(pid)]
     assert list(temporary.glob("visem-*")) == []
+
+
+def test_what_workers_share_is_in_memory_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(supervisor, "MEMORY", tmp_path)
+    assert supervisor.shared_where() == str(tmp_path)
+    monkeypatch.setattr(supervisor, "_MOST_SHARED", 2**60)
+    assert supervisor.shared_where() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(supervisor, "MEMORY", tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "other"))
+    assert supervisor.shared_where() is None
+    monkeypatch.delenv("TMPDIR")
+    monkeypatch.setattr(supervisor, "MEMORY", tmp_path / "missing")
+    assert supervisor.shared_where() is None
 
 
 def test_workers_end_with_their_supervisor(space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,79 @@
+"""Taking connections of a socket that several workers listen on, so that each gets its share.
+
+A server of asyncio takes all connections that wait as soon as it wakes. Where a client opens sixteen at once, the
+worker that wakes first would serve them all, and the others none. Here a worker takes one, and leaves the next ones to
+others for as many milliseconds as it has connections, within bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Collection
+
+logger = logging.getLogger(__name__)
+
+_TURN = 0.001  # seconds for each connection that a worker has, in which others may take the next one
+_LONGEST_TURN = 0.004
+_PAUSE = 1.0  # seconds until the next try, where the system has no descriptor or memory left
+
+
+class Listener:
+    """A server as uvicorn closes it, on a bound socket. For the event loop's thread."""
+
+    def __init__(
+        self, bound: socket.socket, protocol: Callable[[], asyncio.Protocol], mine: Collection[object], backlog: int
+    ) -> None:
+        """Listen from now on; `protocol` makes one for each connection, of which `backlog` may wait.
+
+        `mine`: the connections that this worker has.
+        """
+        self.sockets = [bound]
+        self._bound = bound
+        self._protocol = protocol
+        self._mine = mine
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._beginning: set[asyncio.Task[object]] = set()
+        bound.setblocking(False)
+        bound.listen(backlog)
+        self._loop.add_reader(bound, self._accept)
+
+    def close(self) -> None:
+        """Take no more connections; those that there are go on. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._bound)
+
+    async def wait_closed(self) -> None:
+        """Return: what has been accepted belongs to its protocol."""
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._bound.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # another worker was first, or it has left
+            return
+        except OSError as error:
+            logger.warning("no connection can be accepted: %s", error.strerror)
+            self._rest(_PAUSE)
+            return
+        self._rest(min(_TURN * (1 + len(self._mine)), _LONGEST_TURN))
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._begin(connection))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):  # it has left
+            await self._loop.connect_accepted_socket(self._protocol, connection)
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._bound)
+        self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._bound, self._accept)
