@@ -139,6 +139,7 @@ def create_app(settings: Settings | None = None, service: Service | None = None)
         redirect_slashes=False,
         docs_url=None,  # FastAPI's pages load scripts from the internet
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # or each request looks for providers of them
     )
     app.state.settings = settings
     app.state.metrics = metrics

@@ -31,8 +31,9 @@ def nearest(vector: Vectors, keys: Keys, halves: Halves, k: int) -> tuple[Vector
 
     Only rows that may be among them are scored exactly.
     """
+    rows = singles(halves)
     if len(keys) > k:
-        rough = singles(halves) @ vector
+        rough = rows @ vector
         near = rough >= np.partition(rough, len(keys) - k)[len(keys) - k] - _ROUNDING
-        keys, halves = keys[near], halves[near]
-    return best(cosines(vector, unit_rows(halves, len(vector))), keys, k)
+        keys, rows = keys[near], rows[near]
+    return best(cosines(vector, unit_rows(rows, len(vector))), keys, k)

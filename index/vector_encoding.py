@@ -37,13 +37,13 @@ def unit_rows(vectors: npt.ArrayLike, dimension: int) -> Vectors:
             f"Expected vectors of {dimension} components, but the array has the shape {rows.shape}. "
             "Embed with the bundle that the library was made with."
         )
-    if not np.isfinite(rows).all():
-        raise InvalidVector("A vector has components that are not finite numbers.")
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    if not np.isfinite(largest).all():
+        raise InvalidVector("A vector has components that are not finite numbers.")
     if not largest.all():
         raise InvalidVector("A vector is zero: it has no direction.")
     rows = rows / largest  # first, so that the squares below neither overflow nor vanish
-    unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (rows / np.sqrt((rows * rows).sum(axis=1, keepdims=True))).astype(np.float32)
     return unit
 
 
@@ -98,10 +98,10 @@ def stored_rows(packed: bytes, count: int, dimension: int) -> Halves:
     if len(packed) != count * width:
         raise InvalidVector(f"A stored vector does not have {width} bytes.")
     rows: Halves = np.frombuffer(packed, dtype=_HALF).reshape(count, dimension)
-    bits = rows.view(np.uint16)
-    if ((bits & _EXPONENT) == _EXPONENT).any():
+    largest = (rows.view(np.uint16) & _MAGNITUDE).max(axis=1, initial=0)
+    if (largest >= _EXPONENT).any():
         raise InvalidVector("A stored vector has components that are not finite numbers.")
-    if not (bits & _MAGNITUDE).any(axis=1).all():
+    if not largest.all():
         raise InvalidVector("A stored vector is zero.")
     return rows
 
