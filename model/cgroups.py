@@ -41,10 +41,10 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 
 def _cores(folder: Path) -> list[float]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = (folder / "cpu.max").read_text("ascii").split()
-        return [float(quota) / float(period)] if quota != "max" else []
-    with contextlib.suppress(OSError, ValueError):
+        return [int(quota) / int(period)] if quota != "max" else []
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         quota, period = ((folder / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period"))
-        return [float(quota) / float(period)] if float(quota) > 0 else []
+        return [int(quota) / int(period)] if int(quota) > 0 else []
     return []

@@ -74,6 +74,9 @@ def test_without_limits_it_is_what_the_process_may_run_on(tmp_path: Path) -> Non
             8,
         ),
         ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "nonsense\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "200000 0\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "nan 100000\n"}, 8),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "inf 100000\n"}, 8),
     ],
 )
 def test_a_cgroup_limits_it(files: dict[str, str], expected: int, tmp_path: Path) -> None:
