@@ -6,7 +6,7 @@ needs a few rows of them. Format: https://huggingface.co/docs/safetensors, versi
 
 from __future__ import annotations
 
-import json
+import math
 import mmap
 import struct
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import from_json
 
 from model.errors import BundleError
 
@@ -57,17 +58,20 @@ class MappedTensors(Mapping[str, npt.NDArray[Any]]):
             with file.open("rb") as opened:
                 self._memory = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
             (length,) = struct.unpack_from("<Q", self._memory)
-            header = json.loads(self._memory[8 : 8 + length])
+            header = from_json(self._memory[8 : 8 + length])
             entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
             self._arrays = {name: self._map(8 + length, entry) for name, entry in entries.items()}
-        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        except (
+            *(OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError),
+            struct.error,
+        ) as error:
             raise BundleError("bundle_corrupted", f"{file} cannot be read: {error}. Restore the bundle.") from error
 
     def _map(self, start: int, entry: dict[str, Any]) -> npt.NDArray[Any]:
         kind, shape = np.dtype(_TYPES[entry["dtype"]]), tuple(entry["shape"])
         begin, end = entry["data_offsets"]
-        count = int(np.prod(shape, dtype=np.int64))
-        if end - begin != kind.itemsize * count:
+        count = math.prod(shape)
+        if min(shape, default=0) < 0 or begin < 0 or end - begin != kind.itemsize * count:
             raise ValueError("a tensor has another size than its shape says")
         if not count:
             return np.empty(shape, kind)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,37 @@ def test_a_file_that_is_none(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "some.safetensors").write_bytes(data)
     with pytest.raises(BundleError, match=r"some\.safetensors"):
         MappedTensors(tmp_path / "some.safetensors")
+
+
+def _entry(shape: object, offsets: object, kind: str = "F32") -> bytes:
+    return json.dumps({"a": {"dtype": kind, "shape": shape, "data_offsets": offsets}}).encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[]",
+        b"null",
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b'{"a": null}',
+        _entry([2], [0, 8], "BF16"),
+        _entry([-1], [4, 0]),
+        _entry([2], [-8, 0]),
+        _entry([2], [2**70, 2**70 + 8]),
+        _entry([2**70], [0, 2**72]),
+        _entry([2**33, 2**33], [0, 0]),
+        _entry([0, 2**70], [0, 0]),
+        _entry([2.0], [0, 8]),
+        b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 8]}}',
+    ],
+    ids=lambda header: header[:60].decode(),
+)
+def test_a_header_that_no_library_writes(tmp_path: Path, header: bytes) -> None:
+    file = tmp_path / "some.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
+    with pytest.raises(BundleError, match=r"some\.safetensors cannot be read"):
+        MappedTensors(file)
 
 
 def test_a_file_that_is_cut(tmp_path: Path) -> None:
