@@ -21,6 +21,7 @@ from index import (
     OwedCaptions,
     RecordNotFound,
 )
+from model.errors import BundleError
 
 if TYPE_CHECKING:
     from model.captioner import Caption
@@ -104,7 +105,7 @@ class CaptionKeeper:
                     self._changed.notify_all()
                 return
             except Exception:
-                logger.exception("captions could not be stored; they stay owed")
+                logger.exception("captions could not be written or stored; they stay owed")
 
     def _attempt(self, batch: Sequence[OwedCaptions]) -> None:
         left = {owed.image_id: owed for owed in batch}
@@ -121,7 +122,7 @@ class CaptionKeeper:
         except ShuttingDown:
             self._release(left, 0.0)
             raise
-        except (LibraryError, OSError):  # not the images' fault
+        except (BundleError, LibraryError, OSError):  # not the images' fault
             self._release(left, LEASE)
             raise
 
@@ -137,7 +138,7 @@ class CaptionKeeper:
             self._library.captions.add(owed.image_id, news)
         except RecordNotFound:  # deleted in the meantime
             return
-        except (ShuttingDown, LibraryError, OSError):
+        except (ShuttingDown, BundleError, LibraryError, OSError):
             raise
         except Exception as error:
             self._failed(owed, error)

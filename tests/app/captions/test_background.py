@@ -17,6 +17,7 @@ from app.main import create_app
 from app.service import Service
 from index import SentenceRecord, StorageFailed
 from model.captioner import Captioner
+from model.errors import BundleError
 from model.space import JointSpace
 from tests.app.helpers import ADDRESS, assert_problem, encode, picture, refused_fields, store
 
@@ -208,7 +209,15 @@ def test_an_image_whose_captions_always_fail_is_given_up(
     assert (stats.captions_owed, stats.captions_given_up) == (0, 0)
 
 
-@pytest.mark.parametrize("error", [ShuttingDown(), StorageFailed(Path("catalog.sqlite"), "the disk is full")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ShuttingDown(),
+        StorageFailed(Path("catalog.sqlite"), "the disk is full"),
+        BundleError("bundle_corrupted", "captioner.safetensors has changed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_is_not_an_images_fault_is_not_counted(
     open_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
