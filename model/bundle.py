@@ -24,9 +24,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -116,7 +116,7 @@ class CalibrationConfig(_Config):
 
 def _kind_of_tower(config: Any) -> Any:
     """What tells the kinds of towers apart; before format version 5 they did not name theirs."""
-    return config.get("tower", "") if isinstance(config, dict) else config.tower
+    return config.get("tower", "") if isinstance(config, dict) else getattr(config, "tower", "")
 
 
 AnyImageConfig = Annotated[
@@ -215,12 +215,32 @@ class BundleConfig(_Config):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+Identity = tuple[int, ...]
+"""What tells a file from another one of the same name, and from itself when it was written to."""
+
+
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: its folder and configuration."""
+    """A verified bundle: its folder and configuration, and which files these were."""
 
     path: Path
     config: BundleConfig
+    verified: Mapping[str, Identity] = field(default_factory=dict, repr=False)
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files, for whoever opens it.
+
+        Much is opened when it is first needed. Errors: `BundleError` where the file has become another one by then:
+        what is loaded already, and what a library remembers, would not belong to it.
+        """
+        path = self.path / name
+        verified = self.verified.get(name)
+        if verified is None or _identity(path) == verified or _digest_if_there(path) == self.config.files[name]:
+            return path
+        raise BundleError(
+            "bundle_corrupted",
+            f"{path} has changed since the bundle was opened. Start again, to use the bundle that is there now.",
+        )
 
     @staticmethod
     def load_config(path: Path) -> BundleConfig:
@@ -240,8 +260,8 @@ class Bundle:
             if name not in config.files:
                 raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} lists no checksum for {name}.")
         with ThreadPoolExecutor(threads.available()) as pool:  # hashing lets go of the GIL
-            list(pool.map(partial(_verify, path), config.files, config.files.values()))
-        return cls(path, config)
+            verified = list(pool.map(partial(_verify, path), config.files, config.files.values()))
+        return cls(path, config, dict(zip(config.files, verified, strict=True)))
 
 
 def shipped_bundle() -> Path:
@@ -289,7 +309,7 @@ def _read_config(path: Path) -> BundleConfig:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise BundleError("bundle_missing", f"There is no bundle here: {path} does not exist.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError("bundle_corrupted", f"{path} cannot be read: {error}. Restore the bundle.") from error
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version not in READABLE_VERSIONS:
@@ -314,13 +334,16 @@ def _read_config(path: Path) -> BundleConfig:
     return config
 
 
-def _verify(path: Path, name: str, digest: str) -> None:
+def _verify(path: Path, name: str, digest: str) -> Identity:
+    """Compare a file of a bundle with its checksum. Errors: `BundleError`."""
     if Path(name).name != name:
         raise BundleError("bundle_corrupted", f"{path / CONFIG_FILE} names a file outside the bundle: {name!r}.")
     file = path / name
+    identity = _identity(file)
     actual = _digest_if_there(file)
     if actual != digest and _digest_if_there(path / f"{name}{NEW}") == digest:
         _put_in_place(path, name)
+        identity = _identity(file)
         actual = _digest_if_there(file)
     if actual is None:
         raise BundleError("bundle_corrupted", f"The bundle lacks {file}. Restore the bundle.")
@@ -329,13 +352,26 @@ def _verify(path: Path, name: str, digest: str) -> None:
             "bundle_corrupted",
             f"{file} is damaged: its SHA-256 is {actual[:12]}…, not {digest[:12]}…. Restore the bundle.",
         )
+    return identity
+
+
+def _identity(path: Path) -> Identity:
+    """Of a file, as it is now; () where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _digest_if_there(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none. Errors: `BundleError` where it cannot be read."""
     try:
-        return file_digest(path)
+        return file_digest(path) if path.is_file() else None
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        raise BundleError("bundle_corrupted", f"{path} cannot be read: {error}. Restore the bundle.") from error
 
 
 def _put_in_place(path: Path, name: str) -> None:

@@ -51,14 +51,14 @@ class JointSpace:
     def concepts(self) -> ConceptDetector | None:
         """Names what images show; None where the bundle has no detector. Loaded for the first image."""
         config = self.config.concepts
-        return None if config is None else ConceptDetector.load(config, self.bundle.path / CONCEPTS)
+        return None if config is None else ConceptDetector.load(config, self.bundle.file(CONCEPTS))
 
     @cached_property
     def learned_composition(self) -> LearnedComposition:
         """What the rule of arithmetic learned. Loaded for the first sum. Errors: `BundleError`."""
         heads = len(self.config.composition.heads)
         if COMPOSITION in self.config.files:
-            return LearnedComposition.load(self.bundle.path / COMPOSITION, heads, self.dimension)
+            return LearnedComposition.load(self.bundle.file(COMPOSITION), heads, self.dimension)
         return LearnedComposition.none(heads, self.dimension)
 
     @cached_property

@@ -118,9 +118,9 @@ class Captioner:
         self.space = space
         self.config: CaptionerConfig = section
         try:
-            tensors = MappedTensors(path / CAPTIONER)
+            tensors = MappedTensors(space.bundle.file(CAPTIONER))
             _require_sizes(tensors, section.network)
-            self.structures = Structures.model_validate_json((path / STRUCTURES).read_bytes())
+            self.structures = Structures.model_validate_json(space.bundle.file(STRUCTURES).read_bytes())
             content, bias, self._centre, self._landmarks, self._structure_vectors = (
                 tensors[name].astype(np.float32)
                 for name in (

@@ -35,7 +35,7 @@ class OnnxRuntime:
 
     def load(self, bundle: Bundle, name: NetworkName) -> Network:
         """A network of a verified bundle. Errors: `BundleError`."""
-        graph = bundle.path / bundle.config.graph(name)
+        graph = bundle.file(bundle.config.graph(name))
         if graph.name not in bundle.config.files:
             raise BundleError(
                 "bundle_unsupported",
@@ -46,7 +46,7 @@ class OnnxRuntime:
         # The others are small: waking a second thread costs more than it brings, above all when others are busy. Those
         # who call at the same time are served at the same time.
         count = threads.available() if name in _LARGE else 1
-        weights = None if bundle.config.is_int8(name) else bundle.path / file
+        weights = None if bundle.config.is_int8(name) else bundle.file(file)
         at_a_time = _AT_A_TIME if name in _ENCODERS else None
         network = OnnxNetwork(graph, weights, prefixes, count, at_a_time, in_steps=name == "captioner")
         if name in _LARGE:
@@ -87,6 +87,8 @@ class OnnxNetwork:
             if name.startswith(prefixes) and np.issubdtype(tensor.dtype, np.floating)
         }
         options.add_external_initializers(list(values), list(values.values()))
+        # A weight that is not among them it would read from the start of the file itself. There is no such folder.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph / "none"))
         try:
             # Its threads have the priority of the one that makes them. `threads.compute` computes, too.
             with ThreadPoolExecutor(1, initializer=threads.give_way) as maker:

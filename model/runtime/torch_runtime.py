@@ -39,7 +39,7 @@ class TorchRuntime:
         build, prefix = _NETWORKS[name]
         module = build(bundle.config)
         file, prefixes = WEIGHTS[name]
-        with safe_open(bundle.path / file, framework="pt") as stored:
+        with safe_open(bundle.file(file), framework="pt") as stored:
             weights = {
                 name.removeprefix(prefix): stored.get_tensor(name)
                 for name in stored.keys()  # noqa: SIM118 - it is no dictionary

@@ -36,7 +36,7 @@ class BackboneTower:
         """Load it from a verified bundle. Errors: `BundleError`."""
         self.config = bundle.config.backbone
         self._dimension = bundle.config.dimension
-        tensors = MappedTensors(bundle.path / ENCODERS)
+        tensors = MappedTensors(bundle.file(ENCODERS))
         tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))
         if self.config.kinds:
             tensors.require("image.kinds.weight", (self._dimension, self.config.kinds))

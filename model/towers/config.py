@@ -137,6 +137,14 @@ class TextConfig(_Config):
         description="What embeds a whole sentence; operands of arithmetic use `bag` where it is.",
     )
 
+    @model_validator(mode="after")
+    def _encoders_are_there(self) -> Self:
+        if "lstm" in self.encoders and self.lstm_dimension is None:
+            raise ValueError("an LSTM without a size")
+        if self.sentence_encoder not in self.choices:
+            raise ValueError(f"no sentence encoder {self.sentence_encoder} among {', '.join(self.encoders)}")
+        return self
+
     @property
     def choices(self) -> tuple[SentenceEncoder, ...]:
         """Every way in which this bundle can embed a sentence."""

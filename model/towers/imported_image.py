@@ -44,7 +44,7 @@ class ImportedImageTower:
         self._bundle, self._runtime = bundle, runtime
         self._projection: Network | None = None
         if self.config.feature_dimension is not None:
-            tensors = MappedTensors(bundle.path / ENCODERS)
+            tensors = MappedTensors(bundle.file(ENCODERS))
             tensors.require("image.linear.weight", (self._dimension, self.config.feature_dimension))
             self._projection = runtime.load(bundle, "projection")
 

@@ -44,13 +44,13 @@ class ImportedTextTower:
         self.config = config = bundle.config.text
         self._dimension = bundle.config.dimension
         self._tokenizer = TextTokenizer(
-            bundle.path / TOKENIZER, config.cleaning, config.context_length, config.padding, padded=config.padded
+            bundle.file(TOKENIZER), config.cleaning, config.context_length, config.padding, padded=config.padded
         )
         self._network = runtime.load(bundle, "text_encoder")
         self._concepts = Concepts([], np.zeros((0, self._dimension), dtype=np.float32))
         if config.concepts:
-            words = (bundle.path / CONCEPT_WORDS).read_text(encoding="utf-8").splitlines()
-            tensors = MappedTensors(bundle.path / CONCEPT_VECTORS)
+            words = bundle.file(CONCEPT_WORDS).read_text(encoding="utf-8").splitlines()
+            tensors = MappedTensors(bundle.file(CONCEPT_VECTORS))
             vectors = tensors.require("vectors", (len(words), self._dimension))
             self._concepts = Concepts(words, normalise(vectors.astype(np.float32)))
 

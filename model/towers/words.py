@@ -44,7 +44,7 @@ class WordTower:
         self.config = config = bundle.config.words
         self.vocabulary = _read_vocabulary(bundle)
         self._dimension = dimension = bundle.config.dimension
-        tensors = MappedTensors(bundle.path / ENCODERS)
+        tensors = MappedTensors(bundle.file(ENCODERS))
         self._own = tensors.require("text.words.own.weight", (config.grounded_words, dimension))
         self._codes: Array | None = None
         if config.code_dimension is not None:
@@ -182,7 +182,10 @@ def _read_vocabulary(bundle: Bundle) -> Vocabulary:
             "bundle_unsupported",
             f"{bundle.path / CONFIG_FILE} wants the tokeniser {config.tokeniser!r}; this Visem has {TOKENISER!r}.",
         )
-    vocabulary = Vocabulary.read(bundle.path / VOCABULARY)
+    try:
+        vocabulary = Vocabulary.read(bundle.file(VOCABULARY))
+    except ValueError as error:  # no UTF-8, or a word twice
+        raise BundleError("bundle_corrupted", f"{bundle.path / VOCABULARY} cannot be read: {error}.") from error
     if len(vocabulary) != config.words:
         raise BundleError(
             "bundle_corrupted",

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from model.bundle import (
     CONFIG_FILE,
@@ -97,6 +98,8 @@ def _edit(copy: Path, **changes: object) -> None:
         ({"dimension": "wide"}, "bundle_corrupted"),
         ({"surprise": 1}, "bundle_corrupted"),
         ({"files": {}}, "bundle_corrupted"),
+        ({"image": None}, "bundle_corrupted"),
+        ({"text": []}, "bundle_corrupted"),
     ],
 )
 def test_a_configuration_that_cannot_be_trusted(copy: Path, changes: dict[str, object], code: str) -> None:
@@ -113,6 +116,58 @@ def test_of_a_thousand_mistakes_the_first_is_named(copy: Path) -> None:
     with pytest.raises(BundleError, match=r"text\.words\.names\.names\.0: Input should be a valid tuple\.") as caught:
         Bundle.load(copy)
     assert str(caught.value).count("Input should be") == 1
+
+
+def test_a_configuration_that_is_nested_too_deeply(copy: Path) -> None:
+    (copy / CONFIG_FILE).write_text("[" * 200_000)
+    with pytest.raises(BundleError, match=CONFIG_FILE):
+        Bundle.load(copy)
+
+
+@pytest.mark.parametrize("name", ["..", "", "a\0b", "a" * 300, "\ud800", "folder"])
+def test_a_name_that_no_file_of_a_bundle_can_have(tmp_path: Path, name: str) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    (bundle / "folder").mkdir()
+    _edit(bundle, files=Bundle.load(bundle).config.files | {name: "0" * 64})
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(bundle)
+    assert caught.value.code == "bundle_corrupted"
+
+
+@pytest.mark.parametrize("data", ["caf\u00e9\n".encode("latin-1"), b"dog\ndog\n"], ids=["encoding", "repeated"])
+def test_a_vocabulary_that_is_none(tmp_path: Path, data: bytes) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    config = Bundle.load(bundle).config
+    (bundle / VOCABULARY).write_bytes(data)
+    write_config(bundle, config)
+    with pytest.raises(BundleError, match=VOCABULARY):
+        JointSpace.load(bundle)
+
+
+@pytest.mark.parametrize("changes", [{"lstm_dimension": None}, {"encoders": ["bag"]}])
+def test_a_sentence_encoder_that_is_not_there(tmp_path: Path, changes: dict[str, object]) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    _edit(bundle, text=json.loads((bundle / CONFIG_FILE).read_text())["text"] | changes)
+    with pytest.raises(BundleError, match=CONFIG_FILE):
+        JointSpace.load(bundle)
+
+
+def test_a_bundle_that_takes_the_place_of_one_in_use_is_not_mixed_with_it(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", seed=1)
+    space = JointSpace.load(bundle)
+    bundle.rename(tmp_path / "old")
+    write_bundle(bundle, seed=2)
+    with pytest.raises(BundleError, match=f"{ENCODERS} has changed since the bundle was opened"):
+        space.embed_images([Image.new("RGB", (40, 40))])  # the image networks are read for the first image
+
+
+def test_a_bundle_in_use_may_be_copied_over_itself(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    space = JointSpace.load(bundle)
+    shutil.copytree(bundle, tmp_path / "copy")
+    bundle.rename(tmp_path / "old")
+    (tmp_path / "copy").rename(bundle)
+    assert space.embed_images([Image.new("RGB", (40, 40))]).shape == (1, space.dimension)
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ from tests.tiny import write_bundle
 @pytest.fixture(scope="module", autouse=True)
 def _imports() -> None:
     """Not at the top: every worker of pytest-xdist imports this file, and torch takes seconds."""
-    global StructureContentModel, TorchRuntime, gpu_is_there, save_file, torch, write_graphs
+    global StructureContentModel, TorchRuntime, gpu_is_there, load_file, save_file, torch, write_graphs
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
     from model.runtime.torch_runtime import TorchRuntime, gpu_is_there
     from model.runtime.torch_scnlm import StructureContentModel
@@ -178,3 +178,12 @@ def test_a_graph_that_does_not_fit_its_weights(tmp_path: Path) -> None:
     (folder / "lstm.onnx").write_bytes(b"no graph")
     with pytest.raises(BundleError, match=r"lstm\.onnx"):
         OnnxNetwork(folder / "lstm.onnx", other / "encoders.safetensors", ("text.lstm.",))
+
+
+def test_a_weight_that_is_not_there_is_not_read_from_whatever_lies_in_its_place(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle")
+    weights = load_file(folder / "encoders.safetensors")
+    del weights["text.lstm.output.weight"]
+    save_file(weights, folder / "encoders.safetensors")
+    with pytest.raises(BundleError, match=r"lstm\.onnx does not fit"):
+        OnnxNetwork(folder / "lstm.onnx", folder / "encoders.safetensors", ("text.lstm.",))
