@@ -64,7 +64,9 @@ def info(
     else:
         _print(document)
         if check and not problems:
-            write("check    no problems found" + ("\n" if deep else "; --deep also reads every image file\n"))
+            write(
+                "check    bundle and library are intact" + ("\n" if deep else "; --deep also reads every image file\n")
+            )
     for line in repaired:
         say(f"visem: {printable(line)}")
     for problem in problems:

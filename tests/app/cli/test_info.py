@@ -46,8 +46,10 @@ def test_what_there_is(run: Run, library: Path, bundles: list[Path]) -> None:
 @pytest.mark.usefixtures("stocked")
 def test_a_check_finds_what_is_wrong(run: Run, library: Path, bundles: list[Path], tmp_path: Path) -> None:
     assert run("info", "--check", "--deep", "--json").document["problems"] == []
-    assert run("info", "--check", "--deep").stdout.endswith("\ncheck    no problems found\n")
-    assert run("info", "--check").stdout.endswith("\ncheck    no problems found; --deep also reads every image file\n")
+    assert run("info", "--check", "--deep").stdout.endswith("\ncheck    bundle and library are intact\n")
+    assert run("info", "--check").stdout.endswith(
+        "\ncheck    bundle and library are intact; --deep also reads every image file\n"
+    )
     assert "\ncheck  " not in run("info").stdout
     content, *_ = (path for path in (library / "content").rglob("*") if path.is_file())
     data = bytearray(content.read_bytes())
@@ -60,7 +62,7 @@ def test_a_check_finds_what_is_wrong(run: Run, library: Path, bundles: list[Path
     content.unlink()
     outcome = run("info", "--check")
     assert outcome.status == 1
-    assert "no problems" not in outcome.stdout
+    assert "intact" not in outcome.stdout
     damaged = tmp_path / "damaged"
     shutil.copytree(bundles[0], damaged)
     (damaged / "vocabulary.txt").write_text("other\n")
