@@ -19,7 +19,7 @@ T = TypeVar("T")
 LONG_AT_A_TIME = 2
 """Searches at a time that may take long: half of one is spent without the interpreter's lock."""
 
-_TOGETHER = 0.008
+_TOGETHER = 0.016
 """Seconds for which the answer to a search may wait for those to the next ones, where more searches wait."""
 
 
