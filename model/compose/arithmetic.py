@@ -55,7 +55,7 @@ DEGENERATE_NORM = 0.05
 SMOOTHING = 0.5
 """Added to every count, so that what was never seen stays possible."""
 EPSILON = 1e-6
-_REMEMBERED = 4096
+_REMEMBERED = 512  # texts and words, each in four memories: some 30 kB together
 
 
 @dataclass(frozen=True)
