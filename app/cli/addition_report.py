@@ -90,5 +90,7 @@ class AdditionReport:
         if rejected:
             text += f"; {rejected:,} {'was' if rejected == 1 else 'were'} rejected"
         write(f"{text} ({rate:.1f} images/s).\n")
+        if not (self.counts.total() or skipped or self.left_out or ending.interrupted):
+            say("No files were found there.")
         if skipped:
             say(f"Skipped, not images: {describe_skipped(skipped)}.")

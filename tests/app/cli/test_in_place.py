@@ -161,6 +161,22 @@ def test_captions_that_are_interrupted(environment: dict[str, str], tmp_path: Pa
     assert document["captioned"] == len(document["results"]) == len(table.read_text().splitlines()) - 1
 
 
+def test_watching_a_folder_that_is_not_there(
+    environment: dict[str, str], run: Run, tmp_path: Path, library: Path
+) -> None:
+    outcome = run("watch", tmp_path / "fotos")
+    assert (outcome.status, "fotos does not exist" in outcome.stderr) == (2, True), outcome.stderr
+    assert run("sources", "list", "--json").document["sources"] == []
+    photos = write_pictures(tmp_path / "photos", 1)
+    assert run("add", "--in-place", photos).status == 0
+    photos.rename(tmp_path / "elsewhere")
+    process = start(environment, "watch", photos)  # a source that is away may come back
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGINT)
+    assert finish(process).status == 130
+
+
 def test_watching(environment: dict[str, str], run: Run, tmp_path: Path, library: Path) -> None:
     photos = write_pictures(tmp_path / "photos", 3)
     process = start(environment, "watch", photos)
