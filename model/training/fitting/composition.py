@@ -42,10 +42,10 @@ MIN_WORD = 20
 FOLDS, FOLD_PHOTOGRAPHS, FOLD_QUERIES = 3, 1_000, 1_500
 """Collections of training photographs, at most, and about how many queries of each decide."""
 
-_TEMPERATURES = (0.1, 0.2)
+_TEMPERATURES = (0.1, 0.2, 0.3)
 _PUT = (0.4, 0.7)
 _PHRASES = (2, 4)
-_LOOKS = (2.0, 4.0, 8.0, 16.0)
+_LOOKS = (4.0, 16.0, 64.0)
 _IMAGE_WEIGHTS = (0.05, 0.1, 0.2, 0.3)
 _THING_WEIGHTS = (0.1, 0.3, 0.5, 0.7, 1.0)
 _THING_REMOVALS = (0.0, 0.2, 0.5, 1.0)
