@@ -227,6 +227,11 @@ class Bundle:
     config: BundleConfig
     verified: Mapping[str, Identity] = field(default_factory=dict, repr=False)
 
+    @property
+    def has_graphs(self) -> bool:
+        """Whether its networks are there as graphs, without which a CPU cannot run it."""
+        return all(self.config.graph(name) in self.config.files for name in self.config.networks)
+
     def file(self, name: str) -> Path:
         """The path of one of its files, for whoever opens it.
 

@@ -97,6 +97,7 @@ def _bundle(settings: Settings, problems: list[str]) -> dict[str, Any] | None:
         "id": config.space_id,
         "name": config.name,
         "dimension": config.dimension,
+        "has_graphs": loaded.has_graphs,
         "config": config.model_dump(mode="json"),
     }
 
@@ -147,6 +148,8 @@ def _print(document: dict[str, Any]) -> None:
     bundle, library = document["bundle"], document["library"]
     if bundle is not None:
         write(f"bundle   {bundle['name']}, {bundle['dimension']} dimensions, in {bundle['path']}\n")
+        if not bundle["has_graphs"]:
+            write(f"         a CPU cannot run it yet: `visem train convert {bundle['path']}` adds the graphs\n")
     if library is None:
         write("library  none yet: `visem add` creates it\n")
         return
