@@ -54,6 +54,9 @@ class CaptionerConfig(BaseModel):
     unfamiliar: float = Field(
         default=-1.0, ge=-1, le=1, description="Cosine with the nearest landmark below which images are so."
     )
+    kernel: bool = Field(
+        default=False, description="What is expected of an image is read from the kernel of the detectors of concepts."
+    )
     ranking: dict[str, float] = Field(
         default_factory=dict, description="Weight of each feature of model/captioner/ranking.py."
     )

@@ -67,7 +67,7 @@ class Reading:
 
 
 class ConceptDetector:
-    """Both detectors of a bundle. Thread-safe."""
+    """Both detectors of a bundle. Thread-safe. `kernel`: None where the first one is linear."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class ConceptDetector:
         self._looks = looks
         self._usual = usual
         self._spread = spread
-        self._kernel = None if projection is None or landmarks is None else Kernel(projection, landmarks)
+        self.kernel = None if projection is None or landmarks is None else Kernel(projection, landmarks)
         places = {word: place for place, word in enumerate(config.words)}
         self._people = [places[word] for word in config.people]
         self._words = names_of(config)
@@ -125,7 +125,7 @@ class ConceptDetector:
     def word_scores(self, vectors: Vectors) -> Floats:
         """The regression: by how much each word is more likely than usual (n, W)."""
         contents = _unit(vectors - self._centre)
-        inputs = contents if self._kernel is None else self._kernel.features(contents)
+        inputs = contents if self.kernel is None else self.kernel.features(contents)
         scores: Floats = (inputs @ self._weights.T).astype(np.float64)
         return scores
 

@@ -135,6 +135,9 @@ class Captioner:
             self._expectation = Expectation.from_arrays(tensors)
         except (OSError, KeyError, ValidationError) as error:
             raise BundleError("bundle_corrupted", f"The captioner of {path} cannot be read: {error}") from error
+        self._kernel = space.concepts.kernel if section.kernel and space.concepts is not None else None
+        inputs = space.dimension if self._kernel is None else len(self._kernel.landmarks)
+        tensors.require("expected.left", (inputs, self._expectation.left.shape[1]))
         network = space.runtime.load(space.bundle, "captioner")
         vocabulary = self.structures
         closing = np.zeros(len(vocabulary.words), dtype=np.bool_)
@@ -238,7 +241,7 @@ class Captioner:
         texts = [self._text(words) for words in sentences]
         vectors = self.space.embed_texts(texts, self.space.text.quick_encoder)  # there are dozens for an image
         similarities = np.einsum("md,md->m", vectors, images[rows])
-        expected = self._expectation.of(centred)
+        expected = self._expectation.of(centred if self._kernel is None else self._kernel.features(centred))
         familiarity = (images @ self._landmarks.T).max(axis=1)
         pools: list[Pool] = []
         start = 0
@@ -246,7 +249,7 @@ class Captioner:
             part = slice(start, start + len(own))
             start += len(own)
             features = (
-                self.ranker.features(list(own), similarities[part], log_p[part], self._expectation.table(expected[row]))
+                self.ranker.features(list(own), similarities[part], log_p[part], expected[row])
                 if own
                 else np.zeros((0, len(FEATURES)))
             )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model.captioner.ngram_weights import Expected
 from model.captioner.trigrams import MAX_ORDER, KneserNeyTrigrams, Table, pack
 
 Floats = npt.NDArray[np.float64]
@@ -28,10 +29,19 @@ FEATURES = (
     "repeats",
     "length",
     "length_squared",
+    "word_chances",
+    "least_lift",
+    "lifts",
+    "missed",
+    *(f"rarity_{order}" for order in range(1, MAX_ORDER + 1)),
 )
 """Cosine with the image; log-probability per word by the trigrams; by the model, sum and mean; likeness to the others
 of the pool, evenly and by their probability; likeness to what people are expected to write; content words that stand
-there twice; words, and their square / 10."""
+there twice; words, and their square / 10; of its content words the sum of the log-chances, the least of the logarithms
+of how much likelier each is than usual, and their sum; chances of the likeliest words that are not said, summed; how
+telling its n-grams of one to four words are."""
+LIKELIEST = 10
+"""Words that a caption may miss."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +58,15 @@ class Ranker:
         sentences: Sequence[Sequence[int]],
         similarities: npt.ArrayLike,
         log_probabilities: npt.ArrayLike,
-        expected: Table,
+        expected: Expected,
     ) -> Floats:
         """The features of all candidates of one image (m, FEATURES); `expected`: see `ngram_weights.py`."""
         lengths = np.array([len(sentence) for sentence in sentences], dtype=np.float64)
         log_p = np.asarray(log_probabilities, dtype=np.float64)
         mean_log_p = log_p / (lengths + 1)
-        likeness, expectation = self.likeness(sentences, expected)
+        likeness, expectation, norms = self.likeness(sentences, expected.ngrams)
         likely = np.exp(log_p - log_p.max())
-        return np.stack(
+        return np.column_stack(
             [
                 np.asarray(similarities, dtype=np.float64),
                 self.trigrams.fluency(sentences),
@@ -68,14 +78,19 @@ class Ranker:
                 np.array([self._repeats(sentence) for sentence in sentences], dtype=np.float64),
                 lengths,
                 lengths**2 / 10,
-            ],
-            axis=1,
+                word_features(sentences, expected),
+                norms,
+            ]
         )
 
-    def likeness(self, sentences: Sequence[Sequence[int]], expected: Table) -> tuple[Floats, Floats]:
-        """Cosines of tf-idf vectors, averaged over one to four words: of all pairs (m, m), and with `expected` (m,)."""
+    def likeness(self, sentences: Sequence[Sequence[int]], expected: Table) -> tuple[Floats, Floats, Floats]:
+        """Cosines of tf-idf vectors, averaged over one to four words: of all pairs (m, m), and with `expected` (m,).
+
+        And the lengths of these vectors (m, MAX_ORDER).
+        """
         total = np.zeros((len(sentences), len(sentences)))
         expectation = np.zeros(len(sentences))
+        lengths = np.zeros((len(sentences), MAX_ORDER))
         log_images = np.log(max(2, self.images))
         words = np.array([word for sentence in sentences for word in sentence])
         owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
@@ -90,14 +105,36 @@ class Ranker:
             counts = np.bincount(cells, minlength=len(sentences) * len(unique)).reshape(len(sentences), len(unique))
             weighted = counts * np.maximum(log_images - np.log(self.frequencies[unique]), 0.0)
             norms = np.linalg.norm(weighted, axis=1, keepdims=True)
+            lengths[:, order - 1] = norms[:, 0]
             weighted /= np.where(norms > 0, norms, 1.0)
             total += weighted @ weighted.T
             expectation += weighted @ expected[unique]
-        return total / MAX_ORDER, expectation / MAX_ORDER
+        return total / MAX_ORDER, expectation / MAX_ORDER, lengths
 
     def _repeats(self, sentence: Sequence[int]) -> int:
         content = [word for word in sentence if word in self.content_words]
         return len(content) - len(set(content))
+
+
+def word_features(sentences: Sequence[Sequence[int]], expected: Expected) -> Floats:
+    """Of each sentence, by its content words: `word_chances`, `least_lift`, `lifts` and `missed` (m, 4)."""
+    words = np.array([word for sentence in sentences for word in sentence], dtype=np.int64)
+    owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
+    places = expected.places[words].astype(np.int64)
+    said = np.zeros((len(sentences), len(expected.chances)), dtype=np.bool_)
+    said[owner[places >= 0], places[places >= 0]] = True
+    lifts = np.log(expected.chances / expected.usual)
+    likeliest = np.argsort(-expected.chances, kind="stable")[:LIKELIEST]
+    least = np.where(said, lifts, np.inf).min(axis=1, initial=np.inf)
+    return np.stack(
+        [
+            said @ np.log(expected.chances),
+            np.where(np.isinf(least), 0.0, least),
+            said @ lifts,
+            ~said[:, likeliest] @ expected.chances[likeliest],
+        ],
+        axis=1,
+    )
 
 
 def weighted(features: Floats, weights: Mapping[str, float]) -> Floats:

@@ -49,7 +49,7 @@ class CaptionerTraining(BaseModel):
     reward_samples: int = Field(default=5, ge=2, description="Captions that are sampled for each.")
     reward_learning_rate: float = Field(default=3e-4, gt=0)
     diversity: float = Field(
-        default=25.0,
+        default=30.0,
         ge=0,
         description="What a share of new words is worth, behind the first caption.",
     )

@@ -1,4 +1,4 @@
-"""Fitting the expected weights of n-grams (model/captioner/ngram_weights.py) on the training captions."""
+"""Fitting what is expected of an image (model/captioner/ngram_weights.py) on the training captions."""
 
 from __future__ import annotations
 
@@ -11,51 +11,83 @@ import numpy.typing as npt
 
 from model.captioner.ngram_weights import Expectation
 from model.captioner.trigrams import MAX_ORDER, Table, ngrams_of, pack
+from model.concepts import Kernel
 
-MINIMUM_IMAGES = 12
-"""Images whose captions must have an n-gram for its weight to be predicted."""
-RANK = 160
+MINIMUM_IMAGES, MINIMUM_IMAGES_OF_WORDS = 20, 8
+"""Images whose captions must have an n-gram, or a content word, for it to be predicted."""
+RANK = 512
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Ridge penalties that are tried, in units of the mean eigenvalue."""
+"""Ridge penalties of a linear regression that are tried, in units of the mean eigenvalue."""
+KERNEL_PENALTY = 1.0
+"""That of one by a kernel. A larger one predicts what people write a little better, and ranks captions worse."""
 
 Floats = npt.NDArray[np.float64]
 Captions = Sequence[Sequence[Sequence[int]]]
 
 
 def fit_expectation(
-    contents: Floats, captions: Captions, dev_contents: Floats, dev_captions: Captions, frequencies: Table, images: int
+    contents: Floats,
+    captions: Captions,
+    dev_contents: Floats,
+    dev_captions: Captions,
+    frequencies: Table,
+    images: int,
+    content_words: frozenset[int],
+    kernel: Kernel | None = None,
 ) -> Expectation:
-    """Ridge regression from centred image vectors (n, D); the penalty that predicts development captions best."""
+    """Ridge regression from centred image vectors (n, D); the penalty that predicts development captions best.
+
+    `content_words`: numbers of those whose chances are predicted. `kernel`: its features are regressed on, not vectors.
+    """
     counts: Counter[tuple[int, ...]] = Counter()
     for own in captions:
         counts.update({ngram for caption in own for ngram in ngrams_of(caption)})
     known = sorted((int(pack(ngram)), ngram) for ngram, count in counts.items() if count >= MINIMUM_IMAGES)
     places = {ngram: place for place, (_, ngram) in enumerate(known)}
     keys = np.array([key for key, _ in known], dtype=np.int64)
-    targets = _targets(captions, places, frequencies, images)
-    dev_targets = _targets(dev_captions, places, frequencies, images)
-    mean = targets.mean(axis=0) if len(targets) else np.zeros(len(keys))
-    gram = contents.T @ contents
-    right_side = contents.T @ (targets - mean)
-    scale = float(np.trace(gram)) / len(gram)
+    words = sorted(word for word in content_words if counts[(word,)] >= MINIMUM_IMAGES_OF_WORDS)
+    targets, dev_targets = (
+        np.concatenate([_targets(own, places, frequencies, images), _shares(own, words)], axis=1)
+        for own in (captions, dev_captions)
+    )
+    mean = targets.mean(axis=0) if len(targets) else np.zeros(targets.shape[1])
+    inputs, dev_inputs = contents, dev_contents
+    penalties = PENALTIES if kernel is None else (KERNEL_PENALTY,)
+    if kernel is not None:
+        inputs, dev_inputs = (
+            kernel.features(part.astype(np.float32)).astype(np.float64) for part in (contents, dev_contents)
+        )
+    gram = inputs.T @ inputs
+    scale = max(float(np.trace(gram)) / len(gram), 1e-9)
+    tiny = 1e-6 * scale * np.eye(len(gram))
+    size = scale * np.eye(len(gram)) if kernel is None else kernel.nearness(kernel.landmarks).astype(np.float64)
+    right_side = inputs.T @ (targets - mean)
     best: tuple[float, Floats] | None = None
-    for penalty in PENALTIES:
-        solved = np.linalg.solve(gram + penalty * max(scale, 1e-9) * np.eye(len(gram)), right_side)
-        weights: Floats = solved.astype(np.float64)
-        predicted = mean + dev_contents @ weights
-        error = float(((predicted - dev_targets) ** 2).sum())
+    for penalty in penalties:
+        weights = np.asarray(np.linalg.solve(gram + penalty * size + tiny, right_side), dtype=np.float64)
+        error = float(((mean + dev_inputs @ weights - dev_targets) ** 2).sum())
         if best is None or error < best[0]:
             best = error, weights
     chosen = best[1] if best is not None else np.zeros_like(right_side)
-    left, values, right = np.linalg.svd(chosen, full_matrices=False)
-    rank = min(RANK, len(values))
-    root = np.sqrt(values[:rank])
+    # The directions in which predictions for the photographs differ most.
+    directions = np.linalg.svd(np.linalg.cholesky(gram + tiny).T @ chosen, full_matrices=False)[2][:RANK]
     return Expectation(
         keys,
+        np.array(words, dtype=np.int64),
         mean.astype(np.float32),
-        (left[:, :rank] * root).astype(np.float32),
-        (root[:, None] * right[:rank]).astype(np.float32),
+        (chosen @ directions.T).astype(np.float32),
+        directions.astype(np.float32),
     )
+
+
+def _shares(captions: Captions, words: Sequence[int]) -> Floats:
+    """Which share of each image's captions say each word (n, W)."""
+    places = {word: place for place, word in enumerate(words)}
+    shares = np.zeros((len(captions), len(words)))
+    for row, own in enumerate(captions):
+        for caption in own:
+            shares[row, [places[word] for word in {*caption} if word in places]] += 1 / len(own)
+    return shares
 
 
 def _targets(captions: Captions, places: dict[tuple[int, ...], int], frequencies: Table, images: int) -> Floats:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.captioner.structures import Structures
 from model.captioner.trigrams import KneserNeyTrigrams, Table, to_arrays
+from model.concepts import Kernel
 from model.training.captioner.data import CaptionSet
 from model.training.captioner.likelihood import Centres, unit
 from model.training.captioner.ngram_weights import fit_expectation
@@ -20,9 +21,17 @@ LANDMARKS = 128
 
 
 def learn_statistics(
-    train: CaptionSet, dev: CaptionSet, structures: Structures, centres: Centres, frequencies: Table
+    train: CaptionSet,
+    dev: CaptionSet,
+    structures: Structures,
+    centres: Centres,
+    frequencies: Table,
+    kernel: Kernel | None,
 ) -> dict[str, Tensor]:
-    """Tensors by their names in `captioner.safetensors`: all but the network's."""
+    """Tensors by their names in `captioner.safetensors`: all but the network's.
+
+    `kernel`: that of the detectors of concepts, where there are any.
+    """
     trigrams = KneserNeyTrigrams.train(train.words, len(structures.words))
     expectation = fit_expectation(
         _contents(train, centres),
@@ -31,6 +40,8 @@ def learn_statistics(
         dev.of_images(),
         frequencies,
         len(train.images),
+        structures.content_words(),
+        kernel,
     )
     arrays = {**to_arrays(trigrams, frequencies), **expectation.to_arrays()}
     return {

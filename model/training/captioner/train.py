@@ -27,7 +27,7 @@ from model.captioner.captioner import Captioner, Pool
 from model.captioner.structures import Structures
 from model.captioner.trigrams import Table, document_frequencies, pack
 from model.captioner_config import CAPTIONER, STRUCTURES, CaptionerConfig, ScnlmConfig
-from model.concepts import CONCEPTS
+from model.concepts import CONCEPTS, Kernel
 from model.concepts_config import ConceptsConfig
 from model.data.datasets import CaptionDataset, load_dataset
 from model.data.texts import read_texts
@@ -127,14 +127,16 @@ def train_captioner(
     report(Progress("n-grams", 0, 1))
     frequencies = document_frequencies(train_set.of_images())
     tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies)
-    detectors = None
+    detectors, kernel = None, None
     if can_tell_concepts(space.config) and tellable_words(train_set):  # few photographs tell no words
         detectors = fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
+        kernel = Kernel(detectors[1]["projection"], detectors[1]["landmarks"])
+    tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies, kernel)
     section = CaptionerConfig(
         network=model.config,
         images=len(train.items),
         diversity=config.diversity,
+        kernel=kernel is not None,
         plain_below=config.plain_below,
         plain_unfamiliar=config.plain_unfamiliar,
         training={**config.model_dump(mode="json"), **({"sources": list(read)} if others else {})},

@@ -72,17 +72,20 @@ _UNTELLING = frozenset(_UNTELLING_WORDS.split())
 """Words that captions say often, and that tell nothing of an image by themselves."""
 
 
-def fit_concepts(train: CaptionSet, dev: CaptionSet, looks: Vectors) -> tuple[ConceptsConfig, dict[str, Vectors]]:
+def fit_concepts(
+    train: CaptionSet, dev: CaptionSet, looks: Vectors, kernel: Kernel | None = None
+) -> tuple[ConceptsConfig, dict[str, Vectors]]:
     """The detectors' configuration and tensors; there have to be `tellable_words`.
 
-    `looks` (K, D): what photographs of each kind look like, by the space.
+    `looks` (K, D): what photographs of each kind look like, by the space. `kernel`: one that something else reads, and
+    that therefore stays; None: it is made.
     """
     words = tellable_words(train)
     centre = train.images.mean(axis=0)
     contents, counts = _unit(train.images - centre), said_counts(train, words)
     targets = SAID_ONCE * (counts >= 1) + (1 - SAID_ONCE) * (counts >= 2)
     shares = targets.mean(axis=0)
-    kernel = _kernel(contents)
+    kernel = kernel or _kernel(contents)
     cosines = train.images @ looks.T
     tensors = {
         "centre": centre,

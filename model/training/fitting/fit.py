@@ -76,14 +76,16 @@ def fit_detectors(
 ) -> Detectors:
     """Detectors of concepts; the vectors are as in `fit_to_space`. Errors: `DatasetError`, `TaggerUnavailable`.
 
-    The bundle of the space is one that `can_tell_concepts`.
+    The bundle of the space is one that `can_tell_concepts`. The kernel stays where its captioner reads it.
     """
     seen, others = _captions(train, train_vectors), _captions(dev, dev_vectors)
     if not tellable_words(seen):
         raise DatasetError(
             "dataset_empty", f"No word is told by the captions of {FEWEST} photographs or more. Use more photographs."
         )
-    return fit_concepts(seen, others, looks_of_kinds(space.bundle.path))
+    captioner, detector = space.config.captioner, space.concepts
+    kernel = detector.kernel if captioner is not None and captioner.kernel and detector is not None else None
+    return fit_concepts(seen, others, looks_of_kinds(space.bundle.path), kernel)
 
 
 def _captions(dataset: CaptionDataset, vectors: Vectors) -> CaptionSet:

@@ -10,7 +10,7 @@ import pytest
 from model.captioner.scnlm import SPECIAL_WORDS
 from model.captioner.structures import Structures
 from model.captioner_config import ScnlmConfig
-from model.concepts import ConceptDetector, names_of
+from model.concepts import ConceptDetector, Kernel, names_of
 from model.space import JointSpace
 
 
@@ -51,6 +51,18 @@ def test_detectors_name_what_new_images_show() -> None:
     assert set(config.words) == {"dogs", "running", "red", "boat"}, "what tells something, and no function word"
     probabilities = ConceptDetector(config, **tensors).word_probabilities(new.images)
     said = said_of_images(new, config.words)
+    assert probabilities[said].min() > 0.5 > probabilities[~said].max()
+
+
+def test_a_kernel_that_a_captioner_reads_stays() -> None:
+    looks = np.random.default_rng(3).normal(size=(1000, 6)).astype(np.float32)
+    _, tensors = fit_concepts(_captions(0), _captions(1), looks)
+    kernel = Kernel(tensors["projection"], tensors["landmarks"])
+    config, again = fit_concepts(_captions(2), _captions(1), looks, kernel)
+    assert all(np.array_equal(again[name], tensors[name]) for name in ("projection", "landmarks"))
+    new = _captions(3)
+    said = said_of_images(new, config.words)
+    probabilities = ConceptDetector(config, **again).word_probabilities(new.images)
     assert probabilities[said].min() > 0.5 > probabilities[~said].max()
 
 
