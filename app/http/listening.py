@@ -2,7 +2,8 @@
 
 A server of asyncio takes all connections that wait as soon as it wakes. Where a client opens sixteen at once, the
 worker that wakes first would serve them all, and the others none. Here a worker takes one, and leaves the next ones to
-others for as many milliseconds as it has connections, within bounds.
+others for as many milliseconds as it has connections, within bounds. While connections still wait after that, others
+do not take them in time, and it leaves them for less and less: a flood of them must not keep a newcomer waiting.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _TURN = 0.001  # seconds for each connection that a worker has, in which others may take the next one
 _LONGEST_TURN = 0.004
+_SHORTER = 0.8  # so much of the last turn, where a connection still waited after it
+_AT_ONCE = 0.0005  # seconds after a turn in which a connection is taken that came before its end
 _PAUSE = 1.0  # seconds until the next try, where the system has no descriptor or memory left
 
 
@@ -36,6 +39,8 @@ class Listener:
         self._mine = mine
         self._loop = asyncio.get_running_loop()
         self._closed = False
+        self._patience = 1.0
+        self._resumed = 0.0
         self._beginning: set[asyncio.Task[object]] = set()
         bound.setblocking(False)
         bound.listen(backlog)
@@ -59,7 +64,9 @@ class Listener:
             logger.warning("no connection can be accepted: %s", error.strerror)
             self._rest(_PAUSE)
             return
-        self._rest(min(_TURN * (1 + len(self._mine)), _LONGEST_TURN))
+        waited = self._loop.time() - self._resumed < _AT_ONCE
+        self._patience = self._patience * _SHORTER if waited else 1.0
+        self._rest(min(_TURN * (1 + len(self._mine)), _LONGEST_TURN) * self._patience)
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._begin(connection))
@@ -76,4 +83,5 @@ class Listener:
 
     def _resume(self) -> None:
         if not self._closed:
+            self._resumed = self._loop.time()
             self._loop.add_reader(self._bound, self._accept)

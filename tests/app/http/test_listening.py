@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,9 +37,9 @@ class Counted(asyncio.Protocol):
 class Worker:
     """What a worker does with a socket that it shares."""
 
-    def __init__(self, bound: socket.socket) -> None:
+    def __init__(self, bound: socket.socket, backlog: int = 64) -> None:
         self.mine: set[object] = set()
-        self.listener = Listener(bound, lambda: Counted(self.mine), self.mine, 64)
+        self.listener = Listener(bound, lambda: Counted(self.mine), self.mine, backlog)
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -70,6 +71,22 @@ def test_each_worker_gets_its_share_of_connections_that_are_opened_at_once() -> 
             await until(lambda: not any(worker.mine for worker in workers))
             for worker in workers:
                 worker.listener.close()
+
+    run(work)
+
+
+def test_a_flood_of_connections_is_taken_at_once() -> None:
+    async def work() -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as bound:
+            worker = Worker(bound, 512)
+            clients = [socket.create_connection(bound.getsockname()) for _ in range(400)]
+            started = time.monotonic()
+            await until(lambda: len(worker.mine) == 400)
+            assert time.monotonic() - started < 0.8  # each after its full turn: 1.6 s
+            worker.listener.close()
+            for client in clients:
+                client.close()
+            await until(lambda: not worker.mine)
 
     run(work)
 
