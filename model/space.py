@@ -7,7 +7,7 @@ space.embed_texts(["a dog runs", ...])       # float32 (n, D), unit rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model import threads
 from model.bundle import COMPOSITION, Bundle, BundleConfig, CompositionConfig
 from model.compose.arithmetic import Composer, Composition, LearnedComposition, Operand
 from model.concepts import CONCEPTS, ConceptDetector
@@ -27,6 +28,9 @@ from model.towers.interfaces import ImageTower, TextTower, Vectors
 
 if TYPE_CHECKING:
     from PIL import Image
+
+BATCH = 16
+"""Images that go through the networks at once: more brings no speed on a CPU, and costs memory."""
 
 
 class JointSpace:
@@ -93,7 +97,15 @@ class JointSpace:
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
-        return self.image.embed(images)
+        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        return np.concatenate([np.empty((0, self.dimension), dtype=np.float32), *self.embed_in_turn(parts)])
+
+    def embed_in_turn(self, batches: Iterable[Sequence[Image.Image]]) -> Iterator[Vectors]:
+        """Batches of images, none of them empty, to vectors as `embed_images` makes them.
+
+        While the networks are at a batch, the images of the next one are resized.
+        """
+        return map(self.image.encode, threads.ahead(self.image.prepare, batches))
 
     def embed_texts(self, texts: Sequence[str], encoder: str | None = None) -> Vectors:
         """Sentences to float32 (n, D), unit rows; (0, D) for none.

@@ -16,15 +16,17 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from model import cgroups
 
+S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -113,6 +115,24 @@ def compute(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if _helper.thread is None:
         return function(*args, **kwargs)
     return _helper.thread.submit(function, *args, **kwargs).result()
+
+
+def ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """What a function makes of items, in order; of each by another thread while the caller uses the one before.
+
+    For functions that compute without the interpreter's lock. A single item is not worth a thread.
+    """
+    remaining = iter(items)
+    first = list(islice(remaining, 2))
+    if len(first) < 2:
+        yield from map(function, first)
+        return
+    with ThreadPoolExecutor(1, "visem-ahead") as thread:
+        following = thread.submit(function, first[0])
+        for item in chain(first[1:], remaining):
+            current, following = following, thread.submit(function, item)
+            yield current.result()
+        yield following.result()
 
 
 def aside(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

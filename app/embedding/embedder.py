@@ -221,9 +221,9 @@ class Embedder:
 
     def _embed_images(self, images: Sequence[Image]) -> list[Vector]:
         vectors: list[Vector] = []
-        for some in batched(images, _AT_ONCE[self._space.device]):
+        for some in self._space.embed_in_turn(batched(images, _AT_ONCE[self._space.device])):
             self._require_open()
-            vectors += list(self._space.embed_images(some))
+            vectors += list(some)
         return vectors
 
     def _require_open(self) -> None:

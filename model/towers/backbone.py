@@ -25,9 +25,6 @@ from model.towers.vectors import Vectors, normalise
 if TYPE_CHECKING:
     from PIL import Image
 
-BATCH = 16
-"""Images that go through the backbone at once: more brings no speed on a CPU, and costs memory."""
-
 
 class BackboneTower:
     """Images by a network that was trained as a classifier."""
@@ -59,28 +56,19 @@ class BackboneTower:
         """About how many pixels a side it looks at."""
         return side_to_decode(self.config.preprocessing, self.config.views)
 
-    def embed(self, images: Sequence[Image.Image]) -> Vectors:
-        """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
-        vectors = np.empty((len(images), self._dimension), dtype=np.float32)
-        passes = self.config.passes
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            (total,) = self._project(batch, passes[0])
-            for views in passes[1:]:
-                total = total + self._project(batch, views)[0]
-            vectors[start : start + len(batch)] = total if len(passes) == 1 else normalise(total)
-        return vectors
+    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
+        """What the network sees of upright RGB images, float32 (n, 3 k, S, S), in each pass."""
+        return [see(images, views, self.config.preprocessing) for views in self.config.passes]
+
+    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
+        """What `prepare` made of n images to float32 (n, D), unit rows."""
+        vectors = [self._projection(*self._backbone(pixels))[0] for pixels in prepared]
+        return vectors[0] if len(vectors) == 1 else normalise(sum(vectors[1:], start=vectors[0]))
 
     def features(self, images: Sequence[Image.Image]) -> Vectors:
         """The pooled features (n, F) of upright RGB images: of the first pass."""
-        return self._features(images, self.config.passes[0])
-
-    def _features(self, images: Sequence[Image.Image], views: Sequence[View]) -> Vectors:
-        (features,) = self._backbone(see(images, views, self.config.preprocessing))
+        (features,) = self._backbone(see(images, self.config.passes[0], self.config.preprocessing))
         return features
-
-    def _project(self, images: Sequence[Image.Image], views: Sequence[View]) -> list[Vectors]:
-        return self._projection(self._features(images, views))
 
 
 def side_to_decode(preprocessing: Preprocessing, views: Sequence[View]) -> int:

@@ -20,8 +20,6 @@ from model.towers.config import ENCODERS
 from model.towers.imported_config import ImportedImageConfig, Pixels
 from model.towers.vectors import Vectors, normalise
 
-BATCH = 16
-"""Images that go through the encoder at once: more brings no speed on a CPU, and costs memory."""
 _LONGEST = 20
 """Longer side of what is resized before its centre is cut out, in shorter ones."""
 _FILTERS = {
@@ -58,14 +56,14 @@ class ImportedImageTower:
         """About how many pixels a side it looks at."""
         return self.config.pixels.side
 
-    def embed(self, images: Sequence[Image.Image]) -> Vectors:
-        """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
-        vectors = np.empty((len(images), self._dimension), dtype=np.float32)
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            (raw,) = self._encoder(prepare(batch, self.config.pixels))
-            vectors[start : start + len(batch)] = self._projection(raw)[0] if self._projection else normalise(raw)
-        return vectors
+    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
+        """What the encoder sees of upright RGB images: float32 (n, 3, H, W), in its only pass."""
+        return [prepare(images, self.config.pixels)]
+
+    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
+        """What `prepare` made of n images to float32 (n, D), unit rows."""
+        (raw,) = self._encoder(*prepared)
+        return self._projection(raw)[0] if self._projection else normalise(raw)
 
 
 def prepare(images: Sequence[Image.Image], pixels: Pixels) -> Vectors:

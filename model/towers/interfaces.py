@@ -43,8 +43,11 @@ class ImageTower(Protocol):
     def size(self) -> int:
         """About how many pixels a side it looks at: a decoder need not give many more."""
 
-    def embed(self, images: Sequence[Image.Image]) -> Vectors:
-        """Upright RGB images of any size to float32 (n, D), unit rows; (0, D) for none."""
+    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
+        """What the networks see of upright RGB images of any size: float32 (n, 3 k, H, W), pass by pass."""
+
+    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
+        """What `prepare` made of n images to float32 (n, D), unit rows."""
 
 
 class TextTower(Protocol):

@@ -208,3 +208,25 @@ def test_what_is_large_is_given_back_though_something_small_came_after_it() -> N
 
     assert kept("shared") < 10
     assert kept("alone") > 60, "or it need not be set"
+
+
+def test_what_comes_next_is_computed_meanwhile() -> None:
+    begun = [threading.Event() for _ in range(4)]
+
+    def double(number: int) -> int:
+        begun[number].set()
+        return 2 * number
+
+    for number, doubled in enumerate(threads.ahead(double, range(4))):
+        assert doubled == 2 * number
+        assert number == 3 or begun[number + 1].wait(10)
+    assert list(threads.ahead(double, [])) == []
+    (who,) = threads.ahead(lambda _: threading.current_thread(), [1])
+    assert who is threading.current_thread()  # one alone is not handed to another thread
+
+
+def test_an_error_of_what_comes_next_belongs_to_it() -> None:
+    results = threads.ahead(lambda number: 6 // number, [3, 2, 0, 1])
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

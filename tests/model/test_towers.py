@@ -56,10 +56,14 @@ class MeanTower:
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
 
-    def embed(self, images: Sequence[Image.Image]) -> Vectors:
-        vectors = np.zeros((len(images), self.dimension), dtype=np.float32)
-        for row, image in enumerate(images):
-            vectors[row, : 3 * self.size] = np.asarray(image.resize((self.size, self.size))).mean(axis=1).ravel() + 1
+    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
+        small = [np.asarray(image.resize((self.size, self.size)), dtype=np.float32) for image in images]
+        return [np.stack(small)]
+
+    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
+        (small,) = prepared
+        vectors = np.zeros((len(small), self.dimension), dtype=np.float32)
+        vectors[:, : 3 * self.size] = small.mean(axis=2).reshape(len(small), -1) + 1
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
