@@ -45,7 +45,8 @@ def register_folders(service: Service, folders: Sequence[Path]) -> list[Source]:
     # A source may be away, such as a drive that is not plugged in; a new one that is not there is a slip of the pen.
     known = {source.root for source in service.library.sources.all()}
     for folder in folders:
-        if not folder.exists() and str(folder.expanduser().resolve()) not in known:
+        root = folder.expanduser().resolve()
+        if not root.exists() and str(root) not in known:
             raise CommandError("invalid_request", f"{shown(folder)} does not exist.", USAGE)
     try:
         return [register_source(service.library, folder, service.settings.library) for folder in folders]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,9 +17,27 @@ if TYPE_CHECKING:
 _NICE = 10  # a tenth of the time of others at work; all of it if there are none
 
 
+AUTOGROUP = Path("/proc/self/autogroup")
+"""Priority of the session, such as a terminal, that this process is in (sched(7))."""
+
+
 def below_searches() -> None:
-    """Give this process a lower priority than that of a service beside it: for commands that compute for long."""
+    """Give this process a lower priority than that of a service beside it: for commands that compute for long.
+
+    Linux shares its cores evenly among sessions first, and heeds the priority of a process within its own. So the
+    session has a lower one, too, until the command ends.
+    """
     os.nice(_NICE)
+    with suppress(OSError):  # other systems have none
+        before = AUTOGROUP.read_text("ascii").split()[-1]
+        if int(before) < _NICE:  # else another command is at it
+            AUTOGROUP.write_text(str(_NICE), "ascii")
+            atexit.register(_restore, before)
+
+
+def _restore(before: str) -> None:
+    with suppress(OSError):
+        AUTOGROUP.write_text(before, "ascii")
 
 
 @contextmanager

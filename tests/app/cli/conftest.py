@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app import cli
-from app.cli import application
+from app.cli import application, sessions
 from tests.app.helpers import picture
 from tests.conftest import KeptBundle
 from tests.tiny import write_bundle
@@ -66,9 +66,10 @@ def library(environment: dict[str, str]) -> Path:
 
 
 @pytest.fixture
-def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in this process, which keeps its priority: a lower one would be that of all later tests."""
     monkeypatch.setattr(os, "nice", lambda increment: 0)
+    monkeypatch.setattr(sessions, "AUTOGROUP", tmp_path / "no-autogroup")
 
     def run_one(*arguments: str | Path, stdin: str | None = None) -> Outcome:
         result = CliRunner().invoke(application, [str(argument) for argument in arguments], input=stdin)
@@ -102,11 +103,13 @@ def kept_run(run: Run, kept_bundle: KeptBundle) -> KeptRun:
     return keep
 
 
-def start(environment: dict[str, str], *arguments: str | bytes | Path, **options: Any) -> subprocess.Popen[str]:
-    """Start a command in a process of its own."""
+def start(
+    environment: dict[str, str], *arguments: str | bytes | Path, first: str = "", **options: Any
+) -> subprocess.Popen[str]:
+    """Start a command in a process of its own, which has run some code `first`."""
     # A shell that runs the tests in the background has its children ignore Ctrl-C.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    command = [sys.executable, "-c", f"{heed}; from app.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", f"{heed}\n{first}\nfrom app.cli import main; main()", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, **options)  # noqa: S603
 

@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 import uuid
@@ -149,26 +148,18 @@ def lose(cluster, reference):
         raise
 
 Cluster.fetch = lose
-from app.cli import main
-main()
 """
-"""`visem` with workers that die while the driver fetches the first images."""
+"""Has workers die while the driver fetches the first images."""
 
 
 def test_workers_die_while_the_driver_fetches_their_images(
     nodes: RayCluster, environment: dict[str, str], tmp_path: Path, library: Path
 ) -> None:
     photos = write_pictures(tmp_path / "photos", 40)
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(  # noqa: S603  # our own
-        [sys.executable, "-c", LOSING, "add", "--ray", nodes.address, photos, "--json"],
-        env=environment | {"NODES": str(nodes.pid)},
-        cwd=ROOT,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
+    environment |= {"NODES": str(nodes.pid)}
+    outcome = finish(
+        start(environment, "add", "--ray", nodes.address, photos, "--json", first=LOSING, cwd=ROOT),
     )
-    outcome = finish(process)
     assert "ImagesLostError" in outcome.stderr
     assert outcome.status == 0, outcome.stderr
     assert len({result["path"] for result in outcome.document["results"]}) == len(images(library)) == 40
@@ -233,7 +224,5 @@ def test_without_the_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
     outcome = run("add", "--ray", "host:6379", write_pictures(tmp_path / "photos", 1), "--json")
     assert (outcome.status, outcome.document["error"]["code"]) == (2, "extra_missing")
-    assert outcome.stderr.startswith(
-        "visem: --ray needs the extra `ray` (ray). Install it in Visem's folder: .venv/bin/pip"
-    )
+    assert outcome.stderr.startswith("visem: --ray needs what is not installed: ray. Install the extra `ray`")
     assert not library.exists()

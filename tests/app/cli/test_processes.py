@@ -76,14 +76,17 @@ def test_ctrl_c_ends_cleanly(environment: dict[str, str], run: Run, tmp_path: Pa
 def test_searches_go_before_a_command_that_adds(
     command: str, environment: dict[str, str], tmp_path: Path, library: Path
 ) -> None:
-    process = start(environment, command, write_pictures(tmp_path / "photos", 100))
+    process = start(environment, command, write_pictures(tmp_path / "photos", 100), start_new_session=True)
     deadline = time.monotonic() + 60
     while not (library / "catalog.sqlite").exists():  # it is at work
         assert time.monotonic() < deadline
         time.sleep(0.02)
     priority = os.getpriority(os.PRIO_PROCESS, process.pid)
+    session = Path(f"/proc/{process.pid}/autogroup")
+    told = session.read_text() if session.exists() else "nice 10"
     process.kill()
     finish(process)
+    assert told.split()[-1] == "10"
     assert priority >= os.getpriority(os.PRIO_PROCESS, 0) + 5
 
 
