@@ -148,3 +148,8 @@ class DegenerateQueryError(ModelError):
         message: str = "The terms of the query cancel each other out. Change a term or its weight.",
     ) -> None:
         super().__init__(message)
+
+
+def how_to_install(extra: str) -> str:
+    """Return the sentence that tells people how to get one of Visem's extras."""
+    return f"Install the extra `{extra}` in Visem's folder: .venv/bin/pip install -c constraints.txt -e '.[{extra}]'."

@@ -176,6 +176,7 @@ def test_everybody_is_told_the_same_way_to_install_an_extra() -> None:
     assert not [str(path) for path, text in texts.items() if "pip install" in command.sub("", text)]
     assert not [str(path) for path, text in texts.items() if "visem[" in text]
     named = {extra for text in texts.values() for extras in command.findall(text) for extra in extras.split(",")}
+    named |= {extra for text in texts.values() for extra in re.findall(r"how_to_install\(['\"](\w+)['\"]\)", text)}
     assert named - {"{extra}"} <= set(project()["optional-dependencies"])
     assert {"raw", "jxl", "train", "clip", "cluster", "ray"} <= named
 

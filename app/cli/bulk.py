@@ -17,6 +17,7 @@ from app.cli.json_stream import JsonStream
 from app.cli.output import own_output
 from app.cli.progress import Reporter
 from app.version import VERSION
+from model.errors import how_to_install
 
 if TYPE_CHECKING:
     from app.ingest.bulk.driver import BulkIngestion
@@ -53,8 +54,7 @@ def require_ray() -> None:
     if missing := [name for name in ("ray", "pyarrow", "boto3") if find_spec(name) is None]:
         raise CommandError(
             "extra_missing",
-            f"--ray needs the extra `ray` ({', '.join(missing)}). Install it in Visem's folder: "
-            ".venv/bin/pip install -c constraints.txt -e '.[ray]'.",
+            f"--ray needs what is not installed: {', '.join(missing)}. {how_to_install('ray')}",
             USAGE,
         )
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from app.cli.failures import CommandError
+from model.errors import how_to_install
 
 _CODES = {"train": "training_unavailable", "clip": "import_unavailable"}
 
@@ -19,6 +20,5 @@ def needs_extra(extra: Literal["train", "clip"]) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise CommandError(
             _CODES[extra],
-            f"This command needs the package {error.name}. Install the extra `{extra}` in Visem's folder: "
-            f".venv/bin/pip install -c constraints.txt -e '.[{extra}]'.",
+            f"This command needs the package {error.name}. {how_to_install(extra)}",
         ) from error

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from model.errors import how_to_install
+
 LONGEST_ENDING = 4
 MINIMUM_SHARE = 0.1
 """A tag that a word carries less often than this is an error of the tagger rather than a sense of the word."""
@@ -34,8 +36,7 @@ def tag_captions(sentences: Iterable[Sequence[str]]) -> list[list[str]]:
             tag("a", tokenize=False)
     except ModuleNotFoundError as error:
         raise TaggerUnavailable(
-            f"Training a captioner needs the package {error.name}. Install the extra `train` in Visem's folder: "
-            ".venv/bin/pip install -c constraints.txt -e '.[train]'."
+            f"Training a captioner needs the package {error.name}. {how_to_install('train')}"
         ) from error
     known: dict[str, list[str]] = {}
     tagged: list[list[str]] = []

@@ -19,7 +19,7 @@ from PIL import (
     features,
 )
 
-from model.errors import ImageError
+from model.errors import ImageError, how_to_install
 from model.images.tiff import is_camera_raw
 
 FormatName = Literal["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "AVIF", "HEIC", "JPEG XL", "camera raw"]
@@ -168,8 +168,7 @@ def _open_jpeg_xl(file: BinaryIO) -> ImageFile.ImageFile:
     except ImportError as error:
         raise ImageError(
             "image_format_unsupported",
-            "Reading JPEG XL needs the extra `jxl`. Install it in Visem's folder: "
-            ".venv/bin/pip install -c constraints.txt -e '.[jxl]'. Or convert the picture to JPEG.",
+            f"Reading JPEG XL needs an extra. {how_to_install('jxl')} Or convert the picture to JPEG.",
         ) from error
     opener: Callable[[BinaryIO], ImageFile.ImageFile] = JXLImageFile
     return opener(file)

@@ -9,7 +9,7 @@ import io
 
 from PIL import Image
 
-from model.errors import ImageError
+from model.errors import ImageError, how_to_install
 from model.images.limits import ImageLimits, check_size
 
 
@@ -24,8 +24,7 @@ def develop(data: bytes, limits: ImageLimits, hint_side: int | None) -> tuple[Im
     except ImportError as error:
         raise ImageError(
             "image_format_unsupported",
-            "This is a camera raw file. Developing it needs the extra `raw`. Install it in Visem's folder: "
-            ".venv/bin/pip install -c constraints.txt -e '.[raw]'. Or export it as JPEG.",
+            f"Developing a camera raw file needs an extra. {how_to_install('raw')} Or export it as JPEG.",
         ) from error
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.errors import BundleError
+from model.errors import BundleError, how_to_install
 from model.runtime.torch_blocks import open_clip_token, transformers_token
 from model.towers.imported_config import Architecture
 
@@ -86,8 +86,8 @@ def build_timm(settings: dict[str, Any]) -> nn.Module:
 def _missing(error: ModuleNotFoundError, package: str) -> BundleError:
     return BundleError(
         "bundle_unsupported",
-        f"On a GPU this bundle needs {package}, and {error.name} is not installed. Install the extra `clip` in "
-        "Visem's folder: .venv/bin/pip install -c constraints.txt -e '.[clip]'. Or set VISEM_DEVICE=cpu.",
+        f"On a GPU this bundle needs {package}, and {error.name} is not installed. {how_to_install('clip')} "
+        "Or set VISEM_DEVICE=cpu.",
     )
 
 

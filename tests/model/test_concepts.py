@@ -31,19 +31,23 @@ CONFIG = ConceptsConfig(
 )
 
 
-@pytest.fixture
-def detector() -> ConceptDetector:
+def make_detector(config: ConceptsConfig = CONFIG, **tensors: np.ndarray) -> ConceptDetector:
     """Grass, man, teapot and terrier are directions of their own in a space of four dimensions."""
     axes = np.eye(4, dtype=np.float32)
-    return ConceptDetector(
-        CONFIG,
-        centre=np.zeros(4, dtype=np.float32),
-        weights=3 * axes[:2],
-        shares=np.full(2, 0.2, dtype=np.float32),
-        looks=axes[2:],
-        usual=np.zeros(2, dtype=np.float32),
-        spread=np.full(2, 0.1, dtype=np.float32),
-    )
+    usual = {
+        "centre": np.zeros(4, dtype=np.float32),
+        "weights": 3 * axes[:2],
+        "shares": np.full(2, 0.2, dtype=np.float32),
+        "looks": axes[2:],
+        "usual": np.zeros(2, dtype=np.float32),
+        "spread": np.full(2, 0.1, dtype=np.float32),
+    }
+    return ConceptDetector(config, **{**usual, **tensors})
+
+
+@pytest.fixture
+def detector() -> ConceptDetector:
+    return make_detector()
 
 
 def _vector(**parts: float) -> np.ndarray:
@@ -63,14 +67,8 @@ def test_words_and_kinds_are_named_with_probabilities(detector: ConceptDetector)
 
 def test_words_of_a_kernel_are_near_to_its_landmarks_and_names_that_nobody_says_are_not_shown() -> None:
     axes = np.eye(4, dtype=np.float32)
-    detector = ConceptDetector(
-        CONFIG,
-        centre=np.zeros(4, dtype=np.float32),
+    detector = make_detector(
         weights=np.array([[0.5, 0, 0], [0, 0.5, 0]], dtype=np.float32),
-        shares=np.full(2, 0.2, dtype=np.float32),
-        looks=axes[2:],
-        usual=np.zeros(2, dtype=np.float32),
-        spread=np.full(2, 0.1, dtype=np.float32),
         projection=2 * axes[:, :2],
         landmarks=np.array([[2, 0], [0, 2], [0, 0]], dtype=np.float32),
         habits=np.array([1.0, 0.01, 1, 1, 1], dtype=np.float32),
@@ -89,16 +87,7 @@ def test_an_image_always_has_a_concept(detector: ConceptDetector) -> None:
 
 def test_a_guess_names_a_thing_that_no_word_names_yet() -> None:
     config = CONFIG.model_copy(update={"words": ("dog", "man"), "said": (1.0, -7.0)})
-    axes = np.eye(4, dtype=np.float32)
-    detector = ConceptDetector(
-        config,
-        centre=np.zeros(4, dtype=np.float32),
-        weights=3 * axes[:2],
-        shares=np.full(2, 0.2, dtype=np.float32),
-        looks=axes[2:],
-        usual=np.zeros(2, dtype=np.float32),
-        spread=np.full(2, 0.1, dtype=np.float32),
-    )
+    detector = make_detector(config)
     (nameless,) = detector.name(_vector(man=-0.8, terrier=0.6), 8)
     assert [word for word, _ in nameless] == ["animal", "dog", "terrier"]
     assert all(config.shown_thing < chance < config.shown for _, chance in nameless)

