@@ -30,14 +30,14 @@ def below_searches() -> None:
     os.nice(_NICE)
     with suppress(OSError):  # other systems have none
         before = AUTOGROUP.read_text("ascii").split()[-1]
-        if int(before) < _NICE:  # else another command is at it
-            AUTOGROUP.write_text(str(_NICE), "ascii")
-            atexit.register(_restore, before)
+        _set_session(str(_NICE))
+        # A command that was killed has left its own behind.
+        atexit.register(_set_session, "0" if before == str(_NICE) else before)
 
 
-def _restore(before: str) -> None:
+def _set_session(priority: str) -> None:
     with suppress(OSError):
-        AUTOGROUP.write_text(before, "ascii")
+        AUTOGROUP.write_text(priority, "ascii")
 
 
 @contextmanager

@@ -110,6 +110,7 @@ def start(
     # A shell that runs the tests in the background has its children ignore Ctrl-C.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     command = [sys.executable, "-c", f"{heed}\n{first}\nfrom app.cli import main; main()", *arguments]
+    options.setdefault("start_new_session", True)  # of which it may lower the priority
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, **options)  # noqa: S603
 

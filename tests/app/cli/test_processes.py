@@ -76,7 +76,7 @@ def test_ctrl_c_ends_cleanly(environment: dict[str, str], run: Run, tmp_path: Pa
 def test_searches_go_before_a_command_that_adds(
     command: str, environment: dict[str, str], tmp_path: Path, library: Path
 ) -> None:
-    process = start(environment, command, write_pictures(tmp_path / "photos", 100), start_new_session=True)
+    process = start(environment, command, write_pictures(tmp_path / "photos", 100))
     deadline = time.monotonic() + 60
     while not (library / "catalog.sqlite").exists():  # it is at work
         assert time.monotonic() < deadline
@@ -88,6 +88,18 @@ def test_searches_go_before_a_command_that_adds(
     finish(process)
     assert told.split()[-1] == "10"
     assert priority >= os.getpriority(os.PRIO_PROCESS, 0) + 5
+
+
+def test_the_priority_of_a_session_is_restored(environment: dict[str, str], tmp_path: Path, library: Path) -> None:
+    session = Path("/proc/self/autogroup")
+    if not session.exists():
+        pytest.skip("the system shares its cores among processes, not among sessions")
+    photos = write_pictures(tmp_path / "photos", 2)
+    for before in ("0", "10"):  # the second one is what a command that was killed has left
+        first = f"import pathlib; pathlib.Path('/proc/self/autogroup').write_text('{before}')"
+        last = "import atexit; atexit.register(lambda: print(open('/proc/self/autogroup').read()))"
+        outcome = finish(start(environment, "add", photos, first=f"{first}\n{last}"))
+        assert outcome.stdout.split()[-2:] == ["nice", "0"], outcome
 
 
 def test_two_at_once(environment: dict[str, str], tmp_path: Path, library: Path) -> None:
