@@ -29,7 +29,10 @@ def below_searches() -> None:
     """
     os.nice(_NICE)
     with suppress(OSError):  # other systems have none
-        before = AUTOGROUP.read_text("ascii").split()[-1]
+        told = AUTOGROUP.read_text("ascii").split()
+        if not told:  # no session that Linux counts: what init started, such as a job of a container
+            return
+        before = told[-1]
         _set_session(str(_NICE))
         # A command that was killed has left its own behind.
         atexit.register(_set_session, "0" if before == str(_NICE) else before)

@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from index import (
-    LibraryConfig,
-    open_library,
-)
+from app.cli import sessions
+from index import LibraryConfig, open_library
 from tests.app.cli.conftest import Run, finish, leave_some, start, write_pictures
 from tests.app.helpers import picture
 
@@ -100,6 +98,19 @@ def test_the_priority_of_a_session_is_restored(environment: dict[str, str], tmp_
         last = "import atexit; atexit.register(lambda: print(open('/proc/self/autogroup').read()))"
         outcome = finish(start(environment, "add", photos, first=f"{first}\n{last}"))
         assert outcome.stdout.split()[-2:] == ["nice", "0"], outcome
+
+
+def test_a_process_in_no_session_that_linux_counts(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its file is empty: that of what init started without a session of its own."""
+    empty = tmp_path / "autogroup"
+    empty.touch()
+    monkeypatch.setattr(sessions, "AUTOGROUP", empty)
+    outcome = run("add", write_pictures(tmp_path / "photos", 2), "--json")
+    assert outcome.status == 0, outcome
+    assert outcome.document["created"] == 2
+    assert empty.read_bytes() == b""
 
 
 def test_two_at_once(environment: dict[str, str], tmp_path: Path, library: Path) -> None:
