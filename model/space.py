@@ -7,7 +7,7 @@ space.embed_texts(["a dog runs", ...])       # float32 (n, D), unit rows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -97,15 +97,9 @@ class JointSpace:
 
     def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Upright RGB images to float32 (n, D), unit rows; (0, D) for none."""
-        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        return np.concatenate([np.empty((0, self.dimension), dtype=np.float32), *self.embed_in_turn(parts)])
-
-    def embed_in_turn(self, batches: Iterable[Sequence[Image.Image]]) -> Iterator[Vectors]:
-        """Batches of images, none of them empty, to vectors as `embed_images` makes them.
-
-        While the networks are at a batch, the images of the next one are resized.
-        """
-        return map(self.image.encode, threads.ahead(self.image.prepare, batches))
+        parts = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+        prepared = threads.ahead(lambda part: [*map(self.image.prepare, part)], parts)
+        return np.concatenate([np.empty((0, self.dimension), dtype=np.float32), *map(self.image.encode, prepared)])
 
     def embed_texts(self, texts: Sequence[str], encoder: str | None = None) -> Vectors:
         """Sentences to float32 (n, D), unit rows; (0, D) for none.

@@ -28,6 +28,7 @@ from model.images.limits import ImageLimits
 from model.images.processes import Decoders
 from model.images.types import DecodedImage
 from model.space import JointSpace
+from model.towers.interfaces import Prepared
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -124,17 +125,21 @@ class Embedder:
         """An image file as a picture at working size, decoded in a process of its own; ImageError, DecodersClosed."""
         return load_picture(data, self.limits, self._processes.decode)
 
-    def _load_for(self, place: Place, data: bytes) -> DecodedImage:
+    def prepare(self, image: Image) -> Prepared:
+        """What the networks see of a picture: as `images`, the batcher makes a vector (D,) of it."""
+        return self._space.image.prepare(image)
+
+    def _load_and_prepare(self, place: Place, data: bytes) -> Prepared:
         if place.left():
             raise ClientLeft
-        return self.load(data)
+        return self.prepare(self.load(data).image)
 
     def image(self, data: bytes, place: Place) -> Vector:
         """The vector (D,) of an image file that asks for something; ImageError."""
 
         def compute() -> Vector:
-            decoded = self.decoding(place, self._load_for, place, data).result()
-            (future,) = place.submit("images", [decoded.image])
+            prepared = self.decoding(place, self._load_and_prepare, place, data).result()
+            (future,) = place.submit("images", [prepared])
             vector: Vector = future.result()
             return vector
 
@@ -200,13 +205,16 @@ class Embedder:
                 chunk.release()
 
     def _embed_chunk(self, chunk: Sequence[bytes | ImageError], place: Place) -> Iterator[Embedding]:
-        decoding = [data if isinstance(data, ImageError) else self.decoding(place, self.load, data) for data in chunk]
+        preparing = [
+            data if isinstance(data, ImageError) else self.decoding(place, self._load_and_prepare, place, data)
+            for data in chunk
+        ]
         embedding: list[Future[Vector] | ImageError] = []
-        for one in decoding:
+        for one in preparing:
             try:
                 if isinstance(one, ImageError):
                     raise one
-                embedding += place.submit("images", [one.result().image])
+                embedding += place.submit("images", [one.result()])
             except ImageError as error:
                 embedding.append(error)
         for outcome in embedding:
@@ -219,11 +227,11 @@ class Embedder:
         self._require_open()
         return list(self._space.embed_texts(texts))
 
-    def _embed_images(self, images: Sequence[Image]) -> list[Vector]:
+    def _embed_images(self, prepared: Sequence[Prepared]) -> list[Vector]:
         vectors: list[Vector] = []
-        for some in self._space.embed_in_turn(batched(images, _AT_ONCE[self._space.device])):
+        for some in batched(prepared, _AT_ONCE[self._space.device]):
             self._require_open()
-            vectors += list(some)
+            vectors += list(self._space.image.encode(some))
         return vectors
 
     def _require_open(self) -> None:

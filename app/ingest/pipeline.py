@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.embedding.batcher import Place
 from app.embedding.embedder import Embedder
@@ -29,7 +28,8 @@ from app.ingest.names import display_name
 from index import FileInPlace, ImageRecord, NewImage, keeps_thumbnail, render_thumbnail
 from model import threads
 from model.errors import ImageError
-from model.images.types import DecodedImage
+from model.images.types import PhotoFacts
+from model.towers.interfaces import Prepared
 
 IngestStatus = Literal["created", "duplicate", "rejected", "changed"]
 """`changed` is for files in place alone: the image that was made of the file has this content now."""
@@ -65,9 +65,15 @@ class IngestResult:
     reason: str | None = None
 
 
-class _Prepared(NamedTuple):
-    decoded: DecodedImage
+class _Picture(NamedTuple):
+    """What is kept of a decoded picture, which may be large."""
+
+    media_type: str
+    width: int
+    height: int
+    facts: PhotoFacts
     thumbnail: bytes | None
+    prepared: Prepared
 
 
 @dataclass
@@ -78,8 +84,8 @@ class _Item:
     size: int
     file: FileInPlace | None = None
     known: ImageRecord | None = None
-    preparing: Future[_Prepared] | None = None
-    prepared: _Prepared | None = None
+    preparing: Future[_Picture] | None = None
+    picture: _Picture | None = None
     embedding: Future[NDArray[np.float32]] | None = None
     error: ImageError | None = None
 
@@ -151,7 +157,7 @@ class Ingestion:
             copied[item.sha256] = item.file is None or copied.get(item.sha256, False)
         with self._embedder.turn:
             known = self._destination.known(copied)
-        started: dict[str, Future[_Prepared]] = {}
+        started: dict[str, Future[_Picture]] = {}
         for item in wanted:
             item.known = known.get(item.sha256)
             if item.known is None:
@@ -164,7 +170,7 @@ class Ingestion:
 
         If this is to stop, take out of the chunk the first one whose decoding had not begun, and all after it.
         """
-        fresh: dict[str, Image.Image] = {}
+        fresh: dict[str, Prepared] = {}
         for number, item in enumerate(chunk):
             if self._is_dropped(item):
                 del chunk[number:]
@@ -172,11 +178,11 @@ class Ingestion:
             if item.preparing is None:
                 continue
             try:
-                item.prepared = item.preparing.result()
+                item.picture = item.preparing.result()
             except ImageError as error:
                 item.error = error
             else:
-                fresh[item.sha256] = item.prepared.decoded.image
+                fresh[item.sha256] = item.picture.prepared
         futures = dict(zip(fresh, place.submit("images", fresh.values()), strict=True))
         for item in chunk:
             item.embedding = futures.get(item.sha256)
@@ -198,7 +204,7 @@ class Ingestion:
             vectors = {
                 item.sha256: item.embedding.result()
                 for item in chunk.items
-                if item.prepared is not None and item.embedding is not None
+                if item.picture is not None and item.embedding is not None
             }
             with self._embedder.turn:
                 results = list(self._stored(chunk.items, vectors))
@@ -214,9 +220,8 @@ class Ingestion:
         for item in chunk:
             if item.file is not None and (item.known is not None or item.sha256 in positions):
                 found.append((item.file, item.sha256))
-            if item.prepared is None or item.embedding is None or item.sha256 in positions:
+            if item.picture is None or item.embedding is None or item.sha256 in positions:
                 continue
-            decoded, thumbnail = item.prepared
             positions[item.sha256] = len(news)
             news.append(
                 NewImage(
@@ -224,11 +229,11 @@ class Ingestion:
                     sha256=item.sha256,
                     vector=vectors[item.sha256],
                     concepts=concepts[item.sha256],
-                    facts=photo_facts(decoded.facts),
-                    thumbnail=thumbnail,
-                    media_type=decoded.media_type,
-                    width=decoded.width,
-                    height=decoded.height,
+                    facts=photo_facts(item.picture.facts),
+                    thumbnail=item.picture.thumbnail,
+                    media_type=item.picture.media_type,
+                    width=item.picture.width,
+                    height=item.picture.height,
                     filename=item.filename,
                     metadata=self._metadata,
                     captions=self._captions,
@@ -255,7 +260,14 @@ def _item(file: IncomingFile) -> _Item:
     return _Item(data, display_name(file.name), sha256, size_of(file.data), file.file, error=error)
 
 
-def _prepare(data: bytes, embedder: Embedder) -> _Prepared:
+def _prepare(data: bytes, embedder: Embedder) -> _Picture:
     decoded = embedder.load(data)
     kept = keeps_thumbnail(decoded.width, decoded.height, len(data))
-    return _Prepared(decoded, render_thumbnail(decoded.image) if kept else None)
+    return _Picture(
+        decoded.media_type,
+        decoded.width,
+        decoded.height,
+        decoded.facts,
+        render_thumbnail(decoded.image) if kept else None,
+        embedder.prepare(decoded.image),
+    )

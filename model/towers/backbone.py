@@ -20,6 +20,7 @@ from model.bundle import Bundle
 from model.runtime.interfaces import Network, Runtime
 from model.runtime.tensors import MappedTensors
 from model.towers.config import CUT, ENCODERS, Preprocessing, View
+from model.towers.interfaces import Planes, Prepared
 from model.towers.vectors import Vectors, normalise
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ class BackboneTower:
         """About how many pixels a side it looks at."""
         return side_to_decode(self.config.preprocessing, self.config.views)
 
-    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
-        """What the network sees of upright RGB images, float32 (n, 3 k, S, S), in each pass."""
-        return [see(images, views, self.config.preprocessing) for views in self.config.passes]
+    def prepare(self, image: Image.Image) -> Prepared:
+        """What the networks see of an upright RGB image: uint8 (3 k, S, S), pass by pass."""
+        return [planes(image, views, self.config.preprocessing.size) for views in self.config.passes]
 
-    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
-        """What `prepare` made of n images to float32 (n, D), unit rows."""
-        vectors = [self._projection(*self._backbone(pixels))[0] for pixels in prepared]
+    def encode(self, prepared: Sequence[Prepared]) -> Vectors:
+        """What `prepare` made of n images, n > 0, to float32 (n, D), unit rows."""
+        passes = (standardise(np.stack(seen), self.config.preprocessing) for seen in zip(*prepared, strict=True))
+        vectors = [self._projection(*self._backbone(pixels))[0] for pixels in passes]
         return vectors[0] if len(vectors) == 1 else normalise(sum(vectors[1:], start=vectors[0]))
 
     def features(self, images: Sequence[Image.Image]) -> Vectors:
@@ -92,27 +94,32 @@ def look(image: Image.Image, view: View) -> Image.Image:
 
 def see(images: Sequence[Image.Image], views: Sequence[View], preprocessing: Preprocessing) -> Vectors:
     """What k joined networks see of upright RGB images, each its own view: float32 (n, 3 k, S, S)."""
-    seen = [preprocess([look(image, view) for image in images], preprocessing) for view in views]
-    return seen[0] if len(seen) == 1 else np.concatenate(seen, axis=1)
+    return standardise(np.stack([planes(image, views, preprocessing.size) for image in images]), preprocessing)
 
 
-def preprocess(images: Sequence[Image.Image], preprocessing: Preprocessing) -> Vectors:
-    """Upright RGB images of any size to the backbone's input, float32 (n, 3, S, S).
+def planes(image: Image.Image, views: Sequence[View], size: int) -> Planes:
+    """k views of an upright RGB image of any size: uint8 (3 k, size, size).
 
-    Images are resized to the square without keeping their aspect ratio: nothing at the border is lost, and it is what
-    the projection was trained on.
+    It is resized to the square without keeping its aspect ratio: nothing at the border is lost, and it is what the
+    projection was trained on.
     """
     from PIL import Image
 
-    size = preprocessing.size
-    planes = np.empty((len(images), 3, size, size), dtype=np.uint8)
-    for row, image in enumerate(images):
-        resized = image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
-        planes[row] = np.asarray(resized).transpose(2, 0, 1)
+    resized = np.empty((len(views), 3, size, size), dtype=np.uint8)
+    for into, view in zip(resized, views, strict=True):
+        shown = look(image, view)
+        square = shown if shown.size == (size, size) else shown.resize((size, size), Image.Resampling.BICUBIC)
+        into[:] = np.asarray(square).transpose(2, 0, 1)
+    return resized.reshape(-1, size, size)
+
+
+def standardise(pixels: Planes, preprocessing: Preprocessing) -> Vectors:
+    """Pixels (n, 3 k, S, S) to the networks' input, float32 of the same shape."""
     mean, std = (
         np.asarray(value, dtype=np.float32)[:, None, None] for value in (preprocessing.mean, preprocessing.std)
     )
-    pixels = planes.astype(np.float32)
-    pixels *= 1 / (255 * std)
-    pixels -= mean / std
-    return pixels
+    standardised = pixels.astype(np.float32)
+    by_view = standardised.reshape(len(pixels), -1, 3, *pixels.shape[2:])
+    by_view *= 1 / (255 * std)
+    by_view -= mean / std
+    return standardised

@@ -18,6 +18,7 @@ from model.runtime.interfaces import Network, Runtime
 from model.runtime.tensors import MappedTensors
 from model.towers.config import ENCODERS
 from model.towers.imported_config import ImportedImageConfig, Pixels
+from model.towers.interfaces import Planes, Prepared
 from model.towers.vectors import Vectors, normalise
 
 _LONGEST = 20
@@ -56,25 +57,34 @@ class ImportedImageTower:
         """About how many pixels a side it looks at."""
         return self.config.pixels.side
 
-    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
-        """What the encoder sees of upright RGB images: float32 (n, 3, H, W), in its only pass."""
-        return [prepare(images, self.config.pixels)]
+    def prepare(self, image: Image.Image) -> Prepared:
+        """What the encoder sees of an upright RGB image: uint8 (3, H, W), in its only pass."""
+        return [planes(image, self.config.pixels)]
 
-    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
-        """What `prepare` made of n images to float32 (n, D), unit rows."""
-        (raw,) = self._encoder(*prepared)
+    def encode(self, prepared: Sequence[Prepared]) -> Vectors:
+        """What `prepare` made of n images, n > 0, to float32 (n, D), unit rows."""
+        (raw,) = self._encoder(standardise(np.stack([seen for (seen,) in prepared]), self.config.pixels))
         return self._projection(raw)[0] if self._projection else normalise(raw)
 
 
-def prepare(images: Sequence[Image.Image], pixels: Pixels) -> Vectors:
-    """Upright RGB images of any size to the encoder's input, float32 (n, 3, H, W)."""
-    planes = np.stack([np.asarray(fit(image, pixels)).transpose(2, 0, 1) for image in images])
+def see(images: Sequence[Image.Image], pixels: Pixels) -> Vectors:
+    """What the encoder is given of upright RGB images of any size: float32 (n, 3, H, W)."""
+    return standardise(np.stack([planes(image, pixels) for image in images]), pixels)
+
+
+def planes(image: Image.Image, pixels: Pixels) -> Planes:
+    """An upright RGB image of any size at the encoder's, uint8 (3, H, W)."""
+    return np.ascontiguousarray(np.asarray(fit(image, pixels)).transpose(2, 0, 1))
+
+
+def standardise(seen: Planes, pixels: Pixels) -> Vectors:
+    """Pixels (n, 3, H, W) to the encoder's input, float32 of the same shape."""
     mean, std = (np.asarray(value, dtype=np.float32)[:, None, None] for value in (pixels.mean, pixels.std))
-    prepared = planes.astype(np.float32)
-    prepared /= np.float32(255)
-    prepared -= mean
-    prepared /= std
-    return prepared
+    standardised = seen.astype(np.float32)
+    standardised /= np.float32(255)
+    standardised -= mean
+    standardised /= std
+    return standardised
 
 
 def fit(image: Image.Image, pixels: Pixels) -> Image.Image:

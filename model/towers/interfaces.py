@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Vectors = npt.NDArray[np.float32]
+Planes = npt.NDArray[np.uint8]
+Prepared = list[Planes]
+"""An image at the size that the networks look at: uint8 (3 k, H, W) for each of their passes."""
 Role = Literal["sentence", "operand"]
 Capability = Literal["unknown_words", "concepts", "composition"]
 """Tells words that it does not know; has words of its own to name what a vector shows; has summands, which the learned
@@ -43,11 +46,11 @@ class ImageTower(Protocol):
     def size(self) -> int:
         """About how many pixels a side it looks at: a decoder need not give many more."""
 
-    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
-        """What the networks see of upright RGB images of any size: float32 (n, 3 k, H, W), pass by pass."""
+    def prepare(self, image: Image.Image) -> Prepared:
+        """What the networks see of an upright RGB image of any size. It is much smaller than the image can be."""
 
-    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
-        """What `prepare` made of n images to float32 (n, D), unit rows."""
+    def encode(self, prepared: Sequence[Prepared]) -> Vectors:
+        """What `prepare` made of n images, n > 0, to float32 (n, D), unit rows."""
 
 
 class TextTower(Protocol):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.towers.imported_config import IMAGE_ENCODER, Precision
-from model.towers.imported_image import prepare
+from model.towers.imported_image import see
 from model.towers.vectors import Vectors, normalise
 from model.training.importing.encoders import load_encoder
 from model.training.importing.source import ImageSource, ImportingError
@@ -23,7 +23,7 @@ LEAST_COSINE = 0.999
 def compare_images(source: ImageSource, folder: Path) -> dict[Precision, float]:
     """The lowest cosine of each precision's graph in `folder`. Errors: `ImportingError` where fp32 differs."""
     pictures = sample_pictures()
-    pixels = prepare(pictures, source.config.pixels)
+    pixels = see(pictures, source.config.pixels)
     with torch.inference_mode():
         wanted = unit_rows(source.whole(source.reference(pictures)))
     cosines: dict[Precision, float] = {}

@@ -11,7 +11,7 @@ from model.data.datasets import CaptionDataset
 from model.evaluation.protocol import DECODED
 from model.images.decoding import decode_image
 from model.towers.imported_config import IMAGE_ENCODER
-from model.towers.imported_image import prepare
+from model.towers.imported_image import see
 from model.training.importing.encoders import load_encoder
 from model.training.importing.image_tower import ImageTowerFolder
 from model.training.importing.source import ImportingError
@@ -37,7 +37,7 @@ def frozen_features(
         items = photographs.items[start : start + DECODED]
         images = [decode_image(item.path.read_bytes(), hint_side=config.pixels.side).image for item in items]
         mirrored = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images] if views > 1 else []
-        sides = [network(prepare(shown, config.pixels))[0] for shown in (images, mirrored)[:views]]
+        sides = [network(see(shown, config.pixels))[0] for shown in (images, mirrored)[:views]]
         rows.append(np.stack(sides, axis=1).astype(np.float16))
         count(start + len(items), len(photographs.items))
     features = np.concatenate(rows)

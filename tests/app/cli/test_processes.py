@@ -100,9 +100,7 @@ def test_the_priority_of_a_session_is_restored(environment: dict[str, str], tmp_
         assert outcome.stdout.split()[-2:] == ["nice", "0"], outcome
 
 
-def test_a_process_in_no_session_that_linux_counts(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_process_in_no_session_that_linux_counts(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its file is empty: that of what init started without a session of its own."""
     empty = tmp_path / "autogroup"
     empty.touch()

@@ -16,7 +16,7 @@ from PIL import Image
 from model.errors import EmptyTextError
 from model.space import JointSpace, space_on
 from model.towers.imported_config import TOKENIZER, ImportedImageConfig, ImportedTextConfig, Pixels
-from model.towers.imported_image import fit, prepare
+from model.towers.imported_image import fit, see
 from model.towers.tokens import TextTokenizer
 from model.towers.vectors import normalise
 from tests.clip import VIT, write_model, write_unigram
@@ -141,7 +141,7 @@ def test_mixed_precision_as_on_a_gpu(clip_bundle: Path) -> None:
     assert isinstance(text, ImportedTextConfig)
     tokens = space.text._tokenizer
     inputs = {
-        "image_encoder": (build_image_encoder(image.architecture), prepare(sample_pictures(), image.pixels)),
+        "image_encoder": (build_image_encoder(image.architecture), see(sample_pictures(), image.pixels)),
         "text_encoder": (build_text_encoder(text.architecture), tokens.batch([tokens.tokens(one) for one in TEXTS])),
     }
     for name, (module, array) in inputs.items():
