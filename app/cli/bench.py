@@ -20,7 +20,7 @@ def register(application: typer.Typer) -> None:
 
 
 def bench(
-    images: Annotated[int, typer.Option(min=16, metavar="N", help="How many pictures to embed and add.")] = 128,
+    images: Annotated[int, typer.Option(min=16, metavar="N", help="How many pictures to embed and add.")] = 512,
     sizes: Annotated[str, typer.Option(metavar="N,N,...", help="Sizes of the libraries to search.")] = "1000,10000",
     bundle: BundleOption = None,
     json: JsonOption = False,
