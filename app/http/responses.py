@@ -130,6 +130,14 @@ def embedding_item(
     )
 
 
+def embeddings_response(model: results.ModelInfo, items: Sequence[embeddings.EmbeddingItem]) -> Response:
+    """Vectors as they go out, `EmbeddingAnswer`. Others have the interpreter between two items."""
+    answer = embeddings.EmbeddingAnswer(space=model.name, space_id=model.id, dimension=model.dimension, items=[])
+    before, _, after = answer.model_dump_json().encode().rpartition(b"[]")
+    document = b",".join([item.model_dump_json().encode() for item in items])
+    return Response(b"".join([before, b"[", document, b"]", after]), media_type="application/json")
+
+
 def library_info(stats: LibraryStats) -> about.LibraryInfo:
     """What the library holds; without where it lies."""
     return about.LibraryInfo.model_validate(stats)

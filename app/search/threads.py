@@ -16,8 +16,8 @@ from app.settings import Settings
 
 T = TypeVar("T")
 
-LONG_AT_A_TIME = 2
-"""Searches at a time that may take long: half of one is spent without the interpreter's lock."""
+AT_A_TIME = 2
+"""Searches at a time, and as many that may take long: half of one is spent without the interpreter's lock."""
 
 _TOGETHER = 0.016
 """Seconds for which the answer to a search may wait for those to the next ones, where more searches wait."""
@@ -26,16 +26,16 @@ _TOGETHER = 0.016
 class SearchThreads:
     """Runs the searches of a service, a client's turn at a time.
 
-    In a library that is all on this machine, one after the other: a search is hundreds of short calls that let other
-    threads run, and with several at a time passing the interpreter's lock around takes as long as the searches. Where
-    they wait for engines on other machines, all that are admitted run at a time.
+    In a library that is all on this machine, two at a time: a search is hundreds of short calls that let other threads
+    run, and with several at a time passing the interpreter's lock around takes as long as the searches. Where they wait
+    for engines on other machines, all that are admitted run at a time.
     """
 
     def __init__(self, engine: SearchEngine, settings: Settings) -> None:
         elsewhere = settings.max_searches if settings.catalog or settings.vectors else None
         self._engine = engine
-        self._short = FairPool(elsewhere or 1, "visem-search", together=_TOGETHER)
-        self._long = FairPool(elsewhere or LONG_AT_A_TIME, "visem-search-long")
+        self._short = FairPool(elsewhere or AT_A_TIME, "visem-search", together=_TOGETHER)
+        self._long = FairPool(elsewhere or AT_A_TIME, "visem-search-long")
 
     def begin(
         self,

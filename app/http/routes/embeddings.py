@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
+from starlette.responses import Response
 
 from app.embedding.batcher import Place
 from app.http import responses
@@ -39,6 +40,7 @@ async def _embedding_request(request: Request) -> AsyncIterator[Form | Embedding
 @router.post(
     "",
     summary="Embed texts or images",
+    response_model=EmbeddingAnswer,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -56,7 +58,7 @@ def embed(
     place: BulkPlace,
     asked: Annotated[Form | EmbeddingBody, Depends(_embedding_request, scope="function")],
     service: ServiceDep,
-) -> EmbeddingAnswer:
+) -> Response:
     """Embed texts (JSON) or image files (multipart) into the joint space; nothing is stored.
 
     Each item has a unit vector, or the code and reason why there is none. When no item has one, the answer is
@@ -68,8 +70,8 @@ def embed(
         first = items[0]
         errors = [_error(item) for item in items]
         raise Problem(code, f"{(first.text or first.filename or 'unnamed file')[:100]}: {first.reason}", errors=errors)
-    model = service.model()
-    return EmbeddingAnswer(space=model.name, space_id=model.id, dimension=model.dimension, items=items)
+    with service.in_turn():
+        return responses.embeddings_response(service.model(), items)
 
 
 def _texts(body: EmbeddingBody, service: Service, place: Place) -> list[EmbeddingItem]:

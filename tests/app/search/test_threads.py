@@ -12,7 +12,7 @@ from app.embedding.fairness import ShuttingDown
 from app.search.engine import SearchEngine
 from app.search.expression import parse
 from app.search.results import SearchOptions, SearchResult
-from app.search.threads import LONG_AT_A_TIME, SearchThreads
+from app.search.threads import AT_A_TIME, SearchThreads
 from app.service import Service
 from app.settings import Settings
 from index import PhotoFilter
@@ -53,21 +53,21 @@ FAR = (SearchOptions(all=True), SearchOptions(filters={"album": "holiday"}))
 
 def test_searches_take_turns_and_none_waits_for_one_that_takes_long(threads: SearchThreads) -> None:
     long = [Held() for _ in FAR]
-    running, last = Held(), Held()
-    assert len(long) == LONG_AT_A_TIME
+    running, last = [Held(), Held()], Held()
+    assert len(long) == len(running) == AT_A_TIME
     waiting = [
         *(begin(threads, "cat + dog", options, one) for options, one in zip(FAR, long, strict=True)),
-        begin(threads, "a cat", SearchOptions(), running),
+        *(begin(threads, "a cat", SearchOptions(), one) for one in running),
         begin(threads, "a dog", SearchOptions(), last),
     ]
     assert all(one.begun.wait(10) for one in long)
-    assert running.begun.wait(10), "beside the long ones"
-    assert not last.begun.wait(0.05), "one at a time"
-    running.gate.set()
+    assert all(one.begun.wait(10) for one in running), "beside the long ones"
+    assert not last.begun.wait(0.05), "so many at a time"
+    running[0].gate.set()
     assert last.begun.wait(10)
-    for one in (last, *long):
+    for one in (last, running[1], *long):
         one.gate.set()
-    assert [future.result(10) for future in waiting] == ["cat + dog", "cat + dog", "a cat", "a dog"]
+    assert [future.result(10) for future in waiting] == ["cat + dog", "cat + dog", "a cat", "a cat", "a dog"]
 
 
 @pytest.mark.parametrize(
@@ -87,28 +87,28 @@ def test_what_may_go_through_many_records_is_told(options: SearchOptions, far: b
 
 
 def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Service) -> None:
-    threads = search_threads(service, Settings(vectors="milvus+http://127.0.0.1:1/visem", max_searches=2))
+    threads = search_threads(service, Settings(vectors="milvus+http://127.0.0.1:1/visem", max_searches=3))
     try:
-        first, second = Held(), Held()
-        waiting = [begin(threads, "a cat", SearchOptions(), first), begin(threads, "a dog", SearchOptions(), second)]
-        assert first.begun.wait(10)
-        assert second.begun.wait(10)
-        first.gate.set()
-        second.gate.set()
-        assert [future.result(10) for future in waiting] == ["a cat", "a dog"]
+        held = [Held() for _ in range(AT_A_TIME + 1)]
+        waiting = [begin(threads, "a cat", SearchOptions(), one) for one in held]
+        assert all(one.begun.wait(10) for one in held)
+        for one in held:
+            one.gate.set()
+        assert [future.result(10) for future in waiting] == ["a cat"] * 3
     finally:
         threads.close()
 
 
 def test_closing_finishes_what_runs_and_refuses_what_waits(threads: SearchThreads) -> None:
-    running, waiting = Held(), Held()
-    first = begin(threads, "a cat", SearchOptions(), running)
-    assert running.begun.wait(10)
+    running, waiting = [Held() for _ in range(AT_A_TIME)], Held()
+    first = [begin(threads, "a cat", SearchOptions(), one) for one in running]
+    assert all(one.begun.wait(10) for one in running)
     second = begin(threads, "a dog", SearchOptions(), waiting)
     threads.refuse()
     with pytest.raises(ShuttingDown):
         second.result(10)
     with pytest.raises(ShuttingDown):
         begin(threads, "a dog", SearchOptions(), waiting)
-    running.gate.set()
-    assert first.result(10) == "a cat"
+    for one in running:
+        one.gate.set()
+    assert [future.result(10) for future in first] == ["a cat"] * AT_A_TIME
