@@ -65,7 +65,7 @@ class SearchCursor:
     def decode(text: str, query: bytes) -> SearchCursor:
         """Read a cursor; InvalidCursor unless it was made for this query."""
         key, score, rank = _unpack(_SEARCH, _from_text(text, b"S", query))
-        if score != score:  # NaN: nothing would come before or after it
+        if not -1 <= score <= 1:  # no cosine, or NaN: such a cursor would be looked for to the end of the library
             raise InvalidCursor
         return SearchCursor(key, score, rank)
 

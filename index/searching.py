@@ -103,4 +103,4 @@ def _window(index: VectorIndex, generation: int, query: Query, k: int, after: Se
         if exhausted or len(keys) - start > k:
             page = slice(start, start + k)
             return _Window(scores[page], keys[page], start, len(keys) - start > k, found.total)
-        depth *= 2
+        depth *= 4

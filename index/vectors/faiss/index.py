@@ -23,7 +23,7 @@ from index.pacing import Pace
 from index.scoring import best, nearest
 from index.types import IndexStats, Keys, Space, Vectors
 from index.vectors.faiss.files import IndexFolder
-from index.vectors.faiss.options import BuildOptions
+from index.vectors.faiss.options import RECALL_AT, BuildOptions
 from index.vectors.faiss.selection import Selection, Selections, Selector
 from index.vectors.head import Head, MakeBlock, SingleBlock
 
@@ -36,6 +36,7 @@ _SCANNED = 2000  # records that match a filter, up to which all are scored
 _FEW = 64  # deleted records that segments may still have before searches pass over them
 _DEPTH = 4  # candidates for each record wanted, at least
 _SCORED_DEPTH = 2  # of them scored exactly, at least
+_GROWTH = 0.7  # candidates grow with the records wanted to this power, lists as these do: it keeps the recall
 _STEP = 8  # and a multiple of this, so that about as many wanted see the same
 _WORTH_BYTES = 1024  # vectors of a head from which on FAISS is worth loading for it
 _LOOK_EVERY = 1.0  # seconds between two looks at whether there is something to build
@@ -363,14 +364,17 @@ class FaissVectorIndex:
                 if wanted <= 0:
                     return Nearest(np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64), max(total, 0))
                 if not candidates:
-                    scored = -(-wanted * _SCORED_DEPTH // _STEP) * _STEP
+                    scored = _least_scored(wanted)
                     candidates = scored * _DEPTH // _SCORED_DEPTH
                     if segments is not None:
                         probing = segments.manifest.probing
-                        candidates = max(probing.candidates, candidates)
+                        deeper = max(
+                            1.0, scored / _least_scored(RECALL_AT + 1)
+                        )  # one more than a page tells if there is another
+                        candidates = max(round(probing.candidates * deeper**_GROWTH), candidates)
                         scored = candidates if probing.scored is None else max(probing.scored, scored)
                         share = 1.0 if selection is None else len(selection.keys) / max(size, 1)
-                        lists = min(segments.codec.lists, round(probing.lists / share**0.5))
+                        lists = min(segments.codec.lists, round(probing.lists * deeper / share**0.5))
                 # A few deleted records are not worth a bitmap: their vectors are not there, and more are read for them.
                 few = len(self._removed) <= _FEW
                 refused = excluded if few else np.concatenate([excluded, self._removed])
@@ -403,3 +407,7 @@ class FaissVectorIndex:
             some, which = nearest(vector, stored, halves, k)
             scores, found = best(np.concatenate([scores, some]), np.concatenate([found, which]), k)
         return scores, found
+
+
+def _least_scored(wanted: int) -> int:
+    return -(-wanted * _SCORED_DEPTH // _STEP) * _STEP

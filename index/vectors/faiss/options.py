@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from index.vectors import EXACT_UP_TO, SEAL_AT
 
+RECALL_AT = 10
+"""How many of the nearest the recall of an index is about."""
+
 
 @dataclass(frozen=True)
 class BuildOptions:

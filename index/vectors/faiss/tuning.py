@@ -8,8 +8,8 @@ import numpy as np
 from index.types import Keys, Vectors
 from index.vectors.faiss.codec import Codec, Encoded, one_thread
 from index.vectors.faiss.manifest import Probing
+from index.vectors.faiss.options import RECALL_AT
 
-RECALL_AT = 10
 TARGET_RECALL = 0.985
 """How many of the true ten nearest a search is to find, on average over texts."""
 

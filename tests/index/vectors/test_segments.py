@@ -386,6 +386,28 @@ def test_an_index_in_many_segments_is_seen_to_while_it_is_searched(
         index.close()
 
 
+def test_pages_down_to_the_last_record_lose_nearly_none(root: Path) -> None:
+    """Later pages search more widely. What only they see, and would stand on a page before, is lost."""
+    count = 4000
+    vectors = clouds(count, 0, noise=2.0)
+    space = Space(id="c" * 64, name="clouds", dimension=64)
+    with open_library(LibraryConfig(root, exact_up_to=EXACT_UP_TO), space) as library:
+        library.add_sentences([NewSentence(f"sentence {n}", vector) for n, vector in enumerate(vectors)])
+    build(root)
+    with open_library(LibraryConfig(root, exact_up_to=EXACT_UP_TO), space) as library:
+        library.search(vectors[0], 1, "sentences")
+        assert library.stats().sentence_index.kind == "ivf"
+        for query in clouds(3, 3, noise=4.0):
+            page, found = library.search(query, 50, "sentences"), []
+            while True:
+                found += [hit.record.id for hit in page.items]
+                if page.next_cursor is None:
+                    break
+                page = library.search(query, 50, "sentences", cursor=page.next_cursor)
+            assert len(found) == len(set(found))
+            assert len(found) >= 0.995 * count
+
+
 def a_manifest(probing: Probing) -> Manifest:
     about = {"library_id": "", "target": "images", "generation": 1, "dimension": 64, "key": 0, "deletion": 0}
     files = {"anchor": "", "codec": "", "codec_sha256": "", "trained_on": 0, "segments": ()}
