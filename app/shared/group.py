@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -55,9 +56,7 @@ class WorkerGroup:
     @property
     def sources(self) -> Path:
         """Where the leader says what it does about sources, and hears what it is asked to do."""
-        folder = self.folder / "sources"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
+        return _made(self.folder, "sources")
 
     def leads(self) -> bool:
         """Whether this worker leads, from now on if nobody did."""
@@ -75,6 +74,16 @@ class WorkerGroup:
 
 def metrics_folder(folder: Path) -> Path:
     """Where prometheus_client keeps the figures of all workers that share a folder."""
-    metrics = folder / "metrics"
-    metrics.mkdir(mode=0o700, exist_ok=True)
-    return metrics
+    return _made(folder, "metrics")
+
+
+def _made(folder: Path, name: str) -> Path:
+    """A folder below the one that workers share; both are made again where something removed them.
+
+    PermissionError if somebody else was first: others may write where the shared folder is.
+    """
+    for path in (folder, folder / name):
+        path.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))
+    return folder / name

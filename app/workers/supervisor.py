@@ -132,8 +132,11 @@ class _Supervisor:
             await self._stopping.wait()
         server.close()  # or who connects would wait for a worker that does not come
         killing = loop.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
-        await asyncio.gather(*workers)
+        ended = await asyncio.gather(*workers, return_exceptions=True)  # one that failed leaves no other one behind
         killing.cancel()
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
         if self._failure is not None:
             raise self._failure
         if self._interrupted and not self._serves.is_set():
@@ -157,7 +160,12 @@ class _Supervisor:
         if number > 0:
             await self._unless_stopping(self._serves.wait())
         while not self._stopping.is_set():
-            seconds, failure = await self._run(number)
+            least = 0.0
+            try:
+                seconds, failure = await self._run(number)
+            except Exception as error:  # such as no descriptors or no processes for a moment
+                seconds, failure = 0.0, WorkerError("worker_not_started", f"Its start failed: {error}.")
+                least = FIRST_PAUSE
             if self._stopping.is_set():
                 return
             failures = self._failures[number] = self._failures[number] + 1 if seconds < SOON else 0
@@ -165,19 +173,23 @@ class _Supervisor:
                 self._failure = failure
                 self._stop(signal.SIGTERM)
                 return
-            pause = 0.0 if failures < 2 else min(FIRST_PAUSE * 2.0 ** (failures - 2), _LONGEST_PAUSE)
+            pause = least if failures < 2 else min(FIRST_PAUSE * 2.0 ** (failures - 2), _LONGEST_PAUSE)
             logger.error("worker %d ended: %s It is started again in %g s.", number + 1, failure, pause)
             await self._unless_stopping(asyncio.sleep(pause))
 
     async def _run(self, number: int) -> tuple[float, WorkerError]:
         """Run a worker to its end; return for how many seconds it served, and why it ended."""
         mine, others = socket.socketpair()
-        with others:
-            process = await _start(others, self._sockets, self._share, self._folder)
+        try:
+            with others:
+                process = await _start(others, self._sockets, self._share, self._folder)
+            reader, writer = await asyncio.open_unix_connection(sock=mine)
+        except BaseException:
+            mine.close()  # a worker that has begun ends with that
+            raise
         self._processes.add(process)
         if self._stopping.is_set():  # while it was started
             process.terminate()
-        reader, writer = await asyncio.open_unix_connection(sock=mine)
         writer.write(WorkerRequest(self._share, self._sockets, self._folder).encode())
         told = _Told()
         listening = asyncio.create_task(self._listen(reader, told))
@@ -231,8 +243,11 @@ class _Supervisor:
 
     def _forget(self, pid: int) -> None:
         """Let the figures of a moment not outlive their worker; what it counted stays."""
-        for file in metrics_folder(self._folder).glob(f"gauge_live*_{pid}.db"):  # the names are prometheus_client's
-            file.unlink(missing_ok=True)
+        try:
+            for file in metrics_folder(self._folder).glob(f"gauge_live*_{pid}.db"):  # the names are prometheus_client's
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            logger.error("figures of process %d could not be removed: %s", pid, error)
 
 
 async def _start(channel: socket.socket, sockets: Sequence[int], share: Settings, folder: Path) -> Process:

@@ -38,6 +38,36 @@ supervisor.SILENCE = 4
 supervisor.supervise(Settings(), 2, lambda host, port: None)
 print("closed")
 """
+_STUMBLING = """
+import errno, itertools, os
+from app.settings import Settings
+from app.workers import supervisor
+
+start, calls = supervisor._start, itertools.count(1)
+
+async def stumble(*arguments):
+    if next(calls) in (3, 4):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return await start(*arguments)
+
+supervisor._start = stumble
+supervisor.supervise(Settings(), 2, lambda host, port: None)
+print("closed")
+"""
+_FAILING = """
+import asyncio
+from app.settings import Settings
+from app.workers import supervisor
+
+class Failing(supervisor._Supervisor):
+    async def _keep(self, number):
+        if number == 1:
+            raise RuntimeError("a defect")
+        await super()._keep(number)
+
+supervisor._Supervisor, supervisor._GRACE = Failing, 0.1
+supervisor.supervise(Settings(), 2, lambda host, port: None)
+"""
 
 
 def test_workers_that_are_killed_are_replaced_and_all_stop_in_order(space: JointSpace, tmp_path: Path) -> None:
@@ -112,6 +142,45 @@ def test_workers_end_with_their_supervisor(space: JointSpace, tmp_path: Path, mo
         running.process.kill()
         until(lambda: not [pid for pid in pids if is_there(pid)], running)
     assert list(temporary.glob("visem-*")) == []
+
+
+def test_a_start_that_fails_is_said_and_tried_again(space: JointSpace, tmp_path: Path) -> None:
+    with group(space, tmp_path, _STUMBLING) as running:
+        killed = running.workers()[0].pid
+        os.kill(killed, signal.SIGKILL)
+        until(
+            lambda: running.log().count("Its start failed: [Errno 11] Resource temporarily unavailable.") == 2, running
+        )
+        assert len(running.workers(but=killed)) == 2
+        assert running.stop() < 15
+
+
+def test_a_shared_folder_that_was_removed_is_made_again(
+    space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with group(space, tmp_path) as running:
+        killed = running.workers()[0].pid
+        [shared] = temporary.glob("visem-*")
+        shutil.rmtree(shared)
+        os.kill(killed, signal.SIGKILL)
+        assert len(running.workers(but=killed)) == 2
+        assert shared.stat().st_mode & 0o777 == 0o700
+        assert running.stop() < 15
+    assert list(temporary.glob("visem-*")) == []
+
+
+def test_no_worker_is_left_behind_where_the_supervisor_fails(space: JointSpace, tmp_path: Path) -> None:
+    with group(space, tmp_path, _FAILING, SHUTDOWN_TIMEOUT="1") as running:
+        [pid] = running.pids()
+        os.kill(pid, signal.SIGSTOP)  # it does not end by itself
+        running.process.terminate()
+        running.process.communicate(timeout=30)
+        assert running.process.returncode == 1
+        assert not is_there(pid)
+        assert "a defect" in running.log()
 
 
 def test_what_keeps_the_first_worker_from_serving_is_said_once(space: JointSpace, tmp_path: Path) -> None:
