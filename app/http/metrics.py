@@ -6,6 +6,7 @@ prometheus_client keeps its figures in files that they share.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from prometheus_client.registry import Collector
 
 from app.embedding.batcher import Lane
 from index import EngineState, LibraryError, LibraryStats, Target
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -52,6 +55,7 @@ class Metrics:
     def __init__(self, shared: Path | None = None) -> None:
         """`shared`: the folder of all workers, which PROMETHEUS_MULTIPROC_DIR named when this process started."""
         self._shared = shared
+        self._missed = False
         self._lock = threading.Lock()
         self._service: Watched | None = None
         self._told: dict[str, EngineState] = {}
@@ -135,10 +139,19 @@ class Metrics:
     def render(self) -> bytes:
         """All figures in the Prometheus text format."""
         self.sample()
-        if self._shared is None:
-            return generate_latest(self.registry)
+        if self._shared is not None:
+            try:
+                return self._of_all(self._shared)
+            except OSError as error:
+                if not self._missed:
+                    logger.warning("figures are those of one worker, as others cannot be read: %s", error)
+                self._missed = True
+        return generate_latest(self.registry)
+
+    def _of_all(self, shared: Path) -> bytes:
+        shared.stat()
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._shared))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, str(shared))  # type: ignore[no-untyped-call]
         if self._service is not None:
             registry.register(_Library(self._service))
         return generate_latest(registry)

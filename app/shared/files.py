@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -23,6 +25,7 @@ class SharedFiles:
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         self._max_bytes = max_bytes
@@ -48,10 +51,11 @@ class SharedFiles:
                 os.link(unfinished, path)
             except FileExistsError:
                 return self.get(key) or value
-            finally:
-                unfinished.unlink()
         except OSError as error:
             self._warn(error)
+        finally:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
         self._count(len(value))
         return value
 
@@ -70,6 +74,9 @@ class SharedFiles:
 
     def _warn(self, error: OSError) -> None:
         logger.warning("%s are not shared with other workers: %s", self._folder.name, error.strerror)
+        if isinstance(error, FileNotFoundError):  # what comes next is shared again
+            with contextlib.suppress(OSError):
+                made_below(self._folder.parent, self._folder.name)
 
     def _path(self, key: str) -> Path:
         return self._folder / hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
@@ -81,7 +88,8 @@ class SharedFiles:
             if full:
                 self._written = 0
         if full:
-            self._sweep()
+            with contextlib.suppress(FileNotFoundError):  # the folder is gone
+                self._sweep()
 
     def _sweep(self) -> None:
         """Remove what was used longest ago until a quarter of the room is free."""
@@ -100,3 +108,15 @@ class SharedFiles:
             total -= size
             if total <= self._max_bytes * 3 // 4:
                 return
+
+
+def made_below(folder: Path, name: str) -> Path:
+    """A folder below the one that workers share; both are made again where something removed them.
+
+    PermissionError if somebody else was first: others may write where the shared folder is.
+    """
+    for path in (folder, folder / name):
+        path.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))
+    return folder / name

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from app.shared.files import SharedFiles
+from app.shared.files import SharedFiles, made_below
+
+logger = logging.getLogger(__name__)
 
 MEBIBYTE = 1024 * 1024
 
@@ -27,12 +29,17 @@ class WorkerGroup:
     the system lets go when it ends, however it ends; then another one leads. Thread-safe.
     """
 
-    def __init__(self, folder: Path, beat: Callable[[], None] = lambda: None) -> None:
-        """`beat` tells who started the worker that it goes on: to be called every `HEARTBEAT` seconds."""
+    def __init__(self, folder: Path, beat: Callable[[], None] = lambda: None, leader: int | None = None) -> None:
+        """`beat` tells who started the worker that it goes on: to be called every `HEARTBEAT` seconds.
+
+        `leader`: a descriptor of the file which the leader locks, that of the folder unless all are given one.
+        """
         self.folder = folder
         self.beat = beat
         self._lock = threading.Lock()
         self._leads = False
+        self._warned = False
+        self._leader = folder / "leader" if leader is None else Path(f"/proc/self/fd/{leader}")
 
     @property
     def vectors(self) -> SharedFiles:
@@ -56,34 +63,33 @@ class WorkerGroup:
     @property
     def sources(self) -> Path:
         """Where the leader says what it does about sources, and hears what it is asked to do."""
-        return _made(self.folder, "sources")
+        return made_below(self.folder, "sources")
 
     def leads(self) -> bool:
         """Whether this worker leads, from now on if nobody did."""
         with self._lock:
             if not self._leads:
-                descriptor = os.open(self.folder / "leader", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
-                except BlockingIOError:
-                    os.close(descriptor)
-                else:
-                    self._leads = True
+                    self._leads = self._locks()
+                except OSError as error:  # such as no descriptors for a moment
+                    if not self._warned:
+                        logger.warning("it is unknown who leads the workers, and this one does not: %s", error)
+                    self._warned = True
             return self._leads
+
+    def _locks(self) -> bool:
+        # The same file for all workers, even if something has removed it: or one of another file would lead as well.
+        descriptor = os.open(self._leader, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        return True
 
 
 def metrics_folder(folder: Path) -> Path:
     """Where prometheus_client keeps the figures of all workers that share a folder."""
-    return _made(folder, "metrics")
-
-
-def _made(folder: Path, name: str) -> Path:
-    """A folder below the one that workers share; both are made again where something removed them.
-
-    PermissionError if somebody else was first: others may write where the shared folder is.
-    """
-    for path in (folder, folder / name):
-        path.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))
-    return folder / name
+    return made_below(folder, "metrics")

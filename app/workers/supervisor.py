@@ -72,7 +72,8 @@ def supervise(settings: Settings, workers: int, announce: Callable[[str, int], N
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)  # what tidies /tmp up leaves a locked folder alone
-            asyncio.run(_Supervisor(settings, workers, folder, announce).run())
+            with (folder / "leader").open("wb") as leader:
+                asyncio.run(_Supervisor(settings, workers, folder, leader.fileno(), announce).run())
         finally:
             os.close(descriptor)
 
@@ -100,9 +101,12 @@ class _Told:
 
 
 class _Supervisor:
-    def __init__(self, settings: Settings, workers: int, folder: Path, announce: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, settings: Settings, workers: int, folder: Path, leader: int, announce: Callable[[str, int], None]
+    ) -> None:
         self._settings = settings
         self._folder = folder
+        self._leader = leader
         self._announce = announce
         self._share = share_of(settings, workers)
         self._failures = [0] * workers
@@ -182,7 +186,7 @@ class _Supervisor:
         mine, others = socket.socketpair()
         try:
             with others:
-                process = await _start(others, self._sockets, self._share, self._folder)
+                process = await _start(others, (*self._sockets, self._leader), self._share, self._folder)
             reader, writer = await asyncio.open_unix_connection(sock=mine)
         except BaseException:
             mine.close()  # a worker that has begun ends with that
@@ -190,7 +194,7 @@ class _Supervisor:
         self._processes.add(process)
         if self._stopping.is_set():  # while it was started
             process.terminate()
-        writer.write(WorkerRequest(self._share, self._sockets, self._folder).encode())
+        writer.write(WorkerRequest(self._share, self._sockets, self._folder, self._leader).encode())
         told = _Told()
         listening = asyncio.create_task(self._listen(reader, told))
         watching = asyncio.create_task(self._watch(process, told))
@@ -250,7 +254,7 @@ class _Supervisor:
             logger.error("figures of process %d could not be removed: %s", pid, error)
 
 
-async def _start(channel: socket.socket, sockets: Sequence[int], share: Settings, folder: Path) -> Process:
+async def _start(channel: socket.socket, passed: Sequence[int], share: Settings, folder: Path) -> Process:
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     threads_each = str(share.threads)
@@ -259,7 +263,7 @@ async def _start(channel: socket.socket, sockets: Sequence[int], share: Settings
         "-m",
         "app.workers.worker",
         stdin=channel.fileno(),
-        pass_fds=sockets,
+        pass_fds=passed,
         env={
             **os.environ,
             "PYTHONPATH": path,

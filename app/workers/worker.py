@@ -37,20 +37,22 @@ class WorkerRequest:
     settings: Settings
     sockets: tuple[int, ...]
     folder: Path
+    leader: int | None = None
+    """A descriptor of the file that the leader locks: it is the same although the folder may be made again."""
 
     def encode(self) -> bytes:
         """The request as a line. There may be a key in it: it is for nobody but the worker."""
         settings = self.settings.model_dump(mode="json")
         if self.settings.api_key is not None:
             settings["api_key"] = self.settings.api_key.get_secret_value()
-        fields = {"settings": settings, "sockets": self.sockets, "folder": str(self.folder)}
+        fields = {**vars(self), "settings": settings, "folder": str(self.folder)}
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> WorkerRequest:
         """Read what `encode` wrote."""
         fields = json.loads(line)
-        return cls(Settings(**fields["settings"]), tuple(fields["sockets"]), Path(fields["folder"]))
+        return cls(Settings(**fields["settings"]), tuple(fields["sockets"]), Path(fields["folder"]), fields["leader"])
 
 
 def serve_as_worker(request: WorkerRequest) -> None:
@@ -60,7 +62,7 @@ def serve_as_worker(request: WorkerRequest) -> None:
     from app.shared.group import WorkerGroup
 
     sockets = [socket.socket(fileno=number) for number in request.sockets]
-    with Service.open(request.settings, group=WorkerGroup(request.folder, _beat)) as service:
+    with Service.open(request.settings, group=WorkerGroup(request.folder, _beat, request.leader)) as service:
         with contextlib.suppress(Exception):  # what is wrong is for /readyz to say
             service.check_ready()  # before it takes connections: nobody is to wait for its networks and its index
         if _told_to_end.is_set():  # where an exception was only noted, such as in the garbage collector

@@ -193,7 +193,10 @@ class SourceFollower:
         if board is None or not board.registered:
             self._register()
         if board is not None:
-            board.note_registered()
+            try:
+                board.note_registered()
+            except OSError as error:
+                logger.warning("the next worker that leads registers the sources of the settings again: %s", error)
             self._posting = threading.Thread(target=self._post, args=(board,), name="visem-board", daemon=True)
             self._posting.start()
         return True
@@ -209,13 +212,16 @@ class SourceFollower:
 
     def _post(self, board: SourceBoard) -> None:
         """Tell the other workers how it is going, and do what they ask, until the end."""
+        warned = False
         while not self._closing:
             try:
                 for wish, source_id in board.asked():
                     (self._rescan if wish == "rescan" else self._resume)(source_id)
                 board.post(self._state())
             except OSError as error:
-                logger.warning("other workers do not know what is done about sources: %s", error)
+                if not warned:
+                    logger.warning("other workers do not know what is done about sources: %s", error)
+                warned = True
             with self._lock:
                 self._lock.wait_for(lambda: self._closing, timeout=_POSTED_EVERY)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from app.shared.files import SharedFiles
 
@@ -55,3 +59,23 @@ def test_a_folder_that_is_gone_costs_what_was_in_it(tmp_path: Path) -> None:
     assert files.keep("a", b"value") == b"value"
     files.append("b", b"value", most=10)
     assert files.get("a") is None
+    assert files.get("b") == b"value"  # it was made again
+
+
+def test_room_is_looked_for_although_the_folder_is_gone(tmp_path: Path) -> None:
+    files = SharedFiles(tmp_path / "other" / "shared", 1000)
+    shutil.rmtree(tmp_path / "other")
+    assert files.keep("a", bytes(1000)) == bytes(1000)
+
+
+def test_a_full_disk_is_left_without_what_could_not_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, value: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files = SharedFiles(tmp_path, 1000)
+    monkeypatch.setattr(Path, "write_bytes", write)
+    assert files.keep("a", b"value") == b"value"
+    assert list(tmp_path.iterdir()) == []

@@ -161,12 +161,26 @@ def test_a_shared_folder_that_was_removed_is_made_again(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    with group(space, tmp_path) as running:
-        killed = running.workers()[0].pid
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with group(space, tmp_path, SOURCES=str(photos)) as running:
+        workers = running.workers()
+        leader = running.leader()
+        [other] = [worker for worker in workers if worker.pid != leader]
         [shared] = temporary.glob("visem-*")
         shutil.rmtree(shared)
-        os.kill(killed, signal.SIGKILL)
-        assert len(running.workers(but=killed)) == 2
+        for worker in workers:
+            assert len(worker.get("/v1/sources")["items"]) == 1
+            status, body = worker.ask("GET", "/metrics")
+            assert status == 200
+            assert b"visem_http_requests_total" in body
+        time.sleep(1.5)  # the thread that waits to lead looks once more
+        os.kill(leader, signal.SIGKILL)
+        (photos / "a.jpg").write_bytes(picture(1))
+        until(lambda: other.get("/v1/images")["total"] == 1, running)
+        workers = running.workers(but=leader)
+        assert running.leader() == other.pid
+        assert all(worker.ask("GET", "/metrics")[0] == 200 for worker in workers)
         assert shared.stat().st_mode & 0o777 == 0o700
         assert running.stop() < 15
     assert list(temporary.glob("visem-*")) == []
