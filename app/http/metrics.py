@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.embedding.batcher import Lane
+from app.http.figure_files import use_allocated_files
 from index import EngineState, LibraryError, LibraryStats, Target
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Metrics:
         """`shared`: the folder of all workers, which PROMETHEUS_MULTIPROC_DIR named when this process started."""
         self._shared = shared
         self._missed = False
+        if shared is not None:
+            use_allocated_files()
         self._lock = threading.Lock()
         self._service: Watched | None = None
         self._told: dict[str, EngineState] = {}
