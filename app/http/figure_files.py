@@ -75,8 +75,9 @@ class AllocatedDict(MmapedDict):
 
 
 def use_allocated_files() -> None:
-    """Have prometheus_client keep its figures in such files, of this process from now on."""
-    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
+    """Have prometheus_client keep its figures in such files, of this process from now on; where the system can."""
+    if hasattr(os, "posix_fallocate"):  # not macOS
+        values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
 
 
 def _allocate(filename: str) -> None:

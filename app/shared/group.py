@@ -39,7 +39,8 @@ class WorkerGroup:
         self._lock = threading.Lock()
         self._leads = False
         self._warned = False
-        self._leader = folder / "leader" if leader is None else Path(f"/proc/self/fd/{leader}")
+        opened = Path(f"/proc/self/fd/{leader}")
+        self._leader = opened if leader is not None and opened.exists() else folder / "leader"  # without /proc on macOS
 
     @property
     def vectors(self) -> SharedFiles:
