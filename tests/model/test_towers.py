@@ -11,7 +11,7 @@ from PIL import Image
 
 from model.errors import EmptyTextError
 from model.space import JointSpace
-from model.towers.interfaces import Capability, Concepts, Role, Vectors
+from model.towers.interfaces import Capability, Concepts, Prepared, Role, Vectors
 
 
 class PlainTower:
@@ -56,12 +56,11 @@ class MeanTower:
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
 
-    def prepare(self, images: Sequence[Image.Image]) -> list[Vectors]:
-        small = [np.asarray(image.resize((self.size, self.size)), dtype=np.float32) for image in images]
-        return [np.stack(small)]
+    def prepare(self, image: Image.Image) -> Prepared:
+        return [np.asarray(image.resize((self.size, self.size))).transpose(2, 0, 1)]
 
-    def encode(self, prepared: Sequence[Vectors]) -> Vectors:
-        (small,) = prepared
+    def encode(self, prepared: Sequence[Prepared]) -> Vectors:
+        small = np.stack([seen for (seen,) in prepared]).transpose(0, 2, 3, 1).astype(np.float32)
         vectors = np.zeros((len(small), self.dimension), dtype=np.float32)
         vectors[:, : 3 * self.size] = small.mean(axis=2).reshape(len(small), -1) + 1
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)

@@ -6,11 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sized
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from app.search.threads import AT_A_TIME
 from app.service import Service
 from tests.app.helpers import add_picture, form, picture
 from tests.app.listening import Listening, answer
@@ -32,12 +34,12 @@ def request(kind: str, number: int, image_id: str) -> bytes:
 def test_nobody_works_for_a_client_that_left(open_service: Callable[..., Service], kind: str) -> None:
     with Listening(open_service(port=0, batch_size=1)) as server:
         image_id = add_picture(server.service, 0)
-        begun, go_on = threading.Event(), threading.Event()
+        begun, go_on = threading.Semaphore(0), threading.Event()
         computed: list[Any] = []
 
         def slowly(compute: Callable[..., Any]) -> Callable[..., Any]:
             def wait(*items: Any) -> Any:
-                begun.set()
+                begun.release()
                 assert go_on.wait(60)
                 computed.append(items)
                 return compute(*items)
@@ -45,19 +47,22 @@ def test_nobody_works_for_a_client_that_left(open_service: Callable[..., Service
             return wait
 
         queue = hold(server.service, kind, slowly)
-        with server.connect() as first, server.connect() as last:
-            first.sendall(request(kind, 1, image_id))
-            assert begun.wait(60)
+        at_work = AT_A_TIME if kind == "search" else 1
+        with ExitStack() as connections:
+            *first, last = (connections.enter_context(server.connect()) for _ in range(at_work + 1))
+            for number, connection in enumerate(first):
+                connection.sendall(request(kind, 10 + number, image_id))
+                assert begun.acquire(timeout=60)
             with server.connect() as gone:
                 gone.sendall(request(kind, 2, image_id))
                 wait_until(lambda: len(queue) == 1)
-            wait_until(lambda: server.connections == 2)
+            wait_until(lambda: server.connections == at_work + 1)
             last.sendall(request(kind, 3, image_id))
             wait_until(lambda: len(queue) == 2)
             go_on.set()
-            for connection in (first, last):
+            for connection in (*first, last):
                 assert answer(connection).startswith(b"HTTP/1.1 200 ")
-        assert len(computed) == 2
+        assert len(computed) == at_work + 1
         status, metrics = server.get("/metrics")
         assert status == 200
         assert b'status="499"' in metrics

@@ -178,7 +178,7 @@ def test_a_gpu_and_a_processor_give_the_same_vectors(trained: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, 90, 120, 3), dtype=np.uint8)
     images = [Image.fromarray(pixels) for pixels in noise]
     vectors = space.embed_images(images)
-    np.testing.assert_allclose(vectors, tower.encode(tower.prepare(images)), atol=1e-4)
+    np.testing.assert_allclose(vectors, tower.encode([*map(tower.prepare, images)]), atol=1e-4)
     bordered = noise.copy()
     bordered[:, :8], bordered[:, -8:] = 0, 255
     assert not np.allclose(space.embed_images([Image.fromarray(pixels) for pixels in bordered]), vectors, atol=1e-3)
