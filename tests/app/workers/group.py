@@ -90,6 +90,7 @@ class Group:
 
     def leader(self) -> int:
         """The worker that watches folders."""
+        until(lambda: any(map(_watches, self.pids())), self)  # it begins to, once it serves
         [leader] = [pid for pid in self.pids() if _watches(pid)]
         return leader
 
