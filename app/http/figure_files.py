@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
-from app.shared.files import made_below
+from app.shared.files import made
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class AllocatedDict(MmapedDict):
         try:
             if not read_mode:
                 _allocate(filename)
-            super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+            super().__init__(filename, read_mode)
         except OSError as error:
             if read_mode:
                 raise
@@ -48,7 +48,7 @@ class AllocatedDict(MmapedDict):
         needed = self._used + len(key.encode()) + 64  # beside the key: its length, padding, and two numbers
         while needed > self._capacity:
             self._grow()
-        super()._init_value(key)  # type: ignore[no-untyped-call]
+        super()._init_value(key)
 
     def _grow(self) -> None:
         capacity = self._capacity * 2
@@ -71,7 +71,7 @@ class AllocatedDict(MmapedDict):
     def close(self) -> None:
         """Let go of the file, if there is one."""
         if self._f is not None:
-            super().close()  # type: ignore[no-untyped-call]
+            super().close()
 
 
 def use_allocated_files() -> None:
@@ -82,7 +82,7 @@ def use_allocated_files() -> None:
 
 def _allocate(filename: str) -> None:
     path = Path(filename)
-    made_below(path.parent.parent, path.parent.name)
+    made(path.parent)
     with path.open("ab") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, max(_FIRST, os.fstat(file.fileno()).st_size))

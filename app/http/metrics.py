@@ -154,7 +154,7 @@ class Metrics:
     def _of_all(self, shared: Path) -> bytes:
         shared.stat()
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(shared))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, str(shared))
         if self._service is not None:
             registry.register(_Library(self._service))
         return generate_latest(registry)

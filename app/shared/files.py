@@ -25,9 +25,7 @@ class SharedFiles:
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self._folder = folder
+        self._folder = made(folder)
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._written = 0
@@ -76,7 +74,7 @@ class SharedFiles:
         logger.warning("%s are not shared with other workers: %s", self._folder.name, error.strerror)
         if isinstance(error, FileNotFoundError):  # what comes next is shared again
             with contextlib.suppress(OSError):
-                made_below(self._folder.parent, self._folder.name)
+                made(self._folder)
 
     def _path(self, key: str) -> Path:
         return self._folder / hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
@@ -110,13 +108,13 @@ class SharedFiles:
                 return
 
 
-def made_below(folder: Path, name: str) -> Path:
-    """A folder below the one that workers share; both are made again where something removed them.
+def made(folder: Path) -> Path:
+    """A folder in the one that workers share; both are made again where something removed them.
 
     PermissionError if somebody else was first: others may write where the shared folder is.
     """
-    for path in (folder, folder / name):
+    for path in (folder.parent, folder):
         path.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder))
-    return folder / name
+    if folder.parent.lstat().st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to somebody else", str(folder.parent))
+    return folder

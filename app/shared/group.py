@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from app.shared.files import SharedFiles, made_below
+from app.shared.files import SharedFiles, made
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class WorkerGroup:
     @property
     def sources(self) -> Path:
         """Where the leader says what it does about sources, and hears what it is asked to do."""
-        return made_below(self.folder, "sources")
+        return made(self.folder / "sources")
 
     def leads(self) -> bool:
         """Whether this worker leads, from now on if nobody did."""
@@ -93,4 +93,4 @@ class WorkerGroup:
 
 def metrics_folder(folder: Path) -> Path:
     """Where prometheus_client keeps the figures of all workers that share a folder."""
-    return made_below(folder, "metrics")
+    return made(folder / "metrics")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from app.ingest.sources.progress import PassProgress
-from app.shared.files import made_below
+from app.shared.files import made
 
 Wish = Literal["rescan", "resume"]
 
@@ -55,7 +55,7 @@ class SourceBoard:
         """Tell the others. For the leader."""
         data = state.encode()
         if data != self._posted or not (self._folder / _STATE).exists():
-            made_below(self._folder.parent, self._folder.name)
+            made(self._folder)
             unfinished = self._folder / f".{secrets.token_hex(8)}"
             unfinished.write_bytes(data)
             unfinished.replace(self._folder / _STATE)
@@ -70,7 +70,7 @@ class SourceBoard:
 
     def ask(self, wish: Wish, source_id: str) -> None:
         """Ask the leader for something, or the next one if it ends before it hears of it."""
-        (made_below(self._folder.parent, self._folder.name) / f"{wish}-{source_id}").touch()
+        (made(self._folder) / f"{wish}-{source_id}").touch()
 
     def asked(self) -> list[tuple[Wish, str]]:
         """What was asked for, which is asked no longer. For the leader."""
@@ -88,4 +88,4 @@ class SourceBoard:
 
     def note_registered(self) -> None:
         """Remember that they have."""
-        (made_below(self._folder.parent, self._folder.name) / _REGISTERED).touch()
+        (made(self._folder) / _REGISTERED).touch()

@@ -368,9 +368,8 @@ class FaissVectorIndex:
                     candidates = scored * _DEPTH // _SCORED_DEPTH
                     if segments is not None:
                         probing = segments.manifest.probing
-                        deeper = max(
-                            1.0, scored / _least_scored(RECALL_AT + 1)
-                        )  # one more than a page tells if there is another
+                        # A page asks for one more than it shows, and so does one of as many as the recall is about.
+                        deeper = max(1.0, scored / _least_scored(RECALL_AT + 1))
                         candidates = max(round(probing.candidates * deeper**_GROWTH), candidates)
                         scored = candidates if probing.scored is None else max(probing.scored, scored)
                         share = 1.0 if selection is None else len(selection.keys) / max(size, 1)

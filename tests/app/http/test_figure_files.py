@@ -29,12 +29,12 @@ def test_no_page_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "counter_1.db"
     figures = AllocatedDict(str(path))
     for number in range(2000):
-        figures.write_value(f"{number:>50}", number, 0.0)  # type: ignore[no-untyped-call]
+        figures.write_value(f"{number:>50}", number, 0.0)
         status = path.stat()
         assert status.st_blocks * 512 >= status.st_size
     assert status.st_size > 1 << 16
     figures.close()
-    read = {key: value for key, value, *_ in MmapedDict.read_all_values_from_file(str(path))}  # type: ignore[no-untyped-call]
+    read = {key: value for key, value, *_ in MmapedDict.read_all_values_from_file(str(path))}
     assert read == {f"{number:>50}": number for number in range(2000)}
 
 

@@ -70,6 +70,15 @@ supervisor.supervise(Settings(), 2, lambda host, port: None)
 """
 
 
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files of the service, where its workers share theirs."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
 def test_workers_that_are_killed_are_replaced_and_all_stop_in_order(space: JointSpace, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -105,11 +114,8 @@ def test_workers_that_are_killed_are_replaced_and_all_stop_in_order(space: Joint
 
 
 def test_it_stops_while_workers_start_and_leaves_nothing_behind(
-    space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    space: JointSpace, tmp_path: Path, temporary: Path
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
     with group(space, tmp_path) as running:
         pids = running.pids()
         assert len(list(temporary.glob("visem-*"))) == 1
@@ -133,10 +139,7 @@ def test_what_workers_share_is_in_memory_where_there_is_room(tmp_path: Path, mon
     assert supervisor.shared_where() is None
 
 
-def test_workers_end_with_their_supervisor(space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+def test_workers_end_with_their_supervisor(space: JointSpace, tmp_path: Path, temporary: Path) -> None:
     with group(space, tmp_path) as running:
         pids = running.pids()
         running.process.kill()
@@ -155,12 +158,7 @@ def test_a_start_that_fails_is_said_and_tried_again(space: JointSpace, tmp_path:
         assert running.stop() < 15
 
 
-def test_a_shared_folder_that_was_removed_is_made_again(
-    space: JointSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+def test_a_shared_folder_that_was_removed_is_made_again(space: JointSpace, tmp_path: Path, temporary: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     with group(space, tmp_path, SOURCES=str(photos)) as running:
