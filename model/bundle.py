@@ -41,11 +41,12 @@ from model.runtime.networks import NetworkName
 from model.towers.config import ImageConfig, TextConfig
 from model.towers.imported_config import ImportedImageConfig, ImportedTextConfig
 
-FORMAT_VERSION = 9
-READABLE_VERSIONS = (2, 3, 4, 5, 6, 7, 8, 9)
+FORMAT_VERSION = 10
+READABLE_VERSIONS = (2, 3, 4, 5, 6, 7, 8, 9, 10)
 """Version 3 added names of kinds, 4 a calibration by more traits than the length of a text, 5 the graphs of all
 networks (a CPU cannot run a bundle without them: `visem train convert` adds them), 6 the views of an image, 7
-several backbones, 8 detectors of concepts by a kernel, and 9 captions ranked by the words that a kernel expects."""
+several backbones, 8 detectors of concepts by a kernel, 9 captions ranked by the words that a kernel expects, and
+10 captions written from what it expects."""
 WITHOUT_GRAPHS = 4
 CONFIG_FILE = "bundle.json"
 PARTIAL = ".partial"

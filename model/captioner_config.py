@@ -57,6 +57,12 @@ class CaptionerConfig(BaseModel):
     kernel: bool = Field(
         default=False, description="What is expected of an image is read from the kernel of the detectors of concepts."
     )
+    expected_content: float = Field(
+        default=0.0, ge=0, description="Weight of the expected captions' vector beside the image's, as content."
+    )
+    guidance: float = Field(
+        default=0.0, ge=0, description="How much a search favours words that are likelier than usual, by logarithms."
+    )
     ranking: dict[str, float] = Field(
         default_factory=dict, description="Weight of each feature of model/captioner/ranking.py."
     )

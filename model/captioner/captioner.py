@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from model.captioner.agreement import disagrees
 from model.captioner.decoding import Candidate, Decoder, Slot
 from model.captioner.grammar import ANY_DESCRIPTION, Grammar
-from model.captioner.ngram_weights import Expectation
+from model.captioner.ngram_weights import Expectation, Expected
 from model.captioner.plain import plain_caption
 from model.captioner.ranking import FEATURES, Ranker, choose, weighted
 from model.captioner.scnlm import RARE, LanguageModel
@@ -48,6 +48,8 @@ IMAGE_BATCH = 64
 """Images that are decoded at once: bounds the memory."""
 NAMED_BEAM, NAMED_CAPTIONS = 4, 2
 """Beam of a caption that opens with the name of a thing, and how many are kept of it."""
+MOST_LIFT = 3.0
+"""Logarithm of how much likelier, or less likely, than usual a word counts at most."""
 UNLIKELY = 0.1
 """Captions that open with a name avoid words that are less likely; people have to be likelier than not."""
 SOMEBODY, SOME_ANIMAL, RULED_OUT = 0.4, 0.3, 0.04
@@ -137,7 +139,13 @@ class Captioner:
             raise BundleError("bundle_corrupted", f"The captioner of {path} cannot be read: {error}") from error
         self._kernel = space.concepts.kernel if section.kernel and space.concepts is not None else None
         inputs = space.dimension if self._kernel is None else len(self._kernel.landmarks)
-        tensors.require("expected.left", (inputs, self._expectation.left.shape[1]))
+        for name, regression in (("left", self._expectation.shares), ("content.left", self._expectation.content)):
+            if regression is not None:
+                tensors.require(f"expected.{name}", (inputs, regression.left.shape[1]))
+        if section.expected_content and self._expectation.content is None:
+            raise BundleError(
+                "bundle_corrupted", f"The captioner of {path} lacks the expected content of its settings."
+            )
         network = space.runtime.load(space.bundle, "captioner")
         vocabulary = self.structures
         closing = np.zeros(len(vocabulary.words), dtype=np.bool_)
@@ -208,15 +216,17 @@ class Captioner:
         """The candidates of each image with their features, before ranking."""
         centred = images - self._centre
         centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+        expected = self._expectation.of(centred if self._kernel is None else self._kernel.features(centred))
+        contents = self._contents(centred, expected)
         detector = self.space.concepts
         things: list[Thing | None] = [None] * len(images)
         absent = [frozenset[str]()] * len(images)
         plain = [""] * len(images)
         naming: list[Slot] = []
         if strategy == "sample":
-            candidates, slots = self._sampled(centred, n, tags, seed)
+            candidates, slots = self._sampled(contents, n, tags, seed)
         elif tags is not None:
-            candidates, slots = self._searched_as(centred, n, tags)
+            candidates, slots = self._searched_as(contents, self._favoured(expected), n, tags)
         else:
             if detector is not None:
                 read = detector.read(images)
@@ -224,7 +234,7 @@ class Captioner:
                 absent = [_absent(detector, own, thing) for own, thing in zip(read.probabilities, things, strict=True)]
                 plain = self._plain_captions(detector, read, things)
                 naming = self._naming(detector.config, read, things)
-            candidates, slots = self._searched(centred, n, naming)
+            candidates, slots = self._searched(contents, self._favoured(expected), n, naming)
         by_image: list[dict[tuple[int, ...], float | None]] = [{} for _ in images]
         for candidate in candidates:
             slot = slots[candidate.slot]
@@ -236,12 +246,11 @@ class Captioner:
         log_p = np.array([0.0 if known is None else known for own in by_image for known in own.values()])
         unknown = [place for place, known in enumerate(k for own in by_image for k in own.values()) if known is None]
         log_p[unknown] = self.decoder.score(
-            centred, [sentences[place] for place in unknown], [rows[place] for place in unknown]
+            contents, [sentences[place] for place in unknown], [rows[place] for place in unknown]
         )
         texts = [self._text(words) for words in sentences]
         vectors = self.space.embed_texts(texts, self.space.text.quick_encoder)  # there are dozens for an image
         similarities = np.einsum("md,md->m", vectors, images[rows])
-        expected = self._expectation.of(centred if self._kernel is None else self._kernel.features(centred))
         familiarity = (images @ self._landmarks.T).max(axis=1)
         pools: list[Pool] = []
         start = 0
@@ -341,13 +350,36 @@ class Captioner:
     def _text(self, words: Sequence[int]) -> str:
         return " ".join(self.structures.words[word] for word in words)
 
-    def _searched_as(self, contents: Vectors, n: int, tags: Sequence[str]) -> tuple[list[Candidate], list[Slot]]:
+    def _contents(self, centred: Vectors, expected: Sequence[Expected]) -> Vectors:
+        """What the language model is told of images (n, D): unit vectors."""
+        weight = self.config.expected_content
+        if not weight:
+            return centred
+        joined = centred + np.float32(weight) * np.stack([own.content for own in expected])
+        contents: Vectors = joined / np.maximum(np.linalg.norm(joined, axis=1, keepdims=True), 1e-6)
+        return contents
+
+    def _favoured(self, expected: Sequence[Expected]) -> Vectors | None:
+        """What a search adds to the log-probability of each word (n, V), by how much likelier than usual it is."""
+        if not self.config.guidance:
+            return None
+        favoured = np.zeros((len(expected), len(self.structures.words)), dtype=np.float32)
+        for row, own in enumerate(expected):
+            lifts = np.log(own.chances / own.usual)
+            favoured[row, self._expectation.words] = self.config.guidance * np.clip(lifts, -MOST_LIFT, MOST_LIFT)
+        return favoured
+
+    def _searched_as(
+        self, contents: Vectors, favoured: Vectors | None, n: int, tags: Sequence[str]
+    ) -> tuple[list[Candidate], list[Slot]]:
         asked = tuple(self._tag_numbers[tag] for tag in tags)
         slots = [Slot(row, asked) for row in range(len(contents))]
         width = max(self.config.beam, 2 * n)
-        return self.decoder.beam(contents, slots, width, width), slots
+        return self.decoder.beam(contents, slots, width, width, favoured), slots
 
-    def _searched(self, contents: Vectors, n: int, naming: Sequence[Slot]) -> tuple[list[Candidate], list[Slot]]:
+    def _searched(
+        self, contents: Vectors, favoured: Vectors | None, n: int, naming: Sequence[Slot]
+    ) -> tuple[list[Candidate], list[Slot]]:
         shaped = [
             Slot(row, self._shapes[place])
             for row, places in enumerate(self._likely_structures(contents))
@@ -356,14 +388,14 @@ class Captioner:
         keep = max(self.config.open_captions, n)
         slots: list[Slot] = []
         found: list[Candidate] = []
-        for part, beam, kept in (
-            ([Slot(row) for row in range(len(contents))], self.config.beam, keep),
-            (shaped, self.config.structure_beam, self.config.structure_beam),
-            (naming, NAMED_BEAM, NAMED_CAPTIONS),
+        for part, beam, kept, words in (
+            ([Slot(row) for row in range(len(contents))], self.config.beam, keep, favoured),
+            (shaped, self.config.structure_beam, self.config.structure_beam, favoured),
+            (naming, NAMED_BEAM, NAMED_CAPTIONS, None),
         ):
             found += [
                 replace(candidate, slot=candidate.slot + len(slots))
-                for candidate in self.decoder.beam(contents, part, beam, kept)
+                for candidate in self.decoder.beam(contents, part, beam, kept, words)
             ]
             slots += part
         return found, slots

@@ -58,10 +58,13 @@ class Decoder:
         self.model = model
         self.grammar = grammar
 
-    def beam(self, contents: Vectors, slots: Sequence[Slot], beam: int, keep: int) -> list[Candidate]:
+    def beam(
+        self, contents: Vectors, slots: Sequence[Slot], beam: int, keep: int, favoured: Vectors | None = None
+    ) -> list[Candidate]:
         """The best finished sentences of every slot, up to `keep` each, by mean log-probability.
 
-        `contents` (n, D): unit vectors.
+        `contents` (n, D): unit vectors. `favoured` (n, V): what the search adds to the log-probabilities of words for
+        each row of the contents; those of the candidates are without it.
         """
         finished: list[Finished] = [[] for _ in slots]
         # Open structures apart, and the longest first: those that are done need no more steps.
@@ -71,14 +74,24 @@ class Decoder:
             [number for number in order if slots[number].structure is not None],
         ):
             if part:
-                self._search(contents, [slots[number] for number in part], beam, [finished[number] for number in part])
+                searched = [slots[number] for number in part]
+                self._search(contents, searched, beam, [finished[number] for number in part], favoured)
         found: list[Candidate] = []
         for number, sentences in enumerate(finished):
             sentences.sort(key=lambda sentence: (-sentence[0], sentence[1]))
-            found += [Candidate(number, words, total) for _, words, total in sentences[:keep]]
+            for _, words, total in sentences[:keep]:
+                added = 0.0 if favoured is None else float(favoured[slots[number].row, list(words)].sum())
+                found.append(Candidate(number, words, total - added))
         return found
 
-    def _search(self, contents: Vectors, slots: Sequence[Slot], beam: int, finished: Sequence[Finished]) -> None:
+    def _search(
+        self,
+        contents: Vectors,
+        slots: Sequence[Slot],
+        beam: int,
+        finished: Sequence[Finished],
+        favoured: Vectors | None,
+    ) -> None:
         """Beam search for slots that are all open, or all of a structure and by falling length, into `finished`."""
         tags, windows = self._tags(slots)
         is_open = slots[0].structure is None
@@ -98,6 +111,8 @@ class Decoder:
             written = Written(words, None if is_open else np.repeat(tags[:groups], beam, axis=0), demands)
             window = np.repeat(windows[:groups, place], beam, axis=0)
             log_p, state = self.model.step(written.last, window, projected, state)
+            if favoured is not None:
+                log_p += favoured[rows[: len(log_p)]]
             self.grammar.restrict(log_p, written)
             endings = scores + log_p[:, END].reshape(groups, beam)
             for group, one in zip(*np.nonzero(endings > FORBIDDEN), strict=True):

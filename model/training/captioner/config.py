@@ -33,6 +33,10 @@ class CaptionerTraining(BaseModel):
     image_share: float = Field(
         default=0.5, ge=0, le=1, description="How often the content is the image's own vector; 0 is text alone."
     )
+    expected_content: float = Field(
+        default=0.5, ge=0, description="Weight of what a kernel expects people to write, beside the image's vector."
+    )
+    guidance: float = Field(default=0.15, ge=0, description="See `CaptionerConfig`.")
     noise: float = Field(default=0.5, ge=0, description="Length of the random vector that is added to the content.")
     open_share: float = Field(default=0.5, ge=0, le=1, description="How often the structure is left open.")
     texts: int = Field(default=67_000, ge=0, description="At most so many captions without photographs are learned.")

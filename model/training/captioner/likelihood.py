@@ -1,15 +1,14 @@
 """Likelihood training of the structure-content language model.
 
 The gap between the sentence vectors of training and the image vectors of use is closed in three ways, each a setting:
-the image's own vector takes the place of the sentence's in a share of the cases, a random vector is added, and either
-kind is centred on its mean.
+what is told of the image (`model.training.captioner.contents`) takes the place of the sentence's own vector in a share
+of the cases, a random vector is added, and either kind is centred on its mean.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from model.captioner.scnlm import NO_TAG, RARE
 from model.runtime.torch_scnlm import StructureContentModel
 from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.contents import Contents, unit
 from model.training.captioner.data import IGNORED, CaptionSet, make_batch
 from model.training.progress import Progress, Report
 from model.training.run import TrainingRun, seed_step, seeded
@@ -29,25 +29,12 @@ CHUNK_BATCHES = 20
 """Batches whose captions are sorted by length together: less padding, still shuffled."""
 
 
-@dataclass(frozen=True)
-class Centres:
-    """Means (D,) of the image vectors and of the sentence vectors of training."""
-
-    images: Tensor
-    texts: Tensor
-
-    @classmethod
-    def of(cls, captions: CaptionSet) -> Centres:
-        """Those of a set of captions."""
-        return cls(torch.from_numpy(captions.images.mean(axis=0)), torch.from_numpy(captions.texts.mean(axis=0)))
-
-
 def train_language(
     model: StructureContentModel,
     config: CaptionerTraining,
     captions: CaptionSet,
     tag_numbers: dict[str, int],
-    centres: Centres,
+    contents: Contents,
     checkpoint: Path,
     report: Report,
 ) -> None:
@@ -57,7 +44,7 @@ def train_language(
     )
     steps_per_epoch = math.ceil(len(captions.words) / config.batch_captions)
     steps = config.epochs * steps_per_epoch
-    images, texts = torch.from_numpy(captions.images), torch.from_numpy(captions.texts)
+    texts = torch.from_numpy(captions.texts)
     owner = torch.from_numpy(captions.owner)
     run = TrainingRun(model.parameters(), optimizer, steps, config.average, checkpoint, CLIP_NORM)
     model.train()
@@ -72,7 +59,7 @@ def train_language(
         batch = make_batch(captions, order[place], tag_numbers, config.structure_window)
         rows = len(batch.rows)
         of_image = torch.rand(rows, 1, generator=generator) < config.image_share
-        content = torch.where(of_image, images[owner[batch.rows]] - centres.images, texts[batch.rows] - centres.texts)
+        content = torch.where(of_image, contents.photographs[owner[batch.rows]], texts[batch.rows] - contents.texts)
         content = with_noise(content, config.noise, generator)
         is_open = torch.rand(rows, 1, 1, generator=generator) < config.open_share
         windows = batch.windows.masked_fill(is_open, NO_TAG)
@@ -100,11 +87,6 @@ def _told(losses: Sequence[float], step: int, steps_per_epoch: int) -> str:
     return f"epoch {round((step + 1) / steps_per_epoch)}: loss {np.mean(losses[-100:]):.3f}"
 
 
-def unit(vectors: Tensor) -> Tensor:
-    """Rows of length one."""
-    return nn.functional.normalize(vectors, dim=-1, eps=1e-6)
-
-
 def with_noise(vectors: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     """Unit rows, plus a random vector of about this length, as unit rows (n, D)."""
     vectors = unit(vectors)
@@ -114,18 +96,18 @@ def with_noise(vectors: Tensor, noise: float, generator: torch.Generator) -> Ten
 
 
 def measure_perplexities(
-    model: StructureContentModel, dev: CaptionSet, tag_numbers: dict[str, int], centres: Centres
+    model: StructureContentModel, dev: CaptionSet, tag_numbers: dict[str, int], contents: Contents
 ) -> dict[str, float]:
     """Development perplexity given the image, and given the sentence's own vector."""
-    contents = {
-        "image": unit(torch.from_numpy(dev.images) - centres.images)[torch.from_numpy(dev.owner)],
-        "sentence": unit(torch.from_numpy(dev.texts) - centres.texts),
+    given = {
+        "image": contents.of(torch.from_numpy(dev.images))[torch.from_numpy(dev.owner)],
+        "sentence": unit(torch.from_numpy(dev.texts) - contents.texts),
     }
     figures: dict[str, float] = {}
-    for kind, content in contents.items():
+    for kind, content in given.items():
         figures[f"given_{kind}"] = _perplexity(model, dev, tag_numbers, content)
         figures[f"given_{kind}_without_structure"] = _perplexity(model, dev, tag_numbers, content, "structure")
-    figures["without_content"] = _perplexity(model, dev, tag_numbers, contents["image"], "content")
+    figures["without_content"] = _perplexity(model, dev, tag_numbers, given["image"], "content")
     return {name: round(value, 2) for name, value in figures.items()}
 
 

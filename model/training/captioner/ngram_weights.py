@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.captioner.ngram_weights import Expectation
+from model.captioner.ngram_weights import Expectation, Regression
 from model.captioner.trigrams import MAX_ORDER, Table, ngrams_of, pack
 from model.concepts import Kernel
+from model.training.captioner.contents import reduced
 
 MINIMUM_IMAGES, MINIMUM_IMAGES_OF_WORDS = 20, 8
 """Images whose captions must have an n-gram, or a content word, for it to be predicted."""
@@ -34,10 +35,12 @@ def fit_expectation(
     images: int,
     content_words: frozenset[int],
     kernel: Kernel | None = None,
+    content: Regression | None = None,
 ) -> Expectation:
     """Ridge regression from centred image vectors (n, D); the penalty that predicts development captions best.
 
     `content_words`: numbers of those whose chances are predicted. `kernel`: its features are regressed on, not vectors.
+    `content`: the regression to the vector of captions, which becomes a part of the expectation.
     """
     counts: Counter[tuple[int, ...]] = Counter()
     for own in captions:
@@ -69,15 +72,7 @@ def fit_expectation(
         if best is None or error < best[0]:
             best = error, weights
     chosen = best[1] if best is not None else np.zeros_like(right_side)
-    # The directions in which predictions for the photographs differ most.
-    directions = np.linalg.svd(np.linalg.cholesky(gram + tiny).T @ chosen, full_matrices=False)[2][:RANK]
-    return Expectation(
-        keys,
-        np.array(words, dtype=np.int64),
-        mean.astype(np.float32),
-        (chosen @ directions.T).astype(np.float32),
-        directions.astype(np.float32),
-    )
+    return Expectation(keys, np.array(words, dtype=np.int64), reduced(mean, chosen, gram, RANK), content)
 
 
 def _shares(captions: Captions, words: Sequence[int]) -> Floats:

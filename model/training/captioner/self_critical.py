@@ -20,8 +20,9 @@ from model.captioner.scnlm import END, END_TAG, NO_TAG, RARE, START, tag_windows
 from model.evaluation.captions import Cider
 from model.runtime.torch_scnlm import StructureContentModel
 from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.contents import Contents
 from model.training.captioner.data import CaptionSet
-from model.training.captioner.likelihood import CLIP_NORM, Centres, with_noise
+from model.training.captioner.likelihood import CLIP_NORM, with_noise
 from model.training.progress import Progress, Report
 from model.training.run import TrainingRun, seed_step
 
@@ -36,7 +37,7 @@ def train_reward(
     config: CaptionerTraining,
     captions: CaptionSet,
     tag_numbers: dict[str, int],
-    centres: Centres,
+    contents: Contents,
     checkpoint: Path,
     report: Report,
 ) -> None:
@@ -54,7 +55,6 @@ def train_reward(
     for tags, owner in zip(captions.tags, captions.owner.tolist(), strict=True):
         structures[owner].append([tag_numbers.get(tag, NO_TAG) for tag in tags[:LONGEST]])
     described = torch.tensor([row for row, own in enumerate(by_image) if own])
-    images = torch.from_numpy(captions.images)
     rewards_seen: list[float] = []
     samples = config.reward_samples
     for step in range(run.finished, config.reward_steps):
@@ -69,7 +69,7 @@ def train_reward(
         windows = torch.from_numpy(tag_windows(shapes.numpy(), config.structure_window))
         windows[::2] = NO_TAG
         windows = windows.repeat_interleave(samples, dim=0)
-        content = with_noise(images[chosen] - centres.images, config.noise, generator)
+        content = with_noise(contents.photographs[chosen], config.noise, generator)
         content = content.repeat_interleave(samples, dim=0)
         written = _sample(model, content, windows, generator)  # (n samples, T)
         rewards = np.array(

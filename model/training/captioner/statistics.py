@@ -11,8 +11,8 @@ from torch import Tensor
 from model.captioner.structures import Structures
 from model.captioner.trigrams import KneserNeyTrigrams, Table, to_arrays
 from model.concepts import Kernel
+from model.training.captioner.contents import Contents, unit
 from model.training.captioner.data import CaptionSet
-from model.training.captioner.likelihood import Centres, unit
 from model.training.captioner.ngram_weights import fit_expectation
 
 Vectors = npt.NDArray[np.float32]
@@ -24,7 +24,7 @@ def learn_statistics(
     train: CaptionSet,
     dev: CaptionSet,
     structures: Structures,
-    centres: Centres,
+    contents: Contents,
     frequencies: Table,
     kernel: Kernel | None,
 ) -> dict[str, Tensor]:
@@ -34,20 +34,21 @@ def learn_statistics(
     """
     trigrams = KneserNeyTrigrams.train(train.words, len(structures.words))
     expectation = fit_expectation(
-        _contents(train, centres),
+        _centred(train, contents),
         train.of_images(),
-        _contents(dev, centres),
+        _centred(dev, contents),
         dev.of_images(),
         frequencies,
         len(train.images),
         structures.content_words(),
         kernel,
+        contents.expected,
     )
     arrays = {**to_arrays(trigrams, frequencies), **expectation.to_arrays()}
     return {
-        "centre.images": centres.images.half(),
+        "centre.images": contents.images.half(),
         "landmarks": torch.from_numpy(find_landmarks(train.images)).half(),
-        "structures.vectors": _structure_vectors(structures, train, centres).half(),
+        "structures.vectors": _structure_vectors(structures, train, contents.texts).half(),
         **{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()},
     }
 
@@ -60,16 +61,16 @@ def find_landmarks(images: Vectors) -> Vectors:
     return landmarks
 
 
-def _contents(captions: CaptionSet, centres: Centres) -> npt.NDArray[np.float64]:
-    return unit(torch.from_numpy(captions.images) - centres.images).numpy().astype(np.float64)
+def _centred(captions: CaptionSet, contents: Contents) -> npt.NDArray[np.float64]:
+    return unit(torch.from_numpy(captions.images) - contents.images).numpy().astype(np.float64)
 
 
-def _structure_vectors(structures: Structures, captions: CaptionSet, centres: Centres) -> Tensor:
+def _structure_vectors(structures: Structures, captions: CaptionSet, centre: Tensor) -> Tensor:
     """Mean content (S, D) of the training captions of each structure."""
     places = {structure.tags: place for place, structure in enumerate(structures.structures)}
     found = [(places[key], row) for row, tags in enumerate(captions.tags) if (key := " ".join(tags)) in places]
     rows = torch.tensor([row for _, row in found], dtype=torch.long)
-    contents = unit(torch.from_numpy(captions.texts)[rows] - centres.texts)
+    contents = unit(torch.from_numpy(captions.texts)[rows] - centre)
     sums = torch.zeros(len(places), contents.shape[1])
     sums.index_add_(0, torch.tensor([place for place, _ in found], dtype=torch.long), contents)
     counts = torch.tensor([float(structure.count) for structure in structures.structures])[:, None]

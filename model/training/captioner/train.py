@@ -39,8 +39,9 @@ from model.runtime.torch_scnlm import StructureContentModel
 from model.space import JointSpace
 from model.training.captioner.blank_images import blank_pictures
 from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.contents import Contents
 from model.training.captioner.data import CaptionSet, caption_words, read_captions
-from model.training.captioner.likelihood import Centres, measure_perplexities, train_language
+from model.training.captioner.likelihood import measure_perplexities, train_language
 from model.training.captioner.naming import with_names
 from model.training.captioner.ranking import (
     RIGHT,
@@ -100,10 +101,14 @@ def train_captioner(
     train_set = _caption_set(space, train, words, work, report)
     dev_set = _caption_set(space, dev, words, work, report)
     structures = Structures.learn(words, train_set.tokens, train_set.tags, config.structures)
-    centres = Centres.of(train_set)
+    detectors, kernel = None, None
+    if can_tell_concepts(space.config) and tellable_words(train_set):  # few photographs tell no words
+        detectors = fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
+        kernel = Kernel(detectors[1]["projection"], detectors[1]["landmarks"])
+    contents = Contents.learn(train_set, kernel, config.expected_content, config.seed)
     model = StructureContentModel(_network_config(config, space, structures), config.dropout)
     tag_numbers = {tag: number for number, tag in enumerate(structures.tags)}
-    inputs = (model, config, train_set, tag_numbers, centres)
+    inputs = (model, config, train_set, tag_numbers, contents)
     _once(work / "language", model, lambda checkpoint: train_language(*inputs, checkpoint, report))
     if others and config.wide_steps:
         embed = partial(embed_captions, space, encoder=space.text.encoder)
@@ -115,28 +120,26 @@ def train_captioner(
             work / "wide",
             model,
             lambda checkpoint: train_wide(
-                model, config, sources, structures.words, tag_numbers, centres, checkpoint, report
+                model, config, sources, structures.words, tag_numbers, contents, checkpoint, report
             ),
         )
-    perplexities = measure_perplexities(model, dev_set, tag_numbers, centres)
+    perplexities = measure_perplexities(model, dev_set, tag_numbers, contents)
     report(Progress("perplexity", 1, 1, f"perplexity {perplexities}"))
-    inputs = (model, config, train_set, tag_numbers, centres)
+    inputs = (model, config, train_set, tag_numbers, contents)
     _once(work / "reward", model, lambda checkpoint: train_reward(*inputs, checkpoint, report))
 
     model, structures = with_names(model, structures, space)
     report(Progress("n-grams", 0, 1))
     frequencies = document_frequencies(train_set.of_images())
     tensors = {f"network.{name}": tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    detectors, kernel = None, None
-    if can_tell_concepts(space.config) and tellable_words(train_set):  # few photographs tell no words
-        detectors = fit_concepts(train_set, dev_set, looks_of_kinds(bundle))
-        kernel = Kernel(detectors[1]["projection"], detectors[1]["landmarks"])
-    tensors |= learn_statistics(train_set, dev_set, structures, centres, frequencies, kernel)
+    tensors |= learn_statistics(train_set, dev_set, structures, contents, frequencies, kernel)
     section = CaptionerConfig(
         network=model.config,
         images=len(train.items),
         diversity=config.diversity,
         kernel=kernel is not None,
+        expected_content=contents.weight,
+        guidance=config.guidance,
         plain_below=config.plain_below,
         plain_unfamiliar=config.plain_unfamiliar,
         training={**config.model_dump(mode="json"), **({"sources": list(read)} if others else {})},

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from model.captioner.scnlm import NO_TAG, RARE
 from model.runtime.torch_scnlm import StructureContentModel
 from model.training.captioner.config import CaptionerTraining
+from model.training.captioner.contents import Contents, unit
 from model.training.captioner.data import IGNORED, CaptionSet, make_batch
-from model.training.captioner.likelihood import CLIP_NORM, Centres, unit, with_noise
+from model.training.captioner.likelihood import CLIP_NORM, with_noise
 from model.training.captioner.texts import WideTexts
 from model.training.captioner.thing_captions import ThingCaptions
 from model.training.progress import Progress, Report
@@ -67,7 +68,7 @@ def train_wide(
     sources: Sources,
     words: Sequence[str],
     tag_numbers: dict[str, int],
-    centres: Centres,
+    contents: Contents,
     checkpoint: Path,
     report: Report,
 ) -> None:
@@ -81,8 +82,8 @@ def train_wide(
     vectors = torch.from_numpy(np.concatenate([captions.texts.astype(np.float16), texts.vectors]))
     here = len(captions.tokens)
     # Captions of another set lie around another mean.
-    centre = torch.from_numpy(texts.vectors.astype(np.float32).mean(axis=0)) if len(texts.tokens) else centres.texts
-    images, owner = torch.from_numpy(captions.images), torch.from_numpy(captions.owner)
+    centre = torch.from_numpy(texts.vectors.astype(np.float32).mean(axis=0)) if len(texts.tokens) else contents.texts
+    owner = torch.from_numpy(captions.owner)
     numbers = {word: number for number, word in enumerate(words)}
     model.train()
     losses: list[float] = []
@@ -93,12 +94,12 @@ def train_wide(
         batch = make_batch(_as_set(drawn, numbers, captions), range(len(drawn)), tag_numbers, config.structure_window)
         rows, kinds = torch.tensor([one.row for one in drawn]), torch.tensor([one.kind for one in drawn])
         of_photograph = (rows < here) & (kinds < 0)
-        content = unit(vectors[rows].float() - torch.where((rows < here)[:, None], centres.texts, centre))
+        content = unit(vectors[rows].float() - torch.where((rows < here)[:, None], contents.texts, centre))
         seen = of_photograph & (torch.rand(len(drawn), generator=generator) < config.wide_image_share[late])
-        content[seen] = unit(images[owner[rows[seen]]] - centres.images)
+        content[seen] = contents.photographs[owner[rows[seen]]]
         thing = kinds >= 0
         if sources.make_images is not None and bool(thing.any()):
-            made = unit(sources.make_images(kinds[thing], generator) - centres.images)
+            made = contents.of(sources.make_images(kinds[thing], generator))
             mixed = 0.1 + 0.6 * torch.rand(int(thing.sum()), 1, generator=generator)
             content[thing] = unit(mixed * content[thing] + (1 - mixed) * made)
         content = with_noise(content, config.noise, generator)

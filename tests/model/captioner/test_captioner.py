@@ -195,3 +195,17 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(captioner_bundle: Pat
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert torch.equal(torch.nan_to_num(tensor.float()), torch.nan_to_num(theirs[name].float())), name
+
+
+def test_a_search_favours_words_and_says_how_likely_its_sentences_are_without_that(
+    captioner: Captioner, images: np.ndarray
+) -> None:
+    contents = images[:2]
+    word = captioner.structures.words.index(next(w for w in ("snow", "grass") if w in captioner.structures.words))
+    favoured = np.zeros((2, len(captioner.structures.words)), dtype=np.float32)
+    favoured[1, word] = 30
+    found = captioner.decoder.beam(contents, [Slot(0), Slot(1)], 4, 4, favoured)
+    said = [[word in one.words for one in found if one.slot == slot] for slot in (0, 1)]
+    assert np.mean(said[0]) < 0.5 < np.mean(said[1])
+    likely = captioner.decoder.score(contents, [one.words for one in found], [one.slot for one in found])
+    np.testing.assert_allclose([one.log_probability for one in found], likely, rtol=1e-3, atol=1e-3)

@@ -34,7 +34,7 @@ DOG, BOAT, RED = 5, 7, 9
 def _expected(chances: list[float], usual: list[float]) -> Expected:
     words = np.array([DOG, BOAT, RED][: len(chances)], dtype=np.int64)
     nothing = Table(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
-    return Expected(nothing, Table(words, np.arange(len(words)), -1), np.array(chances), np.array(usual))
+    return Expected(nothing, Table(words, np.arange(len(words)), -1), np.array(chances), np.array(usual), np.zeros(0))
 
 
 def test_words_of_a_caption_are_compared_with_what_is_said_of_the_image_and_what_is_not_said() -> None:
