@@ -101,7 +101,9 @@ def test_captioners_from_before_words_were_expected_rank_by_ten_features(tmp_pat
     dimension = Bundle.load_config(bundle).dimension
     for name, shape in (("mean", (len(keys),)), ("left", (dimension, 8)), ("right", (8, len(keys)))):
         old[f"expected.{name}"] = generator.normal(size=shape).astype(np.float16)
-    _with_tensors(bundle, old, kernel=False, ranking=dict.fromkeys(FEATURES[:10], 1.0))
+    _with_tensors(
+        bundle, old, kernel=False, expected_content=0.0, guidance=0.0, ranking=dict.fromkeys(FEATURES[:10], 1.0)
+    )
     captioner = Captioner.load(bundle, device="cpu")
     image = generator.normal(size=(1, dimension)).astype(np.float32)
     pool = captioner.pools(image / np.linalg.norm(image))[0]
@@ -118,3 +120,14 @@ def test_an_expectation_of_another_kernel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"expected\.left") as caught:
         Captioner.load(bundle, device="cpu")
     assert caught.value.code == "bundle_corrupted"
+
+
+def test_a_captioner_that_lacks_the_content_of_its_settings_is_refused(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(shipped_bundle(), tmp_path / "bundle"))
+    tensors = {name: tensor for name, tensor in _tensors(bundle).items() if not name.startswith("expected.content.")}
+    _with_tensors(bundle, tensors)
+    with pytest.raises(BundleError, match="expected content") as caught:
+        Captioner.load(bundle, device="cpu")
+    assert caught.value.code == "bundle_corrupted"
+    _with_tensors(bundle, tensors, expected_content=0.0)  # as one of format version 9
+    assert Captioner.load(bundle, device="cpu")
