@@ -78,6 +78,8 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = count
         options.log_severity_level = 3
+        # Its own store of memory never shrinks. An encoder is a third slower without, the others are as fast.
+        options.enable_cpu_mem_arena = at_a_time is not None
         options.enable_mem_pattern = False  # it keeps a plan, and the memory for it, for every number of images
         # Threads that spin while they wait would take the cores from decoding, which runs at the same time.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
