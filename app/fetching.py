@@ -148,7 +148,7 @@ class Fetcher:
                 with pool.stream("GET", target, headers=headers, extensions={"timeout": timeouts}) as response:
                     location = _header(response.headers, b"location")
                     if response.status in _REDIRECTS and location:
-                        url = urljoin(url, location)
+                        url = _joined(url, location)
                         continue
                     if response.status != 200:
                         raise _failed(f"the server answered {response.status}")
@@ -247,6 +247,14 @@ def _resolve(host: str, port: int, seconds: float) -> list[Address]:
     except (OSError, UnicodeError):
         raise _failed("there is no server of that name") from None
     return [ipaddress.ip_address(address[0]) for *_, address in answers]
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads; Problem address_refused."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _refused("it redirects to one that cannot be read") from None
 
 
 def _checked(url: str) -> SplitResult:

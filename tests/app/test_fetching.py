@@ -246,6 +246,9 @@ def test_redirects_are_followed_and_counted(hostile: Hostile) -> None:
         "file:///etc/passwd",
         "http://user:secret@127.0.0.1:{port}/secret",
         "http://0:{port}/",
+        "http://[::1",
+        "//[",
+        "http://a]b/",
     ],
 )
 def test_a_redirect_leads_nowhere_private(hostile: Hostile, location: str) -> None:
