@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from model.images.limits import ImageLimits, too_much_work
 
@@ -16,22 +17,33 @@ MAX_PASSES = 25
 MAX_SEGMENTS = 4096
 """Segments before the first scan. A profile takes up to 255, and a depth map of phones some hundreds."""
 
+MAX_SKIPPED = 256 * 1024
+"""Bytes between segments before the first scan: they may be filled up, and are hardly ever."""
+
 END_OF_IMAGE = b"\xff\xd9"
 
 _SCAN = 0xDA
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in entropy-coded data: neither stuffing, restart nor fill
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment: neither stuffing, restart nor fill
 
 
 def check_segments(data: bytes) -> None:
-    """Raise `ImageError` (image_too_large) for a file of innumerable segments, before they are read one by one."""
-    for count, (marker, _) in enumerate(_segments(data), 1):
+    """Raise `ImageError` (image_too_large) for a file of innumerable segments, or of what is skipped between them.
+
+    Pillow reads the former one by one, and the latter byte by byte.
+    """
+    end, skipped = 2, 0
+    for count, segment in enumerate(_segments(data), 1):
+        end, skipped = segment.end, segment.skipped
         if count > MAX_SEGMENTS:
             raise too_much_work("segments", count, MAX_SEGMENTS)
-        if marker == _SCAN:
-            return
+        if segment.marker == _SCAN:
+            break
+    else:
+        skipped += max(len(data) - end, 0)
+    if skipped > MAX_SKIPPED:
+        raise too_much_work("bytes between segments", skipped, MAX_SKIPPED)
 
 
 def check_scans(data: bytes, pixels: int, limits: ImageLimits) -> None:
@@ -40,8 +52,8 @@ def check_scans(data: bytes, pixels: int, limits: ImageLimits) -> None:
     if data.count(b"\xff\xda") <= allowed:  # at most so many, as other segments may hold these bytes, too
         return
     scans = 0
-    for marker, _ in _segments(data):
-        scans += marker == _SCAN
+    for segment in _segments(data):
+        scans += segment.marker == _SCAN
         if scans > MAX_SCANS:
             raise too_much_work("scans", scans, MAX_SCANS)
     if scans > allowed:
@@ -53,7 +65,8 @@ def has_all_scans(data: bytes) -> bool:
     components: list[int] = []
     progressive = False
     missing: dict[int, list[int]] = {}  # of each component: bits that each of its 64 coefficients still lacks
-    for marker, body in _segments(data):
+    for segment in _segments(data):
+        marker, body = segment.marker, segment.body
         if marker in _FRAMES and len(body) >= 6:
             components = list(body[6 : 6 + 3 * body[5] : 3])
             progressive = marker in _PROGRESSIVE
@@ -69,24 +82,26 @@ def has_all_scans(data: bytes) -> bool:
     return bool(components) and not any(any(bits) for bits in missing.values())
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The marker segments and their bodies, as far as they can be followed; ends at the end of the image."""
-    position = 2
-    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
-        marker = data[position + 1]
-        if marker in (0xFF, 0x00):
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker in _STANDALONE:
-            position += 2
-            continue
+@dataclass(frozen=True)
+class _Segment:
+    """A marker and what it announces; `end` is where it ends, `skipped` bytes stood between the segments before it."""
+
+    marker: int
+    body: bytes
+    end: int
+    skipped: int
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """The marker segments, as far as they can be followed; ends at the end of the image."""
+    position, skipped, in_scan = 2, 0, False
+    while (found := _MARKER.search(data, position)) is not None:
+        start = found.start()
+        marker = data[start + 1]
         if marker == END_OF_IMAGE[1]:
             return
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, data[position + 4 : position + 2 + length]
-        position += 2 + max(length, 2)
-        if marker == _SCAN:
-            following = _MARKER.search(data, position)
-            if following is None:
-                return
-            position = following.start()
+        skipped += 0 if in_scan else start - position
+        length = int.from_bytes(data[start + 2 : start + 4], "big")
+        position = start + 2 + max(length, 2)
+        yield _Segment(marker, data[start + 4 : start + 2 + length], position, skipped)
+        in_scan = marker == _SCAN

@@ -36,10 +36,21 @@ def jpeg_of_segments() -> bytes:
     return data[:2] + b"\xff\xfe\x00\x02" * 1_000_000 + data[2:]
 
 
+def jpeg_with(filling: bytes) -> bytes:
+    """A JPEG with megabytes of this behind its first segment."""
+    data = encode(photograph(), "JPEG")
+    end = 4 + int.from_bytes(data[4:6], "big")
+    return data[:end] + filling * (16_000_000 // len(filling)) + data[end:]
+
+
 COSTLY: dict[str, Callable[[], bytes]] = {
     "1,000 scans of 16 million pixels": lambda: progressive_jpeg(4000, 4000, 1000),
     "90 scans of 36 million pixels": lambda: progressive_jpeg(6000, 6000, 90),
     "a million segments": jpeg_of_segments,
+    "millions of fill bytes": lambda: jpeg_with(b"\xff"),
+    "millions of restart markers": lambda: jpeg_with(b"\xff\xd0"),
+    "millions of other bytes between segments": lambda: jpeg_with(b"A"),
+    "millions of bytes behind an early end": lambda: jpeg_with(b"\xff\xd9" + b"A" * 1_000_000),
     "a million chunks": lambda: png_with(encode(photograph(), "PNG"), chunk(b"prVt", b"") * 1_000_000),
     "a million blocks": gif_of_blocks,
     "a million strips": tiff_of_strips,
@@ -55,6 +66,12 @@ def test_costly_files_are_refused_at_once(name: str) -> None:
         decode_image(data)
     assert caught.value.code == "image_too_large"
     assert time.process_time() - started < 1
+
+
+def test_segments_may_have_some_bytes_between_them() -> None:
+    data = encode(photograph(), "JPEG")
+    end = 4 + int.from_bytes(data[4:6], "big")
+    assert decode_image(data[:end] + b"\xff" * 1000 + data[end:]).width == 160
 
 
 def test_scans_are_counted_not_guessed() -> None:
