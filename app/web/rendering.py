@@ -20,6 +20,7 @@ from app.ingest.folders import readable_endings
 from app.problems import Problem
 from app.web import assets
 from app.web.assets import accepts_gzip
+from model.wording import as_sentence
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -66,6 +67,7 @@ def _environment() -> Environment:
         "told": _told,
         "duration": _duration,
         "day": _day,
+        "sentence": as_sentence,
     }
     return environment
 

@@ -96,7 +96,7 @@ def test_those_of_the_captioner_are_marked_and_can_be_removed(client: TestClient
     text = client.get(f"/photos/{image_id}").text
     assert "Written by the captioner" in text
     assert form(text)["text"] == ["a dog", ""]
-    assert "<bdi>a white cat</bdi>" in text
+    assert "<bdi>A white cat.</bdi>" in text
     answer = client.post(f"/photos/{image_id}/captions/remove", headers=HTMX)
     assert "Written by the captioner" not in answer.text
     assert [one["text"] for one in client.get(f"/v1/images/{image_id}/captions").json()["captions"]] == ["a dog"]
