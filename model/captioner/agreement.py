@@ -41,11 +41,15 @@ _COLLECTIVE_WORDS = """
 bunch couple crowd family flock group herd lot number pair row set team variety
 """
 _COLLECTIVE = frozenset(_COLLECTIVE_WORDS.split())
-_NEITHER_WORDS = """
-deer fish glasses gymnastics headphones jeans pajamas pants scissors series sheep shorts ski skis species sports
-stairs sunglasses swim trunks
+_PLURAL_WORDS = """
+bars glasses headphones jeans pajamas pants scissors shorts skis stairs sunglasses trunks
 """
-_NEITHER = frozenset(_NEITHER_WORDS.split())
+_PLURAL = frozenset(_PLURAL_WORDS.split())
+"""Nouns that *a* is never said of; others that end like a plural may be verbs."""
+_NEITHER_WORDS = """
+deer fish gymnastics series sheep ski species sports swim
+"""
+_NEITHER = _PLURAL - {"bars"} | frozenset(_NEITHER_WORDS.split())
 """Nouns whose form does not tell their number, or that stand behind both articles in good English."""
 _MOUTH = frozenset(["mouth", "mouths"])
 _OWNERS = frozenset(["a", "her", "his", "its", "the", "their"])
@@ -70,7 +74,11 @@ def _wrong_number(words: Sequence[str], tags: Sequence[str]) -> bool:
         if word == "that" and start and tags[start - 1].startswith(("NN", "VB")):
             continue  # a relative clause
         noun = _noun(tags, start + 1)
-        if noun is None or words[noun] in _NEITHER:
+        if noun is None:
+            continue
+        if word in _ONE and words[_last_noun(tags, noun)] in _PLURAL:
+            return True  # *a sunglasses*, *a swim trunks*
+        if words[noun] in _NEITHER:
             continue
         alone = noun + 1 == len(words) or not tags[noun + 1].startswith("NN")  # and not *two swimming pools*
         if word in _ONE and tags[noun] == "NNS":
@@ -90,6 +98,13 @@ def _noun(tags: Sequence[str], start: int) -> int | None:
     return None
 
 
+def _last_noun(tags: Sequence[str], noun: int) -> int:
+    """The last of the nouns that stand beside each other from this one on."""
+    while noun + 1 < len(tags) and tags[noun + 1].startswith("NN"):
+        noun += 1
+    return noun
+
+
 def _wrong_verb(words: Sequence[str], tags: Sequence[str]) -> bool:
     """The subject is the first noun phrase: *is* for one, *are* for several; *a man and a dog* are several."""
     if not words:
@@ -98,6 +113,8 @@ def _wrong_verb(words: Sequence[str], tags: Sequence[str]) -> bool:
     head = _noun(tags, begin)
     if head is None:
         return False
+    if _is_joined(words, tags, _last_noun(tags, head)):
+        return True
     for place in range(head + 1, len(words)):
         if words[place] in ("and", "that", "which", "who", "while", "as", "where"):
             return False
@@ -111,6 +128,17 @@ def _wrong_verb(words: Sequence[str], tags: Sequence[str]) -> bool:
         if tags[place].startswith("VB") and tags[place] != "VBG":
             return False
     return False
+
+
+def _is_joined(words: Sequence[str], tags: Sequence[str], noun: int) -> bool:
+    """Whether a noun phrase that ends here is joined with another one, and both are said to be one."""
+    if words[noun + 1 : noun + 2] != ["and"] or noun + 2 >= len(words) or words[noun + 2] not in _DETERMINERS | _ONE:
+        return False
+    second = _noun(tags, noun + 3)
+    if second is None:
+        return False
+    behind = _last_noun(tags, second) + 1
+    return behind < len(words) and words[behind] in ("is", "was", "has")
 
 
 def _wrong_pronoun(words: Sequence[str], tags: Sequence[str]) -> bool:

@@ -29,7 +29,13 @@ river road rock rocks sand sidewalk sky snow street sunset tree trees water wood
 """
 OUTDOORS = frozenset(_OUTDOORS_WORDS.split())
 _COLOURS = ("black", "blue", "green", "orange", "pink", "purple", "red", "white", "yellow")
-_UNCOUNTED = frozenset(["dirt", "fire", "grass", "ice", "sand", "snow", "water", "wood"])
+_UNCOUNTED_WORDS = """
+agility art attire baseball basketball broccoli cement cloth clothing coffee concrete corn denim dirt dough equipment
+fire fishing food football fur gear graffiti grass gravel guacamole hair hay hockey ice leather metal midair motion mud
+music paint paper pavement plastic rain rugby sand smoke snow speed splashing spray tennis terrain traffic velvet
+volleyball water wood wool
+"""
+_UNCOUNTED = frozenset([*_UNCOUNTED_WORDS.split(), "chain mail", "ice cream", "toilet paper"])
 _NOT_NAMED_WORDS = """
 air city day field indoors inside mouth night outdoors outside
 """
@@ -80,10 +86,12 @@ def _is_thing(word: str, people: frozenset[str], tags: Mapping[str, str]) -> boo
 
 
 def _named(noun: str, tags: Mapping[str, str]) -> str:
-    return noun if noun in _UNCOUNTED or tags.get(noun) == "NNS" else _with_article(noun)
+    return noun if tags.get(noun) == "NNS" else _with_article(noun)
 
 
 def _with_article(noun: str) -> str:
+    if noun in _UNCOUNTED:
+        return noun
     if noun.endswith("s") and not noun.endswith(("ss", "us", "is")):
         return noun  # *sunglasses*
     vowel = noun[0] in "aeiou" and not noun.startswith(("uni", "eu", "one-"))

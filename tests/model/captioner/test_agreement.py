@@ -7,14 +7,17 @@ import pytest
 from model.captioner.agreement import disagrees
 
 _NOUNS = """
-ball basketball bike boy cat collar couple crowd dog field grass group helmet horse man mouth pool shirt stick swimming
-water woman
+ball basketball bike boy cat collar couple crowd dog field grass group helmet horse man mouth pool shirt stick swim
+swimming water woman
+"""
+_PLURALS = """
+balls bars dogs girls jumps men people pools rides shirts sunglasses trunks
 """
 _TAGS = {
     "DT": ["a", "an", "another", "some", "the"],
     "CD": ["several", "three", "two"],
     "JJ": ["black", "little", "parallel", "red", "young"],
-    "NNS": ["balls", "bars", "dogs", "girls", "jumps", "men", "people", "pools", "rides", "shirts", "sunglasses"],
+    "NNS": _PLURALS.split(),
     "NN": _NOUNS.split(),
     "VBZ": ["has", "is", "runs", "sits"],
     "VBP": ["are", "have"],
@@ -49,6 +52,11 @@ def _disagrees(sentence: str) -> bool:
         "a black dog on its mouth",
         "a man holding a girl in his mouth",
         "a boy runs through the grass with a ball in its mouth",
+        "a man and a black dog is holding a stick in his mouth",
+        "a horse and the dog is running",
+        "a boy with a sunglasses",
+        "a boy in a swim trunks",
+        "a cat on a basketball bars",
     ],
 )
 def test_what_does_not_agree(sentence: str) -> None:

@@ -8,7 +8,9 @@ from model.captioner.plain import plain_caption
 from model.concepts import Thing
 
 PEOPLE = frozenset(["man", "people"])
-TAGS = {"grass": "NN", "building": "NN", "trees": "NNS", "dog": "NN", "man": "NN", "running": "VBG", "red": "JJ"}
+TAGS = {"trees": "NNS", "running": "VBG", "red": "JJ"} | dict.fromkeys(
+    ["building", "coffee", "dog", "grass", "man"], "NN"
+)
 
 
 def _plain(thing: Thing | None = None, **probabilities: float) -> str:
@@ -25,6 +27,7 @@ def _plain(thing: Thing | None = None, **probabilities: float) -> str:
         ({"trees": 0.8, "building": 0.7}, "an outdoor scene with trees"),
         ({"building": 0.6}, "an outdoor scene with a building"),
         ({"dog": 0.6}, "a picture of a dog"),
+        ({"coffee": 0.6}, "a picture of coffee"),
         ({"dog": 0.34}, "a picture of something unfamiliar"),
         ({"man": 0.8, "red": 0.7}, "a person in red"),
         ({"man": 0.8, "snow": 0.7}, "a person outdoors"),
