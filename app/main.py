@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -51,6 +52,8 @@ from app.web import error_pages, page_routes
 from app.web.deletions import Deletions
 from app.web.query_images import QueryImages
 from model import threads
+
+logger = logging.getLogger(__name__)
 
 SAMPLED_EVERY = 1.0
 """Seconds after which other workers know how busy this one is."""
@@ -293,6 +296,8 @@ class _Server(uvicorn.Server):
 
     def __init__(self, service: Service, announce: Callable[[str, int], None]) -> None:
         super().__init__(server_config(service))
+        self._seconds = service.settings.shutdown_timeout
+        self.config.timeout_graceful_shutdown = self._seconds + 1  # uvicorn logs an error then: we are done before
         self._service = service
         self._announce = announce
 
@@ -318,6 +323,16 @@ class _Server(uvicorn.Server):
         make = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)
         return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
+    async def _wait_tasks_to_complete(self) -> None:
+        """Wait for connections and requests, and cut off those that take too long: a slow reader is no error."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await super()._wait_tasks_to_complete()
+        except TimeoutError:
+            logger.warning("the time to stop is over: %d connections are cut off", len(self.server_state.connections))
+            for task in self.server_state.tasks:
+                task.cancel()
+
     async def _stop_in_time(self) -> None:
-        await asyncio.sleep(self.config.timeout_graceful_shutdown or 0)
+        await asyncio.sleep(self._seconds)
         await asyncio.to_thread(self._service.stop)

@@ -29,7 +29,7 @@ class ProblemKind:
 
 
 _KINDS = (
-    ProblemKind("invalid_request", 422, "Invalid request", "A parameter or field is missing, unknown or invalid; `errors` names each."),
+    ProblemKind("invalid_request", 422, "Invalid request", "A parameter or field is missing, unknown or invalid; `errors` names each. With the status 400: the request is not valid HTTP/1.1."),
     ProblemKind("malformed_body", 400, "Malformed body", "The body is not the JSON or multipart data that its content type announces."),
     ProblemKind("unsupported_media_type", 415, "Unsupported media type", "This operation does not accept the content type of the body."),
     ProblemKind("unauthorized", 401, "Unauthorized", "The API key is missing or wrong. Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."),

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import httptools
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app.http.clients import LEFT, client_name, is_trusted
@@ -215,8 +217,8 @@ class Connection(HttpToolsProtocol):
             size = max(_SLICE, self._body_end - self._body)
             part, view = bytes(view[:size]), view[size:]
             before = self._body
-            super().data_received(part)
-            if self._in_message and self._body == before:
+            self._parse(part)
+            if self._in_message and self._body == before and not self.is_lingering:
                 self._overhead += len(part)
                 if self._overhead > MAX_HEAD_BYTES:
                     self._refuse(Problem("head_too_large", f"The head is larger than {MAX_HEAD_BYTES:,} bytes."))
@@ -296,6 +298,34 @@ class Connection(HttpToolsProtocol):
     def is_lingering(self) -> bool:
         """Whether the connection is only read from, and to be closed."""
         return self._lingering_since is not None
+
+    def _parse(self, data: bytes) -> None:
+        """Parse a piece, in place of uvicorn's `data_received`: that would answer and log what is no HTTP its own way.
+
+        A request to change to another protocol is answered as if it had not asked: HTTP allows that (RFC 9110, 7.8).
+        """
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError:
+            self._refuse(Problem("invalid_request", "The request is not valid HTTP/1.1.", status=400))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Run the application; that the server cancels it when it stops is no error of the application's."""
+
+        async def run(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():  # something else was cancelled, and nobody expected it
+                    raise
+                cycle.disconnected = True
+                self.transport.close()
+
+        super()._start_asgi_task(cycle, run)
 
     def _has_left(self) -> bool:
         return self._lost

@@ -114,9 +114,9 @@ class RequestContext:
         except (ClientDisconnect, ClientLeft):
             status = status or CLIENT_CLOSED_REQUEST
         except asyncio.CancelledError:  # the server stops, and has waited for as long as it may
-            logger.warning("request %s was given up: the service is stopping", request_id)
-            if status:
+            if status:  # the answer is cut off with its connection: the server says how many were
                 raise
+            logger.warning("request %s was given up: the service is stopping", request_id)
             problem = Problem("shutting_down", PROBLEMS["shutting_down"].meaning, headers={"Connection": "close"})
             status = problem.status
             await _send_problem(scope, receive, send_finished, problem)

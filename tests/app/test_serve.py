@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -21,7 +22,7 @@ from index import (
 )
 from model.space import JointSpace
 from tests.app.helpers import encode, form, picture
-from tests.app.listening import answer
+from tests.app.listening import answer, closing_all
 from tests.app.serving import serving
 
 
@@ -84,6 +85,25 @@ def test_an_upload_that_does_not_end_is_given_up_when_the_time_to_stop_is_over(
     assert not [entry for entry in entries if "exception" in entry or "Traceback" in str(entry)]
     assert [entry["status"] for entry in entries if entry.get("path") == "/v1/images"] == [503]
     _assert_in_order(space, tmp_path, images=0)
+
+
+def test_slow_readers_are_cut_off_when_the_time_to_stop_is_over(space: JointSpace, tmp_path: Path) -> None:
+    with serving(space, tmp_path, SHUTDOWN_TIMEOUT="1") as (process, address), closing_all() as held:
+        target = urlsplit(address)
+        for _ in range(2):
+            reader = socket.create_connection((target.hostname or "", target.port or 0), timeout=1)
+            held.append(reader)
+            with contextlib.suppress(TimeoutError):  # more answers than the kernel holds for who reads none
+                for _ in range(300):
+                    reader.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert (process.returncode, output) == (0, "closed\n")
+    entries = _entries(tmp_path)
+    assert not [entry for entry in entries if "exception" in entry or entry["level"] == "error"]
+    [warning] = [entry["message"] for entry in entries if entry["level"] == "warning"]
+    assert "2 connections are cut off" in warning
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:

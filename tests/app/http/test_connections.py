@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.clients import client_name
-from app.http.connections import MAX_HEAD_BYTES
+from app.http.connections import MAX_HEAD_BYTES, Connection
 from tests.app.helpers import picture
 from tests.app.listening import Listening, answer, closing_all
 
@@ -84,13 +83,13 @@ def test_what_is_received_of_a_body_is_parsed_at_once_where_its_length_is_known(
     listen: Callable[..., Listening], monkeypatch: pytest.MonkeyPatch, announced: bool
 ) -> None:
     pieces: list[int] = []
-    receive = HttpToolsProtocol.data_received
+    parse = Connection._parse
 
-    def counted(connection: HttpToolsProtocol, data: bytes) -> None:
+    def counted(connection: Connection, data: bytes) -> None:
         pieces.append(len(data))
-        receive(connection, data)
+        parse(connection, data)
 
-    monkeypatch.setattr(HttpToolsProtocol, "data_received", counted)
+    monkeypatch.setattr(Connection, "_parse", counted)
     server = listen()
     body = json.dumps({"texts": ["a dog"]}).encode() + b" " * 2_000_000
     framing = b"Content-Length: %d" % len(body) if announced else b"Transfer-Encoding: chunked"
@@ -103,6 +102,55 @@ def test_what_is_received_of_a_body_is_parsed_at_once_where_its_length_is_known(
         connection.sendall(head + (body if announced else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)))
         assert answer(connection).startswith(b"HTTP/1.1 200 ")
     assert (max(pieces) > 16 * 1024) == announced, "or a head behind it would be too large before that is seen"
+
+
+POST = b"POST /v1/sentences HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"FOO / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}",
+        b"GET /\xc3\xa4 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
+        b"\x00" * (MAX_HEAD_BYTES + 40_000),
+    ],
+    ids=["method", "two lengths", "length and chunks", "size of a chunk", "not ASCII", "CONNECT", "long"],
+)
+def test_what_is_no_http_is_answered_with_a_problem_and_logged_once(
+    listen: Callable[..., Listening], caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    server = listen()
+    with caplog.at_level("INFO"):
+        with server.connect() as connection:
+            connection.sendall(request_)
+            connection.shutdown(socket.SHUT_WR)
+            head, _, body = answer(connection).partition(b"\r\n\r\n")
+        server.close()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"connection: close" in head.lower()
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (400, "invalid_request")
+    assert "HTTP/1.1" in problem["detail"]
+    [entry] = [record for record in caplog.records if record.message == "a connection was refused"]
+    assert entry.fields["client"] == "127.0.0.1"  # type: ignore[attr-defined]
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_another_protocol_is_not_taken_up_and_no_warning(
+    listen: Callable[..., Listening], caplog: pytest.LogCaptureFixture, protocol: bytes
+) -> None:
+    server = listen()
+    with caplog.at_level("INFO"), server.connect() as connection:
+        for _ in range(2):  # the connection stays usable
+            connection.sendall(GET + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_idle_connections_shut_nobody_out(listen: Callable[..., Listening]) -> None:
