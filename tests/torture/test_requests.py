@@ -120,7 +120,7 @@ def ask(client: TestClient, cases: strategies.SearchStrategy[Case], end: float) 
 
 def test_every_request_gets_a_proper_answer(client: TestClient, record_property: Callable[[str, object], None]) -> None:
     sent: Counter[GenerationMode] = Counter()
-    good = 0
+    welcome: list[float] = []  # which share of its valid requests each operation answered
     document = client.get("/openapi.json").json()
     operations = list(schemathesis.openapi.from_dict(document).get_all_operations())
     share = SECONDS / (len(operations) * len(GenerationMode))  # a slow machine sends fewer of each, but some of all
@@ -133,6 +133,7 @@ def test_every_request_gets_a_proper_answer(client: TestClient, record_property:
                 assert mode is GenerationMode.NEGATIVE, "only of valid requests there have to be some"
                 continue
             sent[mode] += found.total()
-            good += found[200]
+            if mode is GenerationMode.POSITIVE:
+                welcome.append(sum(found[status] for status in found if status < 300) / found.total())
     record_property("requests", sent.total())
-    assert good > sent[GenerationMode.POSITIVE] / 5, (good, sent)  # it is not all refused at the door
+    assert sum(welcome) > 0.25 * len(welcome), welcome  # it is not all refused at the door
