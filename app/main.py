@@ -64,9 +64,9 @@ _SWITCH = 0.0005
 _ARENAS = 2
 """Heaps of glibc among which threads are spread: by default up to eight a core, each of which keeps what was freed."""
 
-_COLLECTIONS = (700, 10, 200)
+_COLLECTIONS = (700, 10, 50)
 """Thresholds of the garbage collector. The last one is 10 by default: with 1,600 connections, going through everything
-takes a tenth of a second, in which nobody is answered. Now that comes once in a minute or so of such a load."""
+takes a tenth of a second, in which nobody is answered."""
 
 SPARE_THREADS = 40
 """Threads for requests that wait for nobody: records, files, pages."""
