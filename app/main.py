@@ -287,7 +287,7 @@ def server_config(service: Service) -> uvicorn.Config:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_keep_alive=settings.idle_timeout,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
+        timeout_graceful_shutdown=settings.shutdown_timeout + 1,  # uvicorn logs an error then: we are done before
     )
 
 
@@ -297,7 +297,6 @@ class _Server(uvicorn.Server):
     def __init__(self, service: Service, announce: Callable[[str, int], None]) -> None:
         super().__init__(server_config(service))
         self._seconds = service.settings.shutdown_timeout
-        self.config.timeout_graceful_shutdown = self._seconds + 1  # uvicorn logs an error then: we are done before
         self._service = service
         self._announce = announce
 
