@@ -365,8 +365,7 @@ class Captioner:
             return None
         favoured = np.zeros((len(expected), len(self.structures.words)), dtype=np.float32)
         for row, own in enumerate(expected):
-            lifts = np.log(own.chances / own.usual)
-            favoured[row, self._expectation.words] = self.config.guidance * np.clip(lifts, -MOST_LIFT, MOST_LIFT)
+            favoured[row, self._expectation.words] = self.config.guidance * np.clip(own.lifts, -MOST_LIFT, MOST_LIFT)
         return favoured
 
     def _searched_as(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,12 @@ class Expected:
     chances: npt.NDArray[np.float64]
     usual: npt.NDArray[np.float64]
     content: Floats
+
+    @cached_property
+    def lifts(self) -> npt.NDArray[np.float64]:
+        """Logarithms of how much likelier than usual each content word is (W,)."""
+        lifts: npt.NDArray[np.float64] = np.log(self.chances / self.usual)
+        return lifts
 
 
 @dataclass(frozen=True)

@@ -123,14 +123,13 @@ def word_features(sentences: Sequence[Sequence[int]], expected: Expected) -> Flo
     places = expected.places[words].astype(np.int64)
     said = np.zeros((len(sentences), len(expected.chances)), dtype=np.bool_)
     said[owner[places >= 0], places[places >= 0]] = True
-    lifts = np.log(expected.chances / expected.usual)
     likeliest = np.argsort(-expected.chances, kind="stable")[:LIKELIEST]
-    least = np.where(said, lifts, np.inf).min(axis=1, initial=np.inf)
+    least = np.where(said, expected.lifts, np.inf).min(axis=1, initial=np.inf)
     return np.stack(
         [
             said @ np.log(expected.chances),
             np.where(np.isinf(least), 0.0, least),
-            said @ lifts,
+            said @ expected.lifts,
             ~said[:, likeliest] @ expected.chances[likeliest],
         ],
         axis=1,
