@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from model.captioner.ngram_weights import Regression
 from model.concepts import Kernel
 from model.training.captioner.data import CaptionSet
+from model.training.fitting.kernel_ridge import kernel_ridge, mean_eigenvalue, tiny
 
 RANK = 64
 FOLDS = 5
@@ -77,8 +78,7 @@ def reduced(mean: Floats, weights: Floats, gram: Floats, rank: int) -> Regressio
 
     `gram` (L, L) is that of the inputs that these are made of.
     """
-    tiny = 1e-6 * max(float(np.trace(gram)) / len(gram), 1e-9) * np.eye(len(gram))
-    directions = np.linalg.svd(np.linalg.cholesky(gram + tiny).T @ weights, full_matrices=False)[2][:rank]
+    directions = np.linalg.svd(np.linalg.cholesky(gram + tiny(gram)).T @ weights, full_matrices=False)[2][:rank]
     return Regression(
         mean.astype(np.float32), (weights @ directions.T).astype(np.float32), directions.astype(np.float32)
     )
@@ -94,8 +94,5 @@ def _said(captions: CaptionSet, centre: Tensor) -> Floats:
 
 def _regress(inputs: Floats, said: Floats, kernel: Kernel) -> Floats:
     """Weights (L, D) of a kernel ridge regression, scaled: the mean length of what it expects here is one."""
-    gram = inputs.T @ inputs
-    scale = max(float(np.trace(gram)) / len(gram), 1e-9)
-    penalty = scale * (PENALTY * kernel.nearness(kernel.landmarks).astype(np.float64) + 1e-6 * np.eye(len(gram)))
-    weights = np.asarray(np.linalg.solve(gram + penalty, inputs.T @ said), dtype=np.float64)
+    weights = kernel_ridge(kernel, inputs, said, PENALTY * mean_eigenvalue(inputs.T @ inputs))
     return weights / max(float(np.linalg.norm(inputs @ weights, axis=1).mean()), 1e-9)

@@ -13,6 +13,7 @@ from model.captioner.ngram_weights import Expectation, Regression
 from model.captioner.trigrams import MAX_ORDER, Table, ngrams_of, pack
 from model.concepts import Kernel
 from model.training.captioner.contents import reduced
+from model.training.fitting.kernel_ridge import kernel_ridge, mean_eigenvalue, tiny
 
 MINIMUM_IMAGES, MINIMUM_IMAGES_OF_WORDS = 20, 8
 """Images whose captions must have an n-gram, or a content word, for it to be predicted."""
@@ -54,25 +55,23 @@ def fit_expectation(
         for own in (captions, dev_captions)
     )
     mean = targets.mean(axis=0) if len(targets) else np.zeros(targets.shape[1])
-    inputs, dev_inputs = contents, dev_contents
-    penalties = PENALTIES if kernel is None else (KERNEL_PENALTY,)
-    if kernel is not None:
-        inputs, dev_inputs = (
-            kernel.features(part.astype(np.float32)).astype(np.float64) for part in (contents, dev_contents)
-        )
+    inputs = contents
+    if kernel is None:
+        chosen = _linear(contents, targets - mean, dev_contents, dev_targets - mean)
+    else:
+        inputs = kernel.features(contents.astype(np.float32)).astype(np.float64)
+        chosen = kernel_ridge(kernel, inputs, targets - mean, KERNEL_PENALTY)
+    return Expectation(keys, np.array(words, dtype=np.int64), reduced(mean, chosen, inputs.T @ inputs, RANK), content)
+
+
+def _linear(inputs: Floats, targets: Floats, dev_inputs: Floats, dev_targets: Floats) -> Floats:
+    """Weights (D, O) of a linear ridge regression, with the penalty that predicts development targets best."""
     gram = inputs.T @ inputs
-    scale = max(float(np.trace(gram)) / len(gram), 1e-9)
-    tiny = 1e-6 * scale * np.eye(len(gram))
-    size = scale * np.eye(len(gram)) if kernel is None else kernel.nearness(kernel.landmarks).astype(np.float64)
-    right_side = inputs.T @ (targets - mean)
-    best: tuple[float, Floats] | None = None
-    for penalty in penalties:
-        weights = np.asarray(np.linalg.solve(gram + penalty * size + tiny, right_side), dtype=np.float64)
-        error = float(((mean + dev_inputs @ weights - dev_targets) ** 2).sum())
-        if best is None or error < best[0]:
-            best = error, weights
-    chosen = best[1] if best is not None else np.zeros_like(right_side)
-    return Expectation(keys, np.array(words, dtype=np.int64), reduced(mean, chosen, gram, RANK), content)
+    found = [
+        np.asarray(np.linalg.solve(gram + size, inputs.T @ targets), dtype=np.float64)
+        for size in (penalty * mean_eigenvalue(gram) * np.eye(len(gram)) + tiny(gram) for penalty in PENALTIES)
+    ]
+    return min(found, key=lambda weights: float(((dev_inputs @ weights - dev_targets) ** 2).sum()))
 
 
 def _shares(captions: Captions, words: Sequence[int]) -> Floats:

@@ -26,6 +26,7 @@ from model.runtime.tensors import MappedTensors
 from model.towers.config import ENCODERS, TextConfig
 from model.training.captioner.data import CaptionSet
 from model.training.fitting.discriminants import LOOKS
+from model.training.fitting.kernel_ridge import kernel_ridge
 from model.training.fitting.kind_names import PLAIN, names_of_kinds
 from model.words import plural
 
@@ -91,7 +92,7 @@ def fit_concepts(
         "centre": centre,
         "projection": kernel.projection,
         "landmarks": kernel.landmarks,
-        "weights": _regression(kernel, contents, targets - shares).T,
+        "weights": kernel_ridge(kernel, kernel.features(contents).astype(np.float64), targets - shares, RIDGE).T,
         "shares": shares,
         "looks": looks,
         "usual": cosines.mean(axis=0),
@@ -153,13 +154,6 @@ def _kernel(contents: Vectors) -> Kernel:
         min(LANDMARKS, len(contents)), batch_size=3000, max_iter=20, n_init=1, init="random", random_state=0
     ).fit(scale * places)
     return Kernel(_as_stored(scale * projection), _as_stored(means.cluster_centers_))
-
-
-def _regression(kernel: Kernel, contents: Vectors, targets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weights (L, W) of the kernel's features that tell the targets (n, W) of contents (n, D)."""
-    near = kernel.features(contents).astype(np.float64)
-    penalty = RIDGE * kernel.nearness(kernel.landmarks) + 1e-3 * np.eye(near.shape[1])
-    return np.asarray(np.linalg.solve(near.T @ near + penalty, near.T @ targets), dtype=np.float64)
 
 
 def _habits(detector: ConceptDetector, captions: CaptionSet) -> Vectors:
