@@ -33,7 +33,7 @@ def _imports() -> None:
 
 FEWEST = 4
 EXAMPLES = 200 if os.environ.get("TORTURE") else FEWEST
-"""Requests for each operation and kind: valid, and invalid; on a slow machine not all of them, but never fewer than FEWEST."""
+"""Requests for each operation and kind: valid, and invalid. A slow machine sends fewer, but never less than FEWEST."""
 SECONDS = 240
 UNAVAILABLE = {501, 503}
 """What a service may say that is no error of its own: there is no captioner, or there is too much to do."""
