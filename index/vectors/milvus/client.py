@@ -34,7 +34,7 @@ _NOT_FOUND = frozenset(
     {4, 100}
 )  # codes of Milvus for a collection that does not exist: the older one, and that since 2.3
 _NOT_LOADED = 101
-_LOADING_PAUSES = 20 * (0.25,)  # seconds: another process may just be creating the collection
+_LOADING_PAUSES = 60 * (0.25,)  # seconds: another process may just be creating the collection
 _RETRY_PAUSES = (0.1, 0.4)  # seconds at most, between three attempts
 _HNSW = {"M": 16, "efConstruction": 200}
 
