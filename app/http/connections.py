@@ -157,7 +157,8 @@ class Connection(HttpToolsProtocol):
         self._unsent = 0
         self._sending_at = self.active_at
         self._lingering_since: float | None = None
-        self._lost = False
+        self._presence = _Presence()
+        self._running: RequestResponseCycle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -172,8 +173,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let the connection in, or say why not."""
         super().connection_made(transport)
-        closing = _ClosingPolitely(transport, self)
-        self.transport = cast(asyncio.Transport, closing)
+        self._closing = _ClosingPolitely(transport, self)
+        self.transport = cast(asyncio.Transport, self._closing)
         self.address = self.client[0] if self.client else ""
         self.client_name = client_name(self.address)
         if not self._all.enter(self):
@@ -192,8 +193,18 @@ class Connection(HttpToolsProtocol):
         """Give its place away."""
         self._all.leave(self)
         self._lingering_since = None
-        self._lost = True
+        self._presence.left = True
         super().connection_lost(exc)
+        if self._running is not None:  # of several requests that came at once, not the last one
+            self._running.disconnected = True
+            self._running.message_event.set()
+        # From here on it refers to nothing that refers to it. Else it would be for the garbage collector to find it,
+        # with all that its requests had: with hundreds of them a second that stops everybody for a tenth of a second.
+        self._unset_keepalive_if_required()
+        self._closing.connection = None
+        self._running = None
+        self.cycle = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def eof_received(self) -> None:
         """The client has no more to say: it has what it was answered."""
@@ -226,7 +237,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope["state"][LEFT] = self._has_left
+        self.scope["state"][LEFT] = self._presence.has_left
         self._in_message, self._in_body = True, False
         self._overhead = self._unwanted = 0
         self._began_at = self.loop.time()
@@ -325,10 +336,8 @@ class Connection(HttpToolsProtocol):
                 cycle.disconnected = True
                 self.transport.close()
 
+        self._running = cycle
         super()._start_asgi_task(cycle, run)
-
-    def _has_left(self) -> bool:
-        return self._lost
 
     def _waits_for_body(self, now: float) -> bool:
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # it is the service that is slow
@@ -360,21 +369,33 @@ class Connection(HttpToolsProtocol):
         self.linger()
 
 
+class _Presence:
+    """Whether a client has left: outlives its connection, for those that work for it."""
+
+    left = False
+
+    def has_left(self) -> bool:
+        return self.left
+
+
 class _ClosingPolitely:
-    """A transport whose `close` leaves it to the connection how: the rest is the transport's."""
+    """A transport whose `close` leaves it to the connection how, while there is one: the rest is the transport's."""
 
     def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
         self._transport = transport
-        self._connection = connection
+        self.connection: Connection | None = connection
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def close(self) -> None:
-        self._connection.close(self._transport)
+        if self.connection is None:
+            self._transport.close()
+        else:
+            self.connection.close(self._transport)
 
     def is_closing(self) -> bool:
-        return self._connection.is_lingering or self._transport.is_closing()
+        return (self.connection is not None and self.connection.is_lingering) or self._transport.is_closing()
 
 
 def _late(what: str, seconds: float) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import json
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.http.clients import client_name
 from app.http.connections import MAX_HEAD_BYTES, Connection
@@ -315,3 +317,31 @@ def test_forwarded_addresses_are_believed_from_trusted_proxies_only(
 )
 def test_what_counts_as_one_client(address: str, name: str) -> None:
     assert client_name(address) == name
+
+
+def test_what_a_connection_had_is_freed_without_the_garbage_collector(
+    listen: Callable[..., Listening],
+) -> None:
+    server = listen()
+
+    def left() -> int:
+        return sum(type(one) in (Connection, RequestResponseCycle) for one in gc.get_objects())
+
+    server.get("/healthz")
+    before = left()
+    gc.disable()
+    try:
+        for _ in range(5):
+            server.get("/v1/search?q=a+dog")
+            server.get("/nothing")
+            with server.connect() as connection:  # says nothing
+                connection.close()
+            with server.connect() as connection:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            with server.connect() as connection:  # leaves before there is an answer
+                connection.sendall(b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
+        wait_for(lambda: server.connections == 0)
+        wait_for(lambda: left() <= before)
+    finally:
+        gc.enable()
