@@ -24,7 +24,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from model import cgroups
+from model import cgroups, time_slices
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -79,6 +79,14 @@ def trim_heap() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def answer_soon() -> None:
+    """Have the thread that calls, and those that it starts after that, run as soon as they can go on.
+
+    For the main thread of a process that answers requests, before it starts others.
+    """
+    time_slices.ask_for(time_slices.SHORT)
+
+
 def give_way(by: int = BACKGROUND) -> None:
     """Lower the priority of the thread that calls, for good: what people wait for goes first. Linux alone can do it.
 
@@ -86,6 +94,7 @@ def give_way(by: int = BACKGROUND) -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
+        time_slices.ask_for(time_slices.LONG)
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + by))
 

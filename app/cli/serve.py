@@ -14,6 +14,7 @@ from app.cli.failures import USAGE, CommandError
 from app.cli.options import BundleOption, LibraryOption, read_settings
 from app.cli.output import say, shown
 from app.cli.sessions import open_service
+from model import threads
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -70,6 +71,7 @@ def serve(
 
         supervise(settings, number, announce)
         return
+    threads.answer_soon()
     # While the model loads, too: what has been opened is to be closed.
     signal.signal(signal.SIGTERM, _end)
     with open_service(settings, create=True) as service:

@@ -22,6 +22,7 @@ from typing import Any
 
 from app import logs
 from app.settings import Settings
+from model import threads
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def serve_as_worker(request: WorkerRequest) -> None:
     from app.shared.group import WorkerGroup
 
     sockets = [socket.socket(fileno=number) for number in request.sockets]
+    threads.answer_soon()
     with Service.open(request.settings, group=WorkerGroup(request.folder, _beat, request.leader)) as service:
         with contextlib.suppress(Exception):  # what is wrong is for /readyz to say
             service.check_ready()  # before it takes connections: nobody is to wait for its networks and its index
