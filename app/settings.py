@@ -21,6 +21,10 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Network = IPv4Network | IPv6Network
 
 
+JSON_SHARE = 8
+"""A body without files has to fit into this part of the budget of memory."""
+
+
 class Settings(BaseSettings):
     """What can be configured. The environment variable of `max_files` is `VISEM_MAX_FILES`, and so on."""
 
@@ -216,6 +220,11 @@ class Settings(BaseSettings):
             return None if path is None else path.expanduser()
         except RuntimeError as error:
             raise ValueError(f"there is no such home folder: {path}") from error
+
+    @property
+    def json_budget(self) -> int:
+        """The part of the budget of memory that is for bodies without files."""
+        return self.memory_budget // JSON_SHARE
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

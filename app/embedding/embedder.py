@@ -67,9 +67,10 @@ class Embedder:
             "search": FairPool(1, "visem-decode-search"),
             "bulk": FairPool(settings.decode_threads or threads.available(), "visem-decode"),
         }
+        for_searches = settings.memory_budget // 4
         self.memory: dict[Lane, ByteBudget] = {
-            "search": ByteBudget(settings.memory_budget // 4),
-            "bulk": ByteBudget(settings.memory_budget - settings.memory_budget // 4),
+            "search": ByteBudget(for_searches),
+            "bulk": ByteBudget(settings.memory_budget - for_searches - settings.json_budget),
         }
         # A batch that is done makes sixteen uploads go on at once. Threads that compute in Python take turns, and a
         # search among sixteen of them would wait sixteen times as long.

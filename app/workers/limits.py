@@ -6,7 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from app.settings import MEBIBYTE, Settings
+from app.settings import JSON_SHARE, MEBIBYTE, Settings
 from model import cgroups, threads
 from model.runtime.gpu import may_have_gpu
 
@@ -21,7 +21,6 @@ _FEWEST_SEARCHES = 8
 _FEWEST_JOBS = 4
 _FEWEST_CONNECTIONS = 64
 _FEWEST_OF_A_CLIENT = 32  # more than a browser opens: connections are not spread evenly over workers
-_JSON_SHARE = 8  # a body without files has to fit into this part of the budget of memory
 
 
 def default_workers(device: str, root: Path = cgroups.ROOT) -> int:
@@ -53,7 +52,7 @@ def share_of(settings: Settings, workers: int) -> Settings:
             "decode_threads": None if settings.decode_threads is None else part(settings.decode_threads, 1),
             "max_searches": part(settings.max_searches, _FEWEST_SEARCHES),
             "max_jobs": part(settings.max_jobs, _FEWEST_JOBS),
-            "memory_budget": part(settings.memory_budget, _JSON_SHARE * settings.max_json_bytes),
+            "memory_budget": part(settings.memory_budget, JSON_SHARE * settings.max_json_bytes),
             "upload_budget": part(settings.upload_budget, settings.max_upload_bytes),
             "max_connections": part(settings.max_connections, _FEWEST_CONNECTIONS),
             "max_client_connections": part(settings.max_client_connections, _FEWEST_OF_A_CLIENT),
