@@ -368,6 +368,10 @@ class Library:
                 except GenerationChanged:
                     state = self._follow(state)
 
+    def is_ready(self, target: Target) -> bool:
+        """Tell whether a search for a target would begin at once: nothing has to be loaded, and no server asked."""
+        return self._indexes[target].is_ready()
+
     def follow(self) -> None:
         """Take over what any process committed, where somebody has searched: the next search then has less to do."""
         with self._gate.enter():

@@ -53,6 +53,9 @@ class VectorIndex(Protocol):
     def follow(self) -> None:
         """Refresh if it was refreshed before: somebody searches, and the next search then has less to do."""
 
+    def is_ready(self) -> bool:
+        """Tell whether a search would begin at once: nothing has to be loaded, and nobody is at work on it."""
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,), as of the last `refresh` or later.
 

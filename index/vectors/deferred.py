@@ -33,6 +33,10 @@ class DeferredVectorIndex:
         if self._opened is not None:
             self._opened.follow()
 
+    def is_ready(self) -> bool:
+        """As the index, if it is open."""
+        return self._opened is not None and self._opened.is_ready()
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """As the index."""
         return self._index().search(vector, k, where, generation=generation)

@@ -119,6 +119,10 @@ class FaissVectorIndex:
         if self._make == SingleBlock.of and head is not None and len(head) >= _WORTH_BYTES:
             self._make_bytes()
 
+    def is_ready(self) -> bool:
+        """Tell whether a search would begin at once: nothing has to be loaded, and nobody is at work on it."""
+        return self._position is not None and not self._refreshing.locked()
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged."""
         excluded = self._selections.hidden(self._feed.version)

@@ -118,6 +118,10 @@ class MilvusVectorIndex:
         if self._view is not None:
             self.refresh()
 
+    def is_ready(self) -> bool:
+        """False: a search waits for a server."""
+        return False
+
     def search(self, vector: Vectors, k: int, where: Where, *, generation: int) -> Nearest:
         """Return the k nearest to a unit vector (D,) among the records that match; GenerationChanged, EngineAway."""
         try:
