@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from types import TracebackType
@@ -15,7 +14,6 @@ from app.captions.background import CaptionKeeper
 from app.captions.writing import captioner_missing
 from app.concepts import name_concepts
 from app.embedding.batcher import Lane, Left, Observer, Place, never
-from app.embedding.cache import Vector
 from app.embedding.embedder import CHECK_TIMEOUT, Embedder
 from app.embedding.fairness import ShuttingDown
 from app.embedding.memory_budget import DECODED_BYTES
@@ -371,22 +369,17 @@ class Service:
         """
         with self._in("search", place) as taken:
             vector = None if image is None else self._embedder.image(image, taken)
-            return self.begin_search(query, options, taken, lambda result: result, image=vector).result()
+            wanted = options or SearchOptions()
+            return self._searching.begin(query, wanted, vector, taken.client, lambda found: found, taken.left).result()
 
-    def begin_search(
-        self,
-        query: Expression | str | None,
-        options: SearchOptions | None,
-        place: Place,
-        then: Callable[[SearchResult], T],
-        *,
-        image: Vector | None = None,
-    ) -> Future[T]:
-        """Search when it is the client's turn, and return before that; the future has what `then` makes of the result.
+    async def answer_search(
+        self, query: Expression, options: SearchOptions, place: Place, then: Callable[[SearchResult], T]
+    ) -> T:
+        """Search, and return what `then` makes of the result; errors as `search`.
 
-        `image`: its vector (D,).
+        For the event loop, which goes on meanwhile unless the search is short.
         """
-        return self._searching.begin(query, options or SearchOptions(), image, place.client, then, place.left)
+        return await self._searching.answer(query, options, place.client, then, place.left)
 
     def map(self, words: Sequence[str], limit: int, *, place: Place | None = None) -> Map:
         """Images of the library (a sample of them beyond `limit`) and words in a plane.

@@ -189,6 +189,12 @@ class FairPool:
         self._threads: list[threading.Thread] = []
         self._idle = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nothing waits; False after `refuse`."""
+        with self._changed:
+            return not self._closed and not self._waiting and self._idle == len(self._threads)
+
     def submit(self, client: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a function called; ShuttingDown."""
         future: Future[T] = Future()

@@ -65,6 +65,10 @@ class SearchEngine:
             best_confidence=best if options.cursor is None else None,
         )
 
+    def is_ready(self, options: SearchOptions) -> bool:
+        """Tell whether a search would begin at once; as `Library.is_ready`."""
+        return self._library.is_ready(options.target)
+
     def announce(self, query: Expression | str | None, left: Left) -> None:
         """Note that a search is about to come, so that its sentence is embedded together with those of others.
 

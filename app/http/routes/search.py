@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -113,5 +112,5 @@ def search_image(place: SearchPlace, form: ImageForm, service: ServiceDep) -> Re
 
 
 async def _searched(service: Service, query: Expression, options: SearchOptions, place: Place) -> Response:
-    """The answer to a search, which another thread makes while this one goes on with other requests."""
-    return await asyncio.wrap_future(service.begin_search(query, options, place, responses.search_response))
+    """The answer to a search. One that may take long is made by another thread while this one goes on."""
+    return await service.answer_search(query, options, place, responses.search_response)

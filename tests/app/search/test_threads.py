@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -15,7 +17,8 @@ from app.search.results import SearchOptions, SearchResult
 from app.search.threads import AT_A_TIME, SearchThreads
 from app.service import Service
 from app.settings import Settings
-from index import PhotoFilter
+from index import PhotoFilter, RecordNotFound
+from tests.app.helpers import until
 
 
 class Held:
@@ -47,6 +50,21 @@ def begin(threads: SearchThreads, text: str, options: SearchOptions, then: Held)
     return threads.begin(parse(text), options, None, "somebody", then)
 
 
+def answer(threads: SearchThreads, text: str, options: SearchOptions | None = None) -> tuple[bool, str | None]:
+    """Whether the event loop did a search itself, and the expression."""
+
+    async def answered() -> tuple[bool, str | None]:
+        mine = threading.current_thread()
+
+        def then(result: SearchResult) -> tuple[bool, str | None]:
+            return threading.current_thread() is mine, result.expression
+
+        return await threads.answer(parse(text), options or SearchOptions(), "somebody", then)
+
+    with ThreadPoolExecutor(1) as pool:  # that of the tests may have a browser's event loop
+        return pool.submit(lambda: asyncio.run(answered())).result(10)
+
+
 FAR = (SearchOptions(all=True), SearchOptions(filters={"album": "holiday"}))
 """Two searches that may go through many records."""
 
@@ -68,6 +86,54 @@ def test_searches_take_turns_and_none_waits_for_one_that_takes_long(threads: Sea
     for one in (last, running[1], *long):
         one.gate.set()
     assert [future.result(10) for future in waiting] == ["cat + dog", "cat + dog", "a cat", "a cat", "a dog"]
+
+
+def test_a_short_search_that_comes_alone_is_done_by_who_asks_once_the_library_is_open(threads: SearchThreads) -> None:
+    assert not answer(threads, "a cat")[0], "the first one may take long"
+    time.sleep(0.1)
+    until(lambda: answer(threads, "a dog")[0])
+    time.sleep(0.1)
+    assert answer(threads, "a dog")[1] == "a dog"
+    for options in FAR:
+        time.sleep(0.1)
+        assert not answer(threads, "cat + dog", options)[0]
+
+
+def test_it_does_so_for_a_part_of_its_time(threads: SearchThreads) -> None:
+    answer(threads, "a cat")
+    time.sleep(0.2)
+    end = time.monotonic() + 1.0
+    taken: list[float] = []
+    by_others = 0
+    while time.monotonic() < end:
+        started = time.monotonic()
+        if answer(threads, f"a cat {started}")[0]:
+            taken.append(time.monotonic() - started)
+        else:
+            by_others += 1
+    assert sum(taken) - max(taken, default=0.0) < 0.7, "but for one that took longer than expected"
+    assert by_others
+
+
+def test_it_leaves_a_search_to_a_thread_beside_others(threads: SearchThreads) -> None:
+    answer(threads, "a cat")
+    held = Held()
+    running = begin(threads, "a dog", SearchOptions(), held)
+    assert held.begun.wait(10)
+    time.sleep(0.1)
+    assert not answer(threads, "a cat")[0]
+    held.gate.set()
+    assert running.result(10) == "a dog"
+
+
+def test_errors_of_a_search_that_is_done_at_once_are_those_of_others(threads: SearchThreads) -> None:
+    answer(threads, "a cat")
+    time.sleep(0.1)
+    with pytest.raises(RecordNotFound):
+        answer(threads, "image:" + 64 * "0")
+    threads.refuse()
+    with pytest.raises(ShuttingDown):
+        answer(threads, "a cat")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +161,8 @@ def test_where_engines_are_waited_for_searches_run_at_the_same_time(service: Ser
         for one in held:
             one.gate.set()
         assert [future.result(10) for future in waiting] == ["a cat"] * 3
+        time.sleep(0.1)
+        assert not answer(threads, "a cat")[0], "nor does the event loop wait for them"
     finally:
         threads.close()
 
