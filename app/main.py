@@ -6,10 +6,11 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
@@ -209,7 +210,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, keys: Ke
     """Innermost first: each addition wraps what is there."""
 
     forms = BodyKind(settings.max_upload_bytes, "VISEM_MAX_UPLOAD_BYTES", ByteBudget(settings.upload_budget))
-    others = BodyKind(settings.max_json_bytes, "VISEM_MAX_JSON_BYTES", ByteBudget(settings.memory_budget // 8))
+    others = BodyKind(settings.max_json_bytes, "VISEM_MAX_JSON_BYTES", ByteBudget(settings.json_budget))
 
     def body_kind(content_type: str) -> BodyKind:
         return forms if content_type.strip().lower().startswith("multipart/form-data") else others
@@ -302,10 +303,15 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(None if sockets is None else [])
-        for bound in sockets or ():
-            listener = Listener(bound, self._protocol, self.server_state.connections, self.config.backlog)
-            self.servers.append(cast(asyncio.Server, listener))
-        for server in getattr(self, "servers", []):
+        if sockets is not None:
+            self._listen(sockets, shared=True)
+        elif sys.platform != "win32":  # whose event loop has no `add_reader`
+            own = [bound for server in self.servers for bound in server.sockets]
+            copies = [socket.socket(fileno=os.dup(bound.fileno())) for bound in own]
+            for server in self.servers:
+                server.close()
+            self._listen(copies, shared=False)
+        for server in self.servers:
             for listening in server.sockets:
                 self._announce(*listening.getsockname()[:2])
                 return
@@ -317,6 +323,11 @@ class _Server(uvicorn.Server):
         finally:
             stopping.cancel()
             await asyncio.to_thread(self._service.stop)
+
+    def _listen(self, sockets: Sequence[socket.socket], *, shared: bool) -> None:
+        mine, backlog = self.server_state.connections, self.config.backlog
+        listeners = [Listener(bound, self._protocol, mine, backlog, shared=shared) for bound in sockets]
+        self.servers = [cast(asyncio.Server, listener) for listener in listeners]
 
     def _protocol(self) -> asyncio.Protocol:
         make = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)

@@ -13,9 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.embedding.fairness import FairQueue
 from app.http.clients import client_of
 
+_IN_A_ROUND = 3
+"""With one, a newcomer waits for as many rounds as there are clients; and in a round all that came in is received."""
+
 
 class Turns:
-    """Lets one request begin, or one piece of a body be read, in each round of the event loop."""
+    """Lets a few requests begin, or pieces of bodies be read, in each round of the event loop."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -48,8 +51,9 @@ class Turns:
         await turn
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        turn = self._waiting.pop()
-        if not turn.done():  # the server gave the request up
-            turn.set_result(None)
+        for _ in range(min(_IN_A_ROUND, len(self._waiting))):
+            turn = self._waiting.pop()
+            if not turn.done():  # the server gave the request up
+                turn.set_result(None)
         if self._waiting:
             loop.call_soon(self._next, loop)

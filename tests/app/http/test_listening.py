@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import queue
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from app import main
 from app.http import listening
 from app.http.listening import Listener
+from app.service import Service
 
 
 class Counted(asyncio.Protocol):
@@ -35,11 +39,11 @@ class Counted(asyncio.Protocol):
 
 
 class Worker:
-    """What a worker does with a socket that it shares."""
+    """What a worker does with a socket, which it shares or not."""
 
-    def __init__(self, bound: socket.socket, backlog: int = 64) -> None:
+    def __init__(self, bound: socket.socket, backlog: int = 64, *, shared: bool = True) -> None:
         self.mine: set[object] = set()
-        self.listener = Listener(bound, lambda: Counted(self.mine), self.mine, backlog)
+        self.listener = Listener(bound, lambda: Counted(self.mine), self.mine, backlog, shared=shared)
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -55,6 +59,25 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 async def until(true: Callable[[], bool]) -> None:
     while not true():
         await asyncio.sleep(0.01)
+
+
+def test_a_service_that_stops_takes_no_more_connections(open_service: Callable[..., Service]) -> None:
+    announced: queue.Queue[int] = queue.Queue()
+    server = main._Server(open_service(host="127.0.0.1", port=0), lambda host, port: announced.put(port))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        port = announced.get(timeout=30)
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        (listener,) = server.servers
+        assert isinstance(listener, Listener), "not one of libuv"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_each_worker_gets_its_share_of_connections_that_are_opened_at_once() -> None:
@@ -91,16 +114,33 @@ def test_a_flood_of_connections_is_taken_at_once() -> None:
     run(work)
 
 
+def test_who_listens_alone_takes_all_that_wait_within_a_few_rounds() -> None:
+    async def work() -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as bound:
+            clients = [socket.create_connection(bound.getsockname()) for _ in range(48)]
+            worker = Worker(bound, shared=False)
+            for _ in range(12):  # 3 to take them, and a few until each has begun
+                await asyncio.sleep(0)
+            assert len(worker.mine) == 48
+            worker.listener.close()
+            for client in clients:
+                client.close()
+            await until(lambda: not worker.mine)
+
+    run(work)
+
+
 def test_who_has_closed_leaves_connections_to_others_and_goes_on_with_its_own() -> None:
     async def work() -> None:
         with socket.create_server(("127.0.0.1", 0)) as bound, bound.dup() as same:
+            address = bound.getsockname()
             first = Worker(bound)
-            reader, writer = await asyncio.open_connection(*bound.getsockname())
+            reader, writer = await asyncio.open_connection(*address)
             await until(lambda: len(first.mine) == 1)
             first.listener.close()
             first.listener.close()
             await first.listener.wait_closed()
-            _, second_writer = await asyncio.open_connection(*bound.getsockname())
+            _, second_writer = await asyncio.open_connection(*address)
             await asyncio.sleep(0.05)  # longer than it would leave to others
             assert len(first.mine) == 1
             second = Worker(same)
@@ -140,7 +180,6 @@ def test_where_descriptors_run_out_it_says_so_and_tries_again(
             worker.listener.close()
             writer.close()
             await until(lambda: not worker.mine)
-            worker.listener.sockets[0].close()
 
     run(work)
     assert caplog.text.count("no connection can be accepted: Too many open files") == 2

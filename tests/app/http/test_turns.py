@@ -40,6 +40,8 @@ async def together(pieces: int, *clients: str) -> list[str]:
 def test_another_client_is_the_next_one_not_the_last() -> None:
     order = run(lambda: together(0, *["127.0.0.2"] * 500, "127.0.0.3"))
     assert order.index("127.0.0.3") <= 1
+    rounds = run(lambda: together(0, *["127.0.0.2"] * 500, "127.0.0.3", *["127.0.0.2"] * 500))
+    assert rounds.index("127.0.0.3") <= 1
     assert len(order) == 501
 
 
