@@ -77,12 +77,8 @@ class Listener:
         """Take a connection; False if there is none, or none can be had now."""
         try:
             connection, _ = self._bound.accept()
-        except (
-            BlockingIOError,
-            InterruptedError,
-            ConnectionAbortedError,
-        ):  # none waits: another worker was first, or it has left
-            return False
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False  # none waits: another worker was first, or the client has left
         except OSError as error:
             logger.warning("no connection can be accepted: %s", error.strerror)
             self._rest(_PAUSE)

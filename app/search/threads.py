@@ -30,10 +30,13 @@ _TOGETHER = 0.016
 """Seconds for which the answer to a search may wait for those to the next ones, where more searches wait."""
 
 _SHARE = 1 / 3
-"""How much of the event loop's time may go to searches, one that took longer than expected included."""
+"""How much of the event loop's time may go to searches."""
 
 _IN_A_ROW = 0.1
 """Seconds of searches that may follow each other there."""
+
+_MOST_OWED = 1.0
+"""Seconds that one search which took longer than expected counts for, at most."""
 
 _SHORT = 0.05
 """Seconds. Where the last search took longer, such as that of a library that is just being opened, a thread does it."""
@@ -76,6 +79,7 @@ class SearchThreads:
                 raise ClientLeft
             started = time.monotonic()
             result = then(self._engine.search(query, options, image))
+            # What has no query embeds no sentence, such as the check whether the service is ready: it tells nothing.
             if self._allowance is not None and query is not None and not options.goes_far:
                 self._allowance.is_short = time.monotonic() - started < _SHORT
             return result
@@ -133,5 +137,5 @@ class _Allowance:
             yield
         finally:
             seconds = time.monotonic() - started
-            self._seconds = max(-1.0, self._seconds - seconds)
+            self._seconds = max(-_MOST_OWED, self._seconds - seconds)
             self.is_short = seconds < _SHORT
